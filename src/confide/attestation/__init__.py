@@ -1,0 +1,1 @@
+"""Evidence in, claims out. Pure: bytes, collateral, policy and `now` are arguments; no socket, no file."""

@@ -1,0 +1,1 @@
+"""What runs in a TEE: image and measurement, issuers of evidence, the agent."""

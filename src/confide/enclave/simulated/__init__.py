@@ -1,0 +1,1 @@
+"""The TEE called `simulated`: same code path, same refusals, protects nothing."""

@@ -1,0 +1,1 @@
+"""Key names, key material, envelope encryption, key providers, owners' signatures."""

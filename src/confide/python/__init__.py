@@ -1,0 +1,1 @@
+"""The `python` profile: any Python program; inputs opened for it, outputs sealed after it."""

@@ -1,0 +1,1 @@
+"""The `spark` profile: an unmodified PySpark program, hardened."""
