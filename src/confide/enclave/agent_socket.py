@@ -1,0 +1,155 @@
+"""The agent socket: how the workload asks the agent for its release, secrets and commits.
+
+A Unix stream socket in a folder 0700; one request per connection, one JSON line each way. Only processes of
+the agent's own user are answered. Operations::
+
+    {"op": "release"}              -> {"release": {...}, "root": "/work", "scratch": "/scratch"}
+    {"op": "secret", "name": N}    -> {"secret": ...}
+    {"op": "commit", "location": L, "table": id, "base_serial": n, "files": [...]}
+                                   -> {"listing": {...}, "jws": {...}}
+    anything refused               -> {"error": "<class of confide.errors>", "message": "..."}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from confide.broker.release import Release
+from confide.data.listing import MAX_FILES, ListedFile, Listing, StrictModel, TableId
+from confide.errors import ConfideError, Misuse, UnknownKey
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+TIMEOUT_S = 60.0
+
+Commit = Callable[[str, str, int, Sequence[ListedFile]], tuple[Listing, dict[str, str]]]
+
+
+class ReleaseRequest(StrictModel):
+    """Asks for the release."""
+
+    op: Literal["release"]
+
+
+class SecretRequest(StrictModel):
+    """Asks for a per-run secret of the profile."""
+
+    op: Literal["secret"]
+    name: Annotated[str, Field(max_length=64)]
+
+
+class CommitRequest(StrictModel):
+    """Commits the complete new list of files of a location."""
+
+    op: Literal["commit"]
+    location: Annotated[str, Field(max_length=1024)]
+    table: TableId
+    base_serial: Annotated[int, Field(ge=0)]
+    files: Annotated[tuple[ListedFile, ...], Field(max_length=MAX_FILES, strict=False)]
+
+
+_Request = Annotated[ReleaseRequest | SecretRequest | CommitRequest, Field(discriminator="op")]
+_REQUEST: TypeAdapter[ReleaseRequest | SecretRequest | CommitRequest] = TypeAdapter(_Request)
+
+
+class AgentSocket:
+    """Serves the agent socket until `close`, in threads of its own.
+
+    Args:
+        path: of the socket; its folder must be this process's own and closed to others.
+        release: what the workload may do.
+        root: the data root inside the enclave.
+        scratch: private scratch space.
+        secrets: name -> JSON value; read at each request.
+        commit: does a commit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        release: Release,
+        root: str,
+        scratch: str,
+        secrets: Mapping[str, object],
+        commit: Commit,
+    ) -> None:
+        self._release = {"release": release.model_dump(mode="json"), "root": root, "scratch": scratch}
+        self._secrets = secrets
+        self._commit = commit
+        self._commit_lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        path.chmod(0o600)
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, name="agent-socket", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(TIMEOUT_S)
+            if _peer_uid(connection) != os.getuid():
+                return
+            try:
+                with connection.makefile("rb") as stream:
+                    line = stream.readline(MAX_MESSAGE_BYTES + 1)
+                answer = self.answer(line)
+                connection.sendall(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+            except OSError:
+                return  # the peer went away
+
+    def answer(self, line: bytes) -> dict[str, Any]:
+        """Return the answer to one request line; every refusal is an answer too."""
+        try:
+            return self._answer(line)
+        except ConfideError as error:
+            return {"error": type(error).__name__, "message": str(error)}
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        if len(line) > MAX_MESSAGE_BYTES or not line.endswith(b"\n"):
+            raise Misuse("a request is one line of at most 64 MiB")
+        try:
+            request = _REQUEST.validate_json(line)
+        except ValidationError:
+            raise Misuse("not a request of the agent socket") from None
+        match request:
+            case ReleaseRequest():
+                return self._release
+            case SecretRequest():
+                if request.name not in self._secrets:
+                    raise UnknownKey(f"no secret called {request.name!r}")
+                return {"secret": self._secrets[request.name]}
+            case CommitRequest():
+                with self._commit_lock:
+                    listing, jws = self._commit(
+                        request.location, request.table, request.base_serial, request.files
+                    )
+                return {"listing": listing.model_dump(mode="json"), "jws": jws}
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return int(uid)

@@ -1,0 +1,94 @@
+"""Launch parameters: what may vary between runs of one image, each checked against the measured grammar.
+
+They are names and values. `args` holds the program's arguments, joined as a POSIX shell would quote them;
+`broker.<name>` holds the URL of a broker that the image pins; every other name is one that the image's
+`launch` lists. Nothing here is ever a path to code or a flag of an interpreter.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from confide.enclave.image import Image
+from confide.errors import LaunchRefused
+
+ARGS = "args"
+BROKER_PREFIX = "broker."
+MAX_VALUE_CHARS = 4096
+MAX_ARGUMENTS = 64
+
+_BROKER_URL = re.compile(r"https://(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?/?")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def join_arguments(arguments: Sequence[str]) -> str:
+    """Return the arguments as one value, from which `split_arguments` gives back exactly these."""
+    return shlex.join(arguments)
+
+
+def split_arguments(value: str) -> tuple[str, ...]:
+    """Return the arguments of a joined value.
+
+    Raises:
+        LaunchRefused: `join_arguments` never makes such a value.
+    """
+    try:
+        arguments = tuple(shlex.split(value))
+    except ValueError as error:
+        raise LaunchRefused(f"launch parameter args: {error}") from None
+    if shlex.join(arguments) != value:
+        raise LaunchRefused("launch parameter args: not quoted as it must be")
+    return arguments
+
+
+def check_launch(image: Image, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the launch parameters if the image's grammar allows every one of them.
+
+    Raises:
+        LaunchRefused: an unknown name, a value that does not fully match, is too long, or holds control
+            characters; no broker, or one that the image does not pin.
+    """
+    for name, value in parameters.items():
+        if len(value) > MAX_VALUE_CHARS:
+            raise LaunchRefused(
+                f"launch parameter {name}: {len(value)} characters, at most {MAX_VALUE_CHARS}"
+            )
+        if _FORBIDDEN.search(value):
+            raise LaunchRefused(f"launch parameter {name}: control characters")
+        if name == ARGS:
+            _check_arguments(image, split_arguments(value))
+        elif name.startswith(BROKER_PREFIX):
+            _check_broker(image, name.removeprefix(BROKER_PREFIX), value)
+        elif name not in image.launch:
+            raise LaunchRefused(f"launch parameter {name}: the image does not declare it")
+        elif not re.fullmatch(image.launch[name], value):
+            raise LaunchRefused(f"launch parameter {name}: {value!r} does not match {image.launch[name]!r}")
+    if not any(name.startswith(BROKER_PREFIX) for name in parameters):
+        raise LaunchRefused("no broker is named")
+    return dict(parameters)
+
+
+def _check_arguments(image: Image, arguments: tuple[str, ...]) -> None:
+    if len(arguments) > MAX_ARGUMENTS:
+        raise LaunchRefused(f"{len(arguments)} arguments, at most {MAX_ARGUMENTS}")
+    for argument in arguments:
+        if not any(re.fullmatch(pattern, argument) for pattern in image.args):
+            raise LaunchRefused(f"argument {argument!r} matches none that the program declares")
+
+
+def _check_broker(image: Image, name: str, url: str) -> None:
+    if name not in image.brokers:
+        raise LaunchRefused(f"broker {name!r} is not pinned by the image")
+    if not _BROKER_URL.fullmatch(url):
+        raise LaunchRefused(f"broker {name}: not an https URL of a host: {url!r}")
+
+
+def broker_urls(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return broker name -> URL, sorted by name."""
+    return {
+        name.removeprefix(BROKER_PREFIX): parameters[name]
+        for name in sorted(parameters)
+        if name.startswith(BROKER_PREFIX)
+    }

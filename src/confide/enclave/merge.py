@@ -1,0 +1,51 @@
+"""Releases of several brokers become one: each owner's keys and grants come from one broker only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from confide.broker.release import Grant, Release, ReleasedKey
+from confide.errors import KeyRefused, NoGrant, PolicyRefused
+
+
+def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[str]) -> Release:
+    """Return one release out of those of several brokers (broker name -> release).
+
+    Args:
+        releases: at least one.
+        required_owners: owners whose grant the image asks for; empty: whoever granted.
+
+    Raises:
+        NoGrant: an owner that the image asks for granted nothing, or nobody granted anything.
+        PolicyRefused: two brokers speak for the same owner, or differ on the workload's name or logs key.
+        KeyRefused: two brokers released a key of the same name.
+    """
+    owners: set[str] = set()
+    keys: dict[str, ReleasedKey] = {}
+    grants: list[Grant] = []
+    for broker, release in sorted(releases.items()):
+        if twice := owners.intersection(release.owners):
+            raise PolicyRefused(
+                f"broker {broker} speaks for {', '.join(sorted(twice))}, as another broker does"
+            )
+        if twice := keys.keys() & release.keys.keys():
+            raise KeyRefused(f"broker {broker} released {', '.join(sorted(twice))}, as another broker did")
+        owners.update(release.owners)
+        keys.update(release.keys)
+        grants.extend(release.grants)
+    if missing := set(required_owners) - owners:
+        raise NoGrant(f"no grant of {', '.join(sorted(missing))}")
+    if not grants:
+        raise NoGrant("no location is granted")
+    workloads = {release.workload for release in releases.values()}
+    logs = {release.logs for release in releases.values()}
+    if len(workloads) > 1 or len(logs) > 1:
+        raise PolicyRefused("the owners' policies differ on the workload's name or its logs key")
+    return Release(
+        workload=workloads.pop(),
+        owners=tuple(sorted(owners)),
+        keys=keys,
+        grants=tuple(grants),
+        logs=logs.pop(),
+        expires=min(release.expires for release in releases.values()),
+    )

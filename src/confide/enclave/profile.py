@@ -1,0 +1,86 @@
+"""Profiles: what hardens an engine. `ImageProfile` says what its images hold, `Profile` runs the workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from confide.broker.release import Release
+from confide.data.listing import ListedFile, Listing
+from confide.enclave.image import Image, Limits
+
+
+@dataclass(frozen=True)
+class ImageProfile:
+    """What the images of a profile hold, and how they start.
+
+    Attributes:
+        name: of the profile.
+        entry: module whose `__main__` is the first process in the enclave.
+        distributions: installed Python distributions to take along with what they require; an extra is
+            written `name[extra]`.
+        programs: host programs to take along at their own path, besides bubblewrap.
+        java: take the Java runtime along.
+        env: environment besides the fixed one.
+        launch: launch parameters that the profile takes, name -> regular expression.
+        settings: fixed settings.
+        files: further files, path inside the enclave (no leading '/') -> path on the builder's machine.
+        limits: default limits.
+    """
+
+    name: str
+    entry: str
+    distributions: tuple[str, ...] = ("confide",)
+    programs: tuple[str, ...] = ()
+    java: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    launch: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    limits: Limits = Limits(memory_mib=2048, scratch_mib=2048)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the agent hands to a profile once keys are released.
+
+    Attributes:
+        image: the measured document.
+        launch: launch parameters, checked against the image's grammar.
+        arguments: the program's arguments, checked.
+        release: keys and grants, merged over all brokers.
+        work: the data root inside the enclave; the program's working directory.
+        scratch: private scratch space.
+        socket: the agent socket; also in the environment as `CONFIDE_AGENT`.
+        output: descriptor to which the workload's stdout and stderr go; never the host's.
+        secrets: per-run secrets that the agent socket hands out by name (`{"op":"secret"}`); the profile
+            fills it before it starts processes that ask for them.
+        commit: commits the complete new list of files of a location:
+            (location, table id, base serial, files) -> (new listing, the broker's JWS).
+        started: to be called once, when the workload's process runs.
+    """
+
+    image: Image
+    launch: Mapping[str, str]
+    arguments: tuple[str, ...]
+    release: Release
+    work: Path
+    scratch: Path
+    socket: Path
+    output: int
+    secrets: dict[str, object]
+    commit: Callable[[str, str, int, Sequence[ListedFile]], tuple[Listing, dict[str, str]]]
+    started: Callable[[], None]
+
+
+class Profile(Protocol):
+    """Runs the workload of one engine."""
+
+    def run(self, context: Context) -> int:
+        """Run the workload to its end and return its exit code.
+
+        Children go into the agent's process group (the default), so that the agent can end them all.
+        """
+        ...
