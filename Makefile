@@ -1,0 +1,38 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+PYTEST := .venv/bin/pytest
+
+.PHONY: help demo test check test-all fuzz bench setup setup-demo clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: setup  ## the main job on real data, told as it goes
+	@.venv/bin/confide demo
+
+test: check  ## lint, types, unit and integration tests
+	$(PYTEST) tests/integration tests/cli
+
+check: setup  ## lint, types and unit tests, under a minute
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTEST) tests/unit
+
+test-all: setup  ## the default suite and the slow tests
+	$(PYTEST) -m "slow or not slow" tests
+
+fuzz: setup  ## property tests at length
+	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
+
+bench: setup  ## every table of docs/performance.md
+	$(PY) -m benchmarks
+
+setup:
+	@scripts/setup.sh --group bench
+
+clean:  ## remove what set-up and tests made
+	rm -rf .venv .local .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Prepare this clone: uv in a private environment, a JDK, bubblewrap, then the locked dependencies.
+# Usage: scripts/setup.sh [uv sync options]     Safe to run again; does nothing that is done already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+UV_VERSION=0.13.9
+
+say() { printf '\033[2m[setup]\033[0m %s\n' "$*" >&2; }
+
+install_debian() {  # install_debian PACKAGE...
+  if ! command -v apt-get >/dev/null; then
+    say "please install: $* (no apt-get here)"
+    exit 74
+  fi
+  local root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { say "please install as root: apt-get install $*"; exit 74; }
+    root=(sudo)
+  fi
+  say "installing from the distribution: $*"
+  "${root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+python=""
+for candidate in python3.13 python3.12 python3.11 python3; do
+  if command -v "$candidate" >/dev/null &&
+     "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+    python=$(command -v "$candidate")
+    break
+  fi
+done
+[ -n "$python" ] || { install_debian python3 python3-venv; python=$(command -v python3); }
+
+missing=()
+javac=$(command -v javac || true)
+java_major=$( { "${javac:-false}" -version 2>&1 || true; } | sed -nE 's/^javac ([0-9]+).*/\1/p')
+[ "${java_major:-0}" -ge 17 ] || missing+=(openjdk-17-jdk-headless)
+command -v bwrap >/dev/null || missing+=(bubblewrap)
+command -v gocryptfs >/dev/null || missing+=(gocryptfs)
+if [ ${#missing[@]} -gt 0 ]; then
+  if [[ " ${missing[*]} " == *" openjdk-17-jdk-headless "* ]] && ! apt-cache show openjdk-17-jdk-headless >/dev/null 2>&1; then
+    missing=("${missing[@]/openjdk-17-jdk-headless/default-jdk-headless}")
+  fi
+  install_debian "${missing[@]}"
+fi
+
+if command -v uv >/dev/null; then
+  uv=$(command -v uv)
+else
+  uv=.local/uv/bin/uv
+  if [ ! -x "$uv" ]; then
+    say "installing uv $UV_VERSION into .local/uv"
+    "$python" -c 'import ensurepip' 2>/dev/null || install_debian python3-venv
+    "$python" -m venv .local/uv
+    .local/uv/bin/pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+  fi
+fi
+
+say "locked dependencies"
+UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --locked --python "$python" "$@"
