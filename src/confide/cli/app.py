@@ -1,0 +1,74 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from confide import __version__
+from confide.cli import audit, broker, data, init, key, logs, policy, run
+from confide.cli import image as image_commands
+from confide.cli.context import Settings
+from confide.cli.demo import demo
+from confide.cli.doctor import doctor
+
+_EPILOG = """Start here:  confide demo   ·   confide init clinic   ·   confide doctor
+
+Exit codes: a workload's own code passes through; 64-68 misuse, 70-75 unavailable, 80-96 refused
+(docs/exit-codes.md)."""
+
+app = typer.Typer(
+    name="confide",
+    help="Run unmodified Spark and Python programs on encrypted data; keys go only to attested code.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"confide {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    home: Annotated[
+        Path,
+        typer.Option(envvar="CONFIDE_HOME", help="Folder of the owner's or broker's root key and store."),
+    ] = Path("~/.confide"),
+    passphrase_fd: Annotated[
+        int | None,
+        typer.Option(
+            envvar="CONFIDE_PASSPHRASE_FD",
+            help="Read the passphrase from this file descriptor instead of asking, e.g. `3` with `3<file`.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Settings(home.expanduser().absolute(), passphrase_fd)
+
+
+app.command("init")(init.init)
+app.command("encrypt")(data.encrypt)
+app.command("decrypt")(data.decrypt)
+app.command("inspect")(data.inspect)
+app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)
+app.command("logs")(logs.logs)
+app.command("doctor")(doctor)
+app.command("demo")(demo)
+app.command("push")(broker.push)
+app.add_typer(key.app, name="key")
+app.add_typer(policy.app, name="policy")
+app.add_typer(image_commands.app, name="image")
+app.add_typer(audit.app, name="audit")
+app.add_typer(broker.app, name="broker")

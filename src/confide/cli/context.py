@@ -1,0 +1,70 @@
+"""What every command shares: where the home is and how it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from confide.errors import Misuse
+
+if TYPE_CHECKING:
+    from confide.broker.home import Home
+    from confide.broker.store import Store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The global options."""
+
+    home: Path
+    passphrase_fd: int | None
+
+
+def settings(context: typer.Context) -> Settings:
+    """Return the global options of the running command."""
+    value = context.find_root().obj
+    if not isinstance(value, Settings):
+        raise Misuse("the command line was not set up")
+    return value
+
+
+def open_home(context: typer.Context) -> Home:
+    """Open the home, asking for its passphrase.
+
+    Raises:
+        Misuse: there is no home yet.
+        WrongPassphrase: the passphrase does not open it.
+    """
+    from confide.broker.home import Home
+    from confide.cli.passphrase import read_passphrase
+
+    chosen = settings(context)
+    if not (chosen.home / "root.json").exists():
+        raise Misuse(f"no home at {chosen.home}: `confide init OWNER` makes one")
+    return Home.open(chosen.home, read_passphrase(chosen.passphrase_fd))
+
+
+def sole_owner(store: Store, named: str | None) -> str:
+    """Return `named`, or the one owner whose signing key is in this home.
+
+    Raises:
+        Misuse: none, or several.
+    """
+    from confide.errors import UnknownKey
+    from confide.keys.names import parse_owner
+
+    if named is not None:
+        return parse_owner(named)
+    mine = []
+    for owner in store.owners():
+        try:
+            store.owner_signing_key(owner)
+        except UnknownKey:
+            continue
+        mine.append(owner)
+    if len(mine) == 1:
+        return mine[0]
+    raise Misuse("which owner? give --owner" if mine else "this home has no owner: `confide init OWNER`")

@@ -1,0 +1,46 @@
+"""Advice for each kind of error: shown after `hint:` on the command line, and nowhere else."""
+
+from __future__ import annotations
+
+from confide import errors
+
+_HINTS: dict[type[errors.ConfideError], str] = {
+    errors.UnknownKey: "`confide key list` shows the keys there are; `confide key create owner/name` makes one.",
+    errors.RevokedKey: "a revoked key does not come back; data under it stays closed. Encrypt again under a new key.",
+    errors.NoGrant: "the owner allows a location with a [[grant]] in the policy: `confide policy allow PROGRAM "
+    "--read LOCATION --write LOCATION=KEY`.",
+    errors.KeyRefused: "`confide audit` on the owner's side says which rule refused.",
+    errors.MeasurementRefused: "the owner approves this exact program with `confide policy allow PROGRAM` and "
+    "`confide policy apply policy.toml`; if it was approved before, something in it changed since.",
+    errors.AttestationRefused: "a broker takes evidence of an enrolled host only; the TEE `simulated` also needs a "
+    "broker started with --allow-simulated and a policy that names it.",
+    errors.Rollback: "raise `serial` above the newest one (`confide policy show` tells it). If you did not put an old "
+    "document back, someone else did.",
+    errors.PolicyRefused: "`confide policy check FILE` says what is wrong; then `confide policy apply FILE`.",
+    errors.SignatureRefused: "a change to owner/... must be signed by the key pinned when that owner enrolled.",
+    errors.FileChanged: "restore this file from your own copy, or encrypt the table again.",
+    errors.FileMissing: "restore the file; the signed listing says it belongs here.",
+    errors.FileUnlisted: "remove the file from the folder; nothing signed says it belongs here.",
+    errors.Tampered: "the bytes are not what was written under these keys: restore them from your own copy.",
+    errors.NotEncrypted: "`confide encrypt SOURCE TARGET --key owner/name` makes an encrypted copy.",
+    errors.LaunchRefused: "declare what may vary in the program's [tool.confide] block, build again and approve again; "
+    "hardened settings cannot be changed.",
+    errors.WrongPassphrase: "give the passphrase of `confide init`, at the prompt or with --passphrase-fd.",
+    errors.BrokerUnavailable: "is the broker running and reachable? `curl -k URL/healthz` from this machine tells.",
+    errors.BrokerUntrusted: "the broker's certificate is not from the authority pinned here: ask the owner for the "
+    "right --broker-ca file; never skip this check.",
+    errors.StorageUnavailable: "free some space, or check the folder's permissions; nothing half-written was left.",
+    errors.MissingDependency: "`confide doctor` lists what is missing and how to get it.",
+    errors.Conflict: "someone else committed first: look at the result and run again.",
+    errors.InvalidPolicy: "mend the lines named above; docs/formats/policy.md has every field.",
+    errors.AlreadyExists: "choose another name, or remove the old one yourself.",
+    errors.InvalidFormat: "is this the right file? `confide inspect PATH` says what it is.",
+}
+
+
+def hint_for(error: errors.ConfideError) -> str | None:
+    """Return the advice for `error`, by its class or the nearest class above it; None if there is none."""
+    for cls in type(error).__mro__:
+        if cls in _HINTS:
+            return _HINTS[cls]
+    return None

@@ -1,0 +1,52 @@
+"""`confide init`: make a home, and the owner in it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from confide.cli.context import settings
+from confide.cli.output import emit, say
+from confide.cli.passphrase import read_passphrase
+
+
+def init(
+    context: typer.Context,
+    owner: Annotated[
+        str | None, typer.Argument(help="Name of the owner, e.g. `clinic`. None: a home for a broker only.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a home: root key under a passphrase, store, audit log; and the owner's signing key.
+
+    Examples:
+
+        confide init clinic
+
+        confide --home /srv/broker --passphrase-fd 3 init 3<passphrase
+    """
+    from confide.broker.home import Home
+    from confide.enclave.simulated.host import host_key
+    from confide.keys.names import parse_owner
+    from confide.keys.signing import generate_signing_key, key_id, raw_private, raw_public
+
+    name = parse_owner(owner) if owner is not None else None
+    chosen = settings(context)
+    passphrase = read_passphrase(chosen.passphrase_fd, confirm=True)
+    with Home.create(chosen.home, passphrase) as home, home.store.transaction():
+        signing_id = None
+        if name is not None:
+            key = generate_signing_key()
+            home.store.put_owner_signing_key(name, raw_private(key))
+            signing_id = key_id(key.public_key())
+            home.store.audit.append({"kind": "owner", "owner": name, "key": signing_id})
+        host = home.store.enroll_host(raw_public(host_key(chosen.home).public_key()))
+        home.store.audit.append({"kind": "host", "host": host})
+    if json:
+        emit({"home": str(chosen.home), "owner": name, "signing_key": signing_id, "simulated_host": host})
+        return
+    say(f"home {chosen.home}: root key under your passphrase, store, audit log")
+    if name is not None:
+        say(f"owner {name}: signing key {signing_id}")
+    say(f"this machine may run the TEE `simulated` for it: host {host[:16]}…")
