@@ -12,6 +12,7 @@ the agent's own user are answered. Operations::
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -93,10 +94,8 @@ class AgentSocket:
 
     def close(self) -> None:
         """Stop answering."""
-        try:
+        with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
 
     def _accept(self) -> None:

@@ -39,7 +39,7 @@ class ImageProfile:
     launch: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
-    limits: Limits = Limits(memory_mib=2048, scratch_mib=2048)
+    limits: Limits = field(default_factory=lambda: Limits(memory_mib=2048, scratch_mib=2048))
 
 
 @dataclass(frozen=True)

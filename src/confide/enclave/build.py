@@ -1,0 +1,225 @@
+"""Build an image folder out of layers: Python, distributions, Java, system libraries, the program.
+
+Nothing of the builder's environment gets in: argv and environment are fixed here, files come in a fixed
+order, and their documents are canonical, so that the same inputs give the same measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from confide.enclave.app_sources import App, read_app
+from confide.enclave.image import (
+    IMAGE_FILE,
+    PYTHON,
+    ROOT_FOLDER,
+    RUN,
+    SCRATCH,
+    Image,
+    ImageFile,
+    Limits,
+    measurement,
+)
+from confide.enclave.java_sources import java_files, java_home
+from confide.enclave.layers import Layer, Source, cached_layer, link_files
+from confide.enclave.libraries import library_sources
+from confide.enclave.profile import ImageProfile
+from confide.enclave.python_sources import (
+    distribution_files,
+    distribution_of,
+    python_binary,
+    python_files,
+    required_distributions,
+)
+from confide.errors import AlreadyExists, InvalidImage, MissingDependency, StorageUnavailable
+
+_SYSTEM_FILES: Mapping[str, Source] = {
+    "etc/passwd": b"confide:x:1000:1000:confide:/scratch:/bin/false\n",
+    "etc/group": b"confide:x:1000:\n",
+    "etc/hosts": b"127.0.0.1 localhost confide\n::1 localhost\n",
+    "etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n",
+    "etc/resolv.conf": b"",  # the launcher binds the host's over it
+}
+_ENVIRONMENT: Mapping[str, str] = {
+    "PATH": f"{PYTHON}/bin:/usr/bin:/bin",
+    "HOME": SCRATCH,
+    "TMPDIR": SCRATCH,
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNOUSERSITE": "1",
+    "CONFIDE_AGENT": f"{RUN}/agent.sock",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to build.
+
+    Attributes:
+        program: the user's Python program.
+        profile: what its images hold.
+        name: of the image.
+        brokers: name -> PEM certificate of the broker's authority.
+        role: role in the workload.
+        svn: security version number.
+        limits: resources; None: the profile's.
+        owners: owners whose release is needed; empty: whoever grants.
+        args: regular expressions of further allowed arguments, besides those the program declares.
+        includes: files or folders beside the program to take along.
+        distributions: distributions besides the profile's and those the program imports.
+        java_home: of the Java runtime; None: found on PATH.
+        settings: fixed settings besides the profile's.
+    """
+
+    program: Path
+    profile: ImageProfile
+    name: str
+    brokers: Mapping[str, str]
+    role: str = "driver"
+    svn: int = 0
+    limits: Limits | None = None
+    owners: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    includes: tuple[Path, ...] = ()
+    distributions: tuple[str, ...] = ()
+    java_home: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_image(recipe: Recipe, folder: Path, cache: Path) -> Image:
+    """Build the image in a new `folder` and return its document.
+
+    Args:
+        recipe: what to build.
+        folder: must not exist.
+        cache: for layers (`default_cache()` is the usual one).
+
+    Raises:
+        AlreadyExists: `folder` exists.
+        InvalidImage: a part of the recipe makes no image.
+        MissingDependency: something that belongs in is not installed.
+        StorageUnavailable: a file cannot be written.
+    """
+    image, layers = _assemble(recipe, cache)
+    if not _write(image, layers, folder):
+        raise AlreadyExists(f"{folder} exists already")
+    return image
+
+
+def build_cached(recipe: Recipe, cache: Path) -> tuple[Path, Image]:
+    """Build the image in the cache, unless it is there; return its folder and document.
+
+    Raises:
+        as `build_image`, except AlreadyExists.
+    """
+    image, layers = _assemble(recipe, cache)
+    folder = cache / "images" / measurement(image)
+    if not folder.exists():
+        _write(image, layers, folder)
+    return folder, image
+
+
+def default_cache(xdg_cache_home: str | None = None) -> Path:
+    """Return the folder of the cache; `xdg_cache_home` is the value of `XDG_CACHE_HOME`."""
+    return (Path(xdg_cache_home) if xdg_cache_home else Path.home() / ".cache") / "confide"
+
+
+def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
+    app = read_app(recipe.program, recipe.includes)
+    layers = _layers(recipe, app, cache)
+    profile = recipe.profile
+    try:
+        image = Image(
+            name=recipe.name,
+            profile=profile.name,
+            role=recipe.role,
+            svn=recipe.svn,
+            argv=(python_binary(), "-I", "-B", "-m", profile.entry),
+            program=app.program,
+            env={**_ENVIRONMENT, **profile.env},
+            args=(*app.args, *recipe.args),
+            launch=dict(profile.launch),
+            settings={**profile.settings, **recipe.settings},
+            limits=recipe.limits or profile.limits,
+            owners=tuple(sorted(recipe.owners)),
+            brokers=dict(recipe.brokers),
+            files=_files(layers),
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise InvalidImage(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    return image, layers
+
+
+def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
+    profile = recipe.profile
+    imported = {name for module in app.imports if (name := distribution_of(module))}
+    roots = {*profile.distributions, *recipe.distributions, *imported}
+    layers = [cached_layer(cache, "python", python_files())]
+    layers += [
+        cached_layer(cache, name, files)
+        for name in required_distributions(sorted(roots))
+        if (files := distribution_files(name))
+    ]
+    carried = [Path(folder) for folder in _site_folders()]
+    if profile.java:
+        home = java_home(recipe.java_home)
+        carried.append(home)
+        layers.append(cached_layer(cache, "java", java_files(home)))
+    if profile.files:
+        layers.append(cached_layer(cache, "profile", dict(profile.files)))
+    layers.append(cached_layer(cache, "programs", _programs(("bwrap", *profile.programs))))
+    layers.append(cached_layer(cache, "app", app.files))
+    libraries = {library for layer in layers for library in layer.libraries}
+    system = {**library_sources(libraries, carried), **_SYSTEM_FILES}
+    layers.append(cached_layer(cache, "system", system))
+    return layers
+
+
+def _site_folders() -> set[str]:
+    return {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+
+
+def _programs(names: tuple[str, ...]) -> dict[str, Source]:
+    files: dict[str, Source] = {}
+    for name in names:
+        found = shutil.which(name)
+        if found is None:
+            raise MissingDependency(f"the program {name} is not installed")
+        files[f"usr/bin/{Path(found).name}"] = Path(found).resolve()
+    return files
+
+
+def _files(layers: list[Layer]) -> tuple[ImageFile, ...]:
+    files: dict[str, ImageFile] = {}
+    for layer in layers:
+        for file in layer.files:
+            if files.setdefault(file.path, file) != file:
+                raise InvalidImage(f"two different files for /{file.path}")
+    return tuple(files[path] for path in sorted(files))
+
+
+def _write(image: Image, layers: list[Layer], folder: Path) -> bool:
+    """Write the image folder as a whole; False if there is one already."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as text:
+            new = Path(text) / "image"
+            new.mkdir()
+            link_files(layers, new / ROOT_FOLDER)
+            (new / IMAGE_FILE).write_bytes(image.canonical())
+            if folder.exists():
+                return False
+            os.rename(new, folder)  # noqa: PTH104 - replaces only an empty folder
+    except OSError as error:
+        raise StorageUnavailable(f"image in {folder}: {error.strerror}") from None
+    return True

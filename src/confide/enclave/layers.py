@@ -1,0 +1,157 @@
+"""Layers: sets of files that images share, kept in a cache so that a second build only links them.
+
+The cache is the builder's convenience and nothing more: the launcher hashes every file of an image again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from confide.canonical import sha256_hex
+from confide.enclave.bytecode import compile_tree
+from confide.enclave.image import ImageFile
+from confide.enclave.libraries import shared_libraries
+from confide.errors import InvalidImage, StorageUnavailable
+
+HASH_THREADS = 2
+_FORMAT = "2"
+
+Source = Path | bytes
+"""Where a file's content comes from: a file of the builder's machine, or the content itself."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A set of files in the cache.
+
+    Attributes:
+        root: folder that holds them at their paths inside the enclave.
+        files: sorted by path.
+        libraries: system libraries that its programs and extension modules load, as paths of the
+            builder's machine.
+    """
+
+    root: Path
+    files: tuple[ImageFile, ...]
+    libraries: tuple[str, ...]
+
+
+def cached_layer(cache: Path, name: str, sources: Mapping[str, Source]) -> Layer:
+    """Return the layer of these files, making it if the cache does not have it.
+
+    Args:
+        cache: folder of the cache.
+        name: for people; part of the folder's name.
+        sources: path inside the enclave (no leading '/') -> content.
+
+    Raises:
+        InvalidImage: a source is not a regular file.
+        StorageUnavailable: the cache cannot be written.
+    """
+    folder = cache / "layers" / f"{name}-{_key(sources)[:32]}"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return _load(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as text:
+            new = Path(text) / "layer"
+            _make(new, sources)
+            with contextlib.suppress(OSError):  # somebody else made it meanwhile
+                new.rename(folder)
+        return _load(folder)
+    except OSError as error:
+        raise StorageUnavailable(f"layer {name}: {error}") from None
+
+
+def link_files(layers: Iterable[Layer], root: Path) -> None:
+    """Put the layers' files below `root`, as hard links where the file system allows it.
+
+    Raises:
+        StorageUnavailable: they cannot be written.
+    """
+    made: set[str] = set()
+    try:
+        for layer in layers:
+            for file in layer.files:
+                parent, _, _ = file.path.rpartition("/")
+                if parent not in made:
+                    (root / parent).mkdir(parents=True, exist_ok=True)
+                    made.add(parent)
+                source, target = f"{layer.root}/{file.path}", f"{root}/{file.path}"
+                try:
+                    os.link(source, target)
+                except FileExistsError:
+                    continue  # the same file in two layers; `build` has compared them
+                except OSError:
+                    shutil.copy2(source, target)
+    except OSError as error:
+        raise StorageUnavailable(f"image files in {root}: {error.strerror}") from None
+
+
+def hash_files(root: Path, paths: Iterable[str]) -> list[ImageFile]:
+    """Return size, SHA-256 and executable bit of each file below `root`, in the order given."""
+    prefix = str(root)
+
+    def one(path: str) -> ImageFile:
+        with open(f"{prefix}/{path}", "rb", buffering=0) as file:  # noqa: PTH123 - thousands of files
+            status = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        executable = bool(status.st_mode & stat.S_IXUSR)
+        return ImageFile(path=path, size=status.st_size, sha256=digest, executable=executable)
+
+    with ThreadPoolExecutor(HASH_THREADS) as pool:
+        return list(pool.map(one, paths))
+
+
+def _key(sources: Mapping[str, Source]) -> str:
+    lines = [_FORMAT]
+    for path, source in sorted(sources.items()):
+        if isinstance(source, bytes):
+            lines.append(f"{path}\0{sha256_hex(source)}")
+            continue
+        try:
+            status = source.stat()
+        except OSError as error:
+            raise InvalidImage(f"{source}: {error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidImage(f"{source} is not a regular file")
+        lines.append(f"{path}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode & 0o100}")
+    return sha256_hex("\n".join(lines).encode())
+
+
+def _make(folder: Path, sources: Mapping[str, Source]) -> None:
+    root = folder / "root"
+    for path, source in sources.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, bytes):
+            target.write_bytes(source)
+            target.chmod(0o444)
+        else:
+            shutil.copyfile(source, target)
+            target.chmod(0o555 if source.stat().st_mode & stat.S_IXUSR else 0o444)
+    root.mkdir(parents=True, exist_ok=True)
+    compile_tree(root)
+    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    originals = [source for source in sources.values() if isinstance(source, Path)]
+    document = {
+        "files": [file.model_dump() for file in hash_files(root, paths)],
+        "libraries": sorted(shared_libraries(originals)),
+    }
+    (folder / "layer.json").write_text(json.dumps(document))
+
+
+def _load(folder: Path) -> Layer:
+    document = json.loads((folder / "layer.json").read_bytes())
+    files = tuple(ImageFile.model_construct(**file) for file in document["files"])
+    return Layer(folder / "root", files, tuple(document["libraries"]))
