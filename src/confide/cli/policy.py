@@ -1,0 +1,140 @@
+"""`confide policy`: say which measured program may use which keys, sign it, look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from confide.cli.context import open_home, sole_owner
+from confide.cli.output import emit, say
+
+app = typer.Typer(help="Policies: allow a program, check, sign and apply.", no_args_is_help=True)
+
+FileOption = Annotated[Path, typer.Option("--file", "-f", help="The policy document.")]
+DEFAULT_FILE = Path("policy.toml")
+
+
+@app.command()
+def allow(
+    context: typer.Context,
+    program: Annotated[Path, typer.Argument(help="The program, or an image folder made by `confide image build`.")],
+    read: Annotated[list[str] | None, typer.Option(help="LOCATION that it may read; repeat.")] = None,
+    write: Annotated[list[str] | None, typer.Option(help="LOCATION=KEY: a table it may write; repeat.")] = None,
+    write_files: Annotated[
+        list[str] | None, typer.Option(help="LOCATION=KEY: sealed files (CSV, text, checkpoints) it may write; repeat.")
+    ] = None,
+    logs: Annotated[str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")] = None,
+    tee: Annotated[str, typer.Option(help="TEE that must vouch for it.")] = "simulated",
+    days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,
+    owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
+    profile: Annotated[str, typer.Option(help="Profile: `spark` or `python`.")] = "spark",
+    file: FileOption = DEFAULT_FILE,
+) -> None:
+    """Write into the policy document that this exact program may run, and what it may use.
+
+    Only the document changes; `confide policy apply` signs it. Keys and table ids of what it reads are filled
+    in from what this home knows of the location.
+
+    Example:
+
+        confide policy allow job.py --read data/patients --write out/report=clinic/results --logs clinic/results
+    """
+    from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
+    from confide.cli.programs import image_of, keep_image
+
+    with open_home(context) as home:
+        name = sole_owner(home.store, owner)
+        image, measurement = image_of(program, home, profile=profile)
+        keep_image(home, image, measurement)
+        newest = home.store.policy(name)
+        document = open_document(file, name, newest.serial if newest else 0, days)
+        put_workload(document, image.name, tee=tee, role=image.role, measurement=measurement, logs=logs)
+        for location in read or []:
+            grant_read(document, image.name, location, home.store.listing_at(name, location))
+        for form, specs in (("table", write), ("files", write_files)):
+            for spec in specs or []:
+                grant_write(document, image.name, spec, form)
+    file.write_text(document.as_string(), encoding="utf-8")
+    say(f"{file}: workload {image.name}, measurement {measurement[:16]}…, serial {document['serial']}")
+    say("look at it, then: confide policy apply " + str(file))
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Report every fault of a policy document at once, with line and reason. Exits 65 if there are any.
+
+    Example:
+
+        confide policy check policy.toml
+    """
+    from confide.broker.policy import parse_policy
+
+    policy = parse_policy(_read(file))
+    if json:
+        emit({"ok": True, "owner": policy.owner, "serial": policy.serial})
+        return
+    workloads, grants = len(policy.workloads), len(policy.grants)
+    say(f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault")
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
+) -> None:
+    """Check, sign with the owner's key, and put into force here (`confide push` sends it to a broker).
+
+    Example:
+
+        confide policy apply policy.toml
+    """
+    from confide.broker.policy import parse_policy
+    from confide.broker.policy_signing import sign_policy
+    from confide.keys.signing import private_key_from_raw
+
+    toml = _read(file)
+    policy = parse_policy(toml)
+    with open_home(context) as home, home.store.transaction():
+        key = private_key_from_raw(home.store.owner_signing_key(policy.owner))
+        home.store.put_policy(policy.owner, policy.serial, sign_policy(key, policy.owner, toml), toml)
+        home.store.audit.append({"kind": "policy", "owner": policy.owner, "serial": policy.serial})
+    say(f"policy of {policy.owner}, serial {policy.serial}, is in force until {policy.not_after:%Y-%m-%d}")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    owner: Annotated[str | None, typer.Option(help="Whose; without: every owner's.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the policies in force.
+
+    Example:
+
+        confide policy show
+    """
+    with open_home(context) as home:
+        policies = [p for p in home.store.policies() if owner in (None, p.owner)]
+    if json:
+        emit([{"owner": p.owner, "serial": p.serial, "toml": p.toml.decode()} for p in policies])
+        return
+    for policy in policies:
+        typer.echo(policy.toml.decode())
+    if not policies:
+        say("no policy is in force: nothing is released to anything")
+
+
+def _read(file: Path) -> bytes:
+    from confide.broker.policy import MAX_POLICY_BYTES
+    from confide.errors import Misuse
+
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise Misuse(f"cannot read {file}: {error.strerror}") from None
