@@ -1,14 +1,7 @@
 package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.IOException;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
-import java.nio.channels.Channels;
-import java.nio.channels.SocketChannel;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
+import confide.AgentClient;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -27,7 +20,7 @@ public final class Gateway {
    * @param args one file (a pipe's {@code /proc/self/fd/N}) that receives the gateway's port and a newline.
    */
   public static void main(String[] args) throws Exception {
-    JsonNode secret = secret(System.getenv("CONFIDE_AGENT"), "gateway");
+    JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
     Hardening.install(secret.path("settings"));
     for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
       System.setProperty(property.getKey(), property.getValue().asText());
@@ -66,18 +59,4 @@ public final class Gateway {
     "org.apache.spark.SparkEnv$",
     "org.apache.spark.internal.config.package$",
   };
-
-  private static JsonNode secret(String socket, String name) throws IOException {
-    ObjectMapper json = new ObjectMapper();
-    try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
-      channel.connect(UnixDomainSocketAddress.of(socket));
-      String request = json.createObjectNode().put("op", "secret").put("name", name) + "\n";
-      channel.write(ByteBuffer.wrap(request.getBytes(StandardCharsets.UTF_8)));
-      JsonNode answer = json.readTree(Channels.newInputStream(channel));
-      if (!answer.has("secret")) {
-        throw new IOException("the agent refused: " + answer.path("message").asText());
-      }
-      return answer.get("secret");
-    }
-  }
 }

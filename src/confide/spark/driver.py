@@ -1,0 +1,47 @@
+"""Runs an unmodified PySpark program against the confined JVM.
+
+    python -m confide.spark.driver <descriptor of the gateway's port> <program> [arguments]
+
+What differs from running the program with `python` is only where `SparkContext` finds its gateway.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from confide.errors import ConfideError, Unavailable
+from confide.spark.agent import ask
+
+
+def main(argv: Sequence[str]) -> None:
+    """Connect, then become the program."""
+    descriptor, program, *arguments = argv
+    # Imports first: meanwhile the JVM starts.
+    from confide.spark import gateway
+
+    secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
+    gateway.install(gateway.connect(_port(int(descriptor)), secret))
+    sys.argv = [program, *arguments]
+    sys.path[0] = str(Path(program).parent)
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except ConfideError as error:
+        traceback.print_exc()
+        sys.exit(error.exit_code)
+
+
+def _port(descriptor: int) -> int:
+    with os.fdopen(descriptor, "rb") as pipe:
+        line = pipe.readline(16)
+    if not line.endswith(b"\n"):
+        raise Unavailable("the JVM ended before its gateway was open")
+    return int(line)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,113 @@
+"""The Python end of the gateway: Py4J over mutual TLS 1.3, given to PySpark as its own."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any, cast
+
+from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+from py4j.java_gateway import java_import
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
+
+from confide.errors import LaunchRefused
+
+JAVA_IMPORTS = (
+    # What pyspark.java_gateway.launch_gateway imports in Spark 4.3; a test compares.
+    "org.apache.spark.SparkConf",
+    "org.apache.spark.api.java.*",
+    "org.apache.spark.api.python.*",
+    "org.apache.spark.ml.python.*",
+    "org.apache.spark.mllib.api.python.*",
+    "org.apache.spark.resource.*",
+    "org.apache.spark.sql.Encoders",
+    "org.apache.spark.sql.OnSuccessCall",
+    "org.apache.spark.sql.functions",
+    "org.apache.spark.sql.classic.*",
+    "org.apache.spark.sql.api.python.*",
+    "org.apache.spark.sql.hive.*",
+    "scala.Tuple2",
+)
+
+
+class _CallbackContext(ssl.SSLContext):
+    """Leaves the handshake to the connection's own thread.
+
+    Py4J would do it in the thread that accepts, where a peer that fails it ends the callback server.
+    """
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*args, **{**kwargs, "do_handshake_on_connect": False})
+
+
+def connect(port: int, secret: Mapping[str, str]) -> ClientServer:
+    """Connect to the JVM's gateway on loopback.
+
+    Args:
+        port: of the gateway.
+        secret: the `driver` secret: `token`, `key`, `certificate` and `peer` (PEM).
+
+    Raises:
+        ssl.SSLError: the peer has not the expected certificate.
+    """
+    client = _tls(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), secret)
+    server = _tls(_CallbackContext(ssl.PROTOCOL_TLS_SERVER), secret)
+    gateway = ClientServer(
+        java_parameters=JavaParameters(
+            port=port, auth_token=secret["token"], auto_convert=True, ssl_context=client
+        ),
+        python_parameters=PythonParameters(port=0, eager_load=False, ssl_context=server),
+    )
+    gateway.proc = None  # launch_gateway sets it; the JVM is the agent's child
+    for name in JAVA_IMPORTS:
+        java_import(gateway.jvm, name)
+    return gateway
+
+
+def _tls(context: ssl.SSLContext, secret: Mapping[str, str]) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=secret["peer"])
+    # `load_cert_chain` takes only a file: this one has no name and lies in memory.
+    fd = os.memfd_create("driver", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write((secret["key"] + secret["certificate"]).encode())
+        context.load_cert_chain(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+    return context
+
+
+def install(gateway: ClientServer) -> None:
+    """Make this gateway the one that every `SparkContext` of this process uses.
+
+    The settings are compared before a context is made: the JVM compares them again as a plugin, but by then
+    Spark has acted on some of them.
+    """
+    SparkContext._gateway = gateway
+    SparkContext._jvm = gateway.jvm
+    make = SparkContext._initialize_context
+
+    def checked(self: SparkContext, jconf: Any) -> Any:
+        check(gateway, jconf)
+        return make(self, jconf)
+
+    SparkContext._initialize_context = checked
+
+
+def check(gateway: ClientServer, jconf: Any) -> None:
+    """Compare a Java `SparkConf` with the hardened settings.
+
+    Raises:
+        LaunchRefused: it differs; the message begins with the setting's name.
+    """
+    try:
+        gateway.jvm.confide.spark.Hardening.check(jconf)
+    except Py4JJavaError as error:
+        java = cast(Any, error).java_exception
+        if java.getClass().getName() == "confide.spark.LaunchRefused":
+            raise LaunchRefused(java.getMessage()) from None
+        raise

@@ -1,0 +1,88 @@
+"""The command line of the JVM, with every flag's reason. Pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+MODULE_OPTIONS: tuple[str, ...] = (
+    # org.apache.spark.launcher.JavaModuleOptions of Spark 4.3; a test compares.
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    "--add-modules=jdk.incubator.vector",
+    *(
+        f"--add-opens={package}=ALL-UNNAMED"
+        for package in (
+            "java.base/java.lang",
+            "java.base/java.lang.invoke",
+            "java.base/java.lang.reflect",
+            "java.base/java.io",
+            "java.base/java.net",
+            "java.base/java.nio",
+            "java.base/java.util",
+            "java.base/java.util.concurrent",
+            "java.base/java.util.concurrent.atomic",
+            "java.base/jdk.internal.ref",
+            "java.base/sun.nio.ch",
+            "java.base/sun.nio.cs",
+            "java.base/sun.security.action",
+            "java.base/sun.util.calendar",
+            "java.security.jgss/sun.security.krb5",
+        )
+    ),
+    "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dio.netty.allocator.type=pooled",
+    "-Dio.netty.handler.ssl.defaultEndpointVerificationAlgorithm=NONE",
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
+)
+
+GATEWAY_CLASS = "confide.spark.Gateway"
+
+
+def command(
+    *,
+    java: PurePosixPath,
+    jars: PurePosixPath,
+    jar: PurePosixPath,
+    log_config: PurePosixPath,
+    scratch: PurePosixPath,
+    heap_mib: int,
+    port_file: str,
+) -> list[str]:
+    """Return the argv of the JVM; it holds no secret.
+
+    Args:
+        java: the `java` program.
+        jars: folder of Spark's jars.
+        jar: our own jar.
+        log_config: log4j2 configuration.
+        scratch: private scratch space.
+        heap_mib: largest Java heap, MiB.
+        port_file: where the gateway's port is written, for instance a pipe's `/proc/self/fd/N`.
+    """
+    return [
+        str(java),
+        *MODULE_OPTIONS,
+        f"-Xmx{heap_mib}m",
+        "-Xshare:auto",
+        # Nothing that copies memory out: no attaching debugger, dumps, or counters in a shared file.
+        "-XX:+DisableAttachMechanism",
+        "-XX:-UsePerfData",
+        "-XX:-CreateCoredumpOnCrash",
+        "-XX:-HeapDumpOnOutOfMemoryError",
+        f"-XX:ErrorFile={scratch / 'jvm-error.log'}",
+        f"-Djava.io.tmpdir={scratch / 'tmp'}",
+        f"-Dderby.system.home={scratch / 'derby'}",
+        f"-Duser.home={scratch}",
+        f"-Dlog4j2.configurationFile={log_config}",
+        "-Dfile.encoding=UTF-8",
+        "-Djava.net.preferIPv4Stack=true",
+        "-cp",
+        f"{jar}:{jars}/*",
+        GATEWAY_CLASS,
+        port_file,
+    ]
+
+
+def heap_mib(memory_mib: int) -> int:
+    """Return the Java heap for an enclave of that memory; the rest is for Python and the JVM's own."""
+    return max(256, memory_mib * 5 // 8)

@@ -1,0 +1,132 @@
+"""The Spark profile: one JVM and one Python driver in one enclave, and what joins them."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from confide.enclave.profile import Context
+from confide.spark import jvm
+from confide.spark.certificates import run_secrets
+from confide.spark.settings import settings
+from confide.spark.worker import write_launcher
+
+FOLDERS = ("tmp", "sockets", "local", "hadoop", "warehouse", "derby")
+STOP_SECONDS = 30.0
+"""How long the JVM may take to stop its context once the driver is gone."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the parts lie inside the enclave.
+
+    Attributes:
+        java: the `java` program.
+        python: the interpreter.
+        jars: Spark's jars.
+        jar: our jar.
+    """
+
+    java: Path
+    python: Path
+    jars: Path
+    jar: Path
+
+
+@dataclass(frozen=True)
+class SparkProfile:
+    """Runs a PySpark program (`confide.enclave.profile.Profile`).
+
+    Attributes:
+        installation: where the parts lie.
+        sandbox: returns the argv to put in front of the Python processes, which run the user's code.
+    """
+
+    installation: Installation
+    sandbox: Callable[[Context], Sequence[str]]
+
+    def run(self, context: Context) -> int:
+        """Run the program to its end and return its exit code."""
+        scratch = context.scratch
+        for name in FOLDERS:
+            (scratch / name).mkdir(mode=0o700)
+        sandbox = self.sandbox(context)
+        launcher = scratch / "worker-python"
+        write_launcher(launcher, self.installation.python, sandbox)
+        table = settings(PurePosixPath(scratch), cores=_cores(context))
+        context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
+
+        port_in, port_out = os.pipe()
+        environment = {
+            **os.environ,
+            **context.image.env,
+            "CONFIDE_AGENT": str(context.socket),
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch / "tmp"),
+            "SPARK_LOCAL_DIRS": str(scratch / "local"),  # goes before spark.local.dir
+        }
+        # The JVM first: it starts while Python imports; neither has to fork the other.
+        java = subprocess.Popen(
+            self._java(context, f"/proc/self/fd/{port_out}"),
+            stdin=subprocess.PIPE,
+            stdout=context.output,
+            stderr=context.output,
+            cwd=scratch,
+            env=environment,
+            pass_fds=(port_out,),
+        )
+        os.close(port_out)
+        python = subprocess.Popen(
+            [
+                *sandbox,
+                str(self.installation.python),
+                "-m",
+                "confide.spark.driver",
+                str(port_in),
+                context.image.program,
+                *context.arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=context.output,
+            stderr=context.output,
+            cwd=context.work,
+            env={**environment, "PYSPARK_PYTHON": str(launcher)},
+            pass_fds=(port_in,),
+        )
+        os.close(port_in)
+        context.started()
+        try:
+            return python.wait()
+        finally:
+            _stop(java)
+
+    def _java(self, context: Context, port_file: str) -> list[str]:
+        return jvm.command(
+            java=PurePosixPath(self.installation.java),
+            jars=PurePosixPath(self.installation.jars),
+            jar=PurePosixPath(self.installation.jar),
+            log_config=PurePosixPath(Path(__file__).with_name("log4j2.properties")),
+            scratch=PurePosixPath(context.scratch),
+            heap_mib=jvm.heap_mib(context.image.limits.memory_mib),
+            port_file=port_file,
+        )
+
+
+def _cores(context: Context) -> int:
+    asked = context.launch.get("cores")
+    return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1
+
+
+def _stop(java: subprocess.Popen[bytes]) -> None:
+    """Close the JVM's standard input, which is its sign to stop, and wait for it."""
+    if java.stdin is not None:
+        java.stdin.close()
+    try:
+        java.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        java.kill()
+        java.wait()

@@ -1,0 +1,158 @@
+"""The hardened Spark settings: one table, with the reason of each row.
+
+`fixed` rows hold: a program that sets another value is refused with the setting's name. `default` rows are
+ours unless the program says otherwise. `forbidden` names must not be set at all. The JVM enforces the table
+(`confide.spark.Hardening`), which reaches it through the agent's socket.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row.
+
+    Attributes:
+        name: of the Spark setting.
+        value: ours.
+        reason: what another value would open, as the end of "... would weaken the protection: ".
+        accepts: regular expression of the values a program may set; None: only ours.
+    """
+
+    name: str
+    value: str
+    reason: str
+    accepts: str | None = None
+
+    @property
+    def pattern(self) -> str:
+        """The values that pass, as a regular expression that Python and Java read alike."""
+        return self.accepts if self.accepts is not None else re.escape(self.value)
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """Settings that must not be set: a regular expression of their whole names, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole table."""
+
+    fixed: tuple[Setting, ...]
+    default: tuple[Setting, ...]
+    forbidden: tuple[Forbidden, ...]
+
+    def values(self) -> dict[str, str]:
+        """Return name -> value for the start of the JVM."""
+        return {row.name: row.value for row in (*self.default, *self.fixed)}
+
+    def rules(self) -> dict[str, Any]:
+        """Return what `confide.spark.Hardening` enforces, as JSON values."""
+        return {
+            "fixed": [{"name": s.name, "accepts": s.pattern, "reason": s.reason} for s in self.fixed],
+            "forbidden": [{"name": f.name, "reason": f.reason} for f in self.forbidden],
+        }
+
+
+def settings(scratch: PurePosixPath, *, cores: int) -> Settings:
+    """Return the table for one run.
+
+    Args:
+        scratch: the private scratch space; every temporary byte goes below it.
+        cores: processors for tasks, at least 1.
+    """
+    return Settings(
+        fixed=(*_fixed(scratch, cores), *STORAGE),
+        default=_defaults(scratch),
+        forbidden=FORBIDDEN,
+    )
+
+
+_CLEAR_NETWORK = "bytes would cross the loopback network in clear"
+_SCRATCH = "temporary data would leave the scratch space"
+_UNCHECKED = "the other settings would go unchecked"
+_NO_CODE = "code that the measurement does not cover would be loaded"
+
+
+def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
+    return (
+        Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
+        Setting("spark.sql.extensions", "confide.spark.SessionHardening", _UNCHECKED),
+        # One process: executors of other machines need an attestation of their own.
+        Setting(
+            "spark.master",
+            f"local[{cores}]",
+            "tasks would run outside this enclave",
+            r"local(\[[0-9*, ]+\])?",
+        ),
+        Setting("spark.ui.enabled", "false", "the web pages show data and literals to anybody who asks"),
+        Setting("spark.eventLog.enabled", "false", "events hold literals, plans and texts of exceptions"),
+        Setting("spark.driver.log.persistToDfs.enabled", "false", "logs hold texts of exceptions"),
+        # Python <-> JVM.
+        Setting("spark.python.unix.domain.socket.enabled", "true", _CLEAR_NETWORK),
+        Setting("spark.python.unix.domain.socket.dir", str(scratch / "sockets"), _SCRATCH),
+        Setting("spark.python.use.daemon", "true", "Python workers would start outside their sandbox"),
+        Setting(
+            "spark.python.daemon.module", "confide.spark.daemon", "functions would see the run's secrets"
+        ),
+        Setting("spark.python.worker.module", "pyspark.worker", "functions would see the run's secrets"),
+        # JVM <-> itself: in local mode Spark still listens on two ports, for files of `addFile` and for blocks.
+        Setting("spark.driver.host", "127.0.0.1", "Spark would be reachable from outside"),
+        Setting("spark.driver.bindAddress", "127.0.0.1", "Spark would be reachable from outside"),
+        Setting("spark.authenticate", "true", "any local process could speak to Spark"),
+        Setting("spark.network.crypto.enabled", "true", _CLEAR_NETWORK),
+        Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
+        Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
+        Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
+        # Places.
+        Setting("spark.hadoop.hadoop.tmp.dir", str(scratch / "hadoop"), _SCRATCH),
+    )
+
+
+STORAGE: tuple[Setting, ...] = ()
+"""Settings that lead every file through the guard; filled in with the classes of the jar."""
+
+
+def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
+    return (
+        Setting("spark.app.name", "confide", "a context needs some name"),
+        Setting("spark.submit.deployMode", "client", "as spark-submit sets it"),
+        Setting("spark.sql.warehouse.dir", f"file:{scratch / 'warehouse'}", "unnamed tables are temporary"),
+        Setting(
+            "spark.hadoop.javax.jdo.option.ConnectionURL",
+            "jdbc:derby:memory:metastore;create=true",
+            "a metastore on disk would hold names of columns",
+        ),
+        Setting("spark.sql.parquet.compression.codec", "zstd", "smaller files, sooner encrypted"),
+        Setting("spark.ui.showConsoleProgress", "false", "nobody watches the console"),
+        Setting(
+            "spark.redaction.regex",
+            "(?i)secret|password|passwd|token|access[.]?key|kms|credential",
+            "values of such settings are masked in what Spark prints",
+        ),
+    )
+
+
+FORBIDDEN: tuple[Forbidden, ...] = (
+    Forbidden(r"spark\.jars(\..+)?", _NO_CODE),
+    Forbidden(r"spark\.(files|archives|submit\.pyFiles)", _NO_CODE),
+    Forbidden(r"spark\.(driver|executor)\.(extraClassPath|extraLibraryPath|userClassPathFirst)", _NO_CODE),
+    Forbidden(r"spark\.(pyspark(\.driver)?\.python)", "Python workers would start outside their sandbox"),
+    Forbidden(r"spark\.metrics\..+", "metrics would be written where anybody reads them"),
+    Forbidden(r"spark\.(remote|api\.mode|connect\..+)", "Spark Connect listens in clear"),
+    Forbidden(r"spark\.python\.profile\.dump", _SCRATCH),
+    Forbidden(r"spark\.hadoop\.fs(\..+)?\.impl(\.disable\.cache)?", "files would bypass the guard"),
+    Forbidden(r"spark\.hadoop\.fs\.AbstractFileSystem\..+", "files would bypass the guard"),
+    Forbidden(r"spark\.hadoop\.parquet\.(crypto|encryption)\..+", "tables would not be encrypted as granted"),
+    Forbidden(r"spark\.sql\.parquet\.output\.committer\.class", "files would bypass the commit"),
+    Forbidden(r"spark\.sql\.streaming\.checkpointFileManagerClass", "files would bypass the guard"),
+)

@@ -1,0 +1,37 @@
+"""The launcher of Python workers: the one executable that Spark starts for the program's functions.
+
+It drops what workers must not see before Python reads its environment (so that it is not in
+`/proc/self/environ` either), and puts the sandbox in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from confide.spark.daemon import SECRET_NAMES, SECRET_PREFIXES
+
+
+def launcher(python: Path, sandbox: Sequence[str]) -> str:
+    """Return the launcher's text.
+
+    Args:
+        python: the interpreter.
+        sandbox: argv in front of the interpreter's; may be empty.
+    """
+    return f"""#!{python} -IS
+import os, sys
+kept = {{
+    name: value
+    for name, value in os.environ.items()
+    if name not in {SECRET_NAMES!r} and not name.startswith({SECRET_PREFIXES!r})
+}}
+argv = {[*sandbox, str(python)]!r} + sys.argv[1:]
+os.execve(argv[0], argv, kept)
+"""
+
+
+def write_launcher(path: Path, python: Path, sandbox: Sequence[str]) -> None:
+    """Write the launcher, executable."""
+    path.write_text(launcher(python, sandbox), encoding="utf-8")
+    path.chmod(0o500)

@@ -1,0 +1,119 @@
+"""A real JVM, gateway and driver, run by the profile itself; only the enclave around them is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from confide.broker.release import Release
+from confide.enclave.agent_socket import AgentSocket
+from confide.enclave.image import Image, Limits
+from confide.enclave.profile import Context
+from confide.spark.profile import Installation, SparkProfile
+
+SOURCES = Path(__file__).parents[3] / "jvm" / "src"
+JARS = Path(pyspark.__file__).parent / "jars"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Exit code and everything that was printed."""
+
+    code: int
+    output: str
+
+
+@pytest.fixture(scope="session")
+def jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our classes, as a folder: a class path takes either."""
+    javac = shutil.which("javac")
+    if javac is None:
+        pytest.skip("no Java compiler")
+    classes = tmp_path_factory.mktemp("classes")
+    sources = [str(path) for path in (SOURCES / "confide" / "spark").glob("*.java")]
+    subprocess.run(
+        [javac, "--release", "17", "-nowarn", "-d", str(classes), "-cp", f"{JARS}/*"]
+        + ["-sourcepath", str(SOURCES), *sources],
+        check=True,
+    )
+    return classes
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a name short enough for Unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="cf-") as folder:
+        yield Path(folder)
+
+
+def _no_commit(*_: object) -> object:
+    raise AssertionError("nothing is committed here")
+
+
+@pytest.fixture
+def make_context(short_path: Path) -> Iterator[Callable[..., Context]]:
+    """Make the context of a program, with a live agent socket."""
+    sockets: list[AgentSocket] = []
+
+    def make(program: str, *arguments: str, output: int = 1) -> Context:
+        (short_path / "job.py").write_text(program)
+        for name in ("work", "scratch", "run"):
+            (short_path / name).mkdir(mode=0o700)
+        image = Image.model_construct(
+            program=str(short_path / "job.py"),
+            env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+            limits=Limits(memory_mib=1600, scratch_mib=512, cores=2),
+        )
+        release = Release(workload="test", owners=("clinic",), keys={}, grants=(), expires=2**40)
+        socket = short_path / "run" / "agent.sock"
+        secrets: dict[str, object] = {}
+        scratch = short_path / "scratch"
+        sockets.append(
+            AgentSocket(socket, release, str(short_path / "work"), str(scratch), secrets, _no_commit)
+        )
+        return Context(
+            image=image,
+            launch={},
+            arguments=arguments,
+            release=release,
+            work=short_path / "work",
+            scratch=scratch,
+            socket=socket,
+            output=output,
+            secrets=secrets,
+            commit=_no_commit,
+            started=lambda: None,
+        )
+
+    yield make
+    for socket in sockets:
+        socket.close()
+
+
+@pytest.fixture
+def profile(jar: Path) -> SparkProfile:
+    """The profile, without a sandbox around Python."""
+    java = Path(shutil.which("java") or "java")
+    return SparkProfile(Installation(java, Path(sys.executable), JARS, jar), lambda _: ())
+
+
+@pytest.fixture
+def run(profile: SparkProfile, make_context: Callable[..., Context], short_path: Path) -> Callable[..., Ran]:
+    """Run a program through the profile."""
+
+    def run(program: str, *arguments: str) -> Ran:
+        log = short_path / "log"
+        with log.open("wb") as output:
+            code = profile.run(make_context(program, *arguments, output=output.fileno()))
+        return Ran(code, log.read_text())
+
+    return run
