@@ -1,163 +1,117 @@
-"""The store of a home: one SQLite database. Interface first; the parts follow."""
+"""The store: everything a home remembers, in one SQLite database under one root key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import contextlib
+import secrets as random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from confide.broker.audit import AuditLog
-from confide.data.listing import Listing
-from confide.keys.material import NamedKey
-from confide.keys.names import KeyName
+from confide.broker.database import Database
+from confide.broker.store_keys import KeyRecords, KeySummary, VersionSummary
+from confide.broker.store_listings import ListingRecords, StoredListing
+from confide.broker.store_owners import OwnerRecords
+from confide.broker.store_policies import PolicyRecords, StoredPolicy
+from confide.errors import InvalidFormat
+from confide.keys.material import SECRET_BYTES
 from confide.keys.provider import KeyProvider
+from confide.keys.signing import generate_signing_key, private_key_from_raw, raw_private
+
+__all__ = ["KeySummary", "Store", "StoredListing", "StoredPolicy", "VersionSummary", "unix_now"]
+
+_AUDIT_KEY = ("audit-key", "checkpoints")
+_STORE_ID_BYTES = 16
 
 
-@dataclass(frozen=True)
-class StoredPolicy:
-    """An owner's newest policy: `jws` flattened JSON, `toml` its payload."""
-
-    owner: str
-    serial: int
-    jws: dict[str, Any]
-    toml: bytes
+def unix_now() -> int:
+    """Return the time in whole Unix seconds."""
+    return int(time.time())
 
 
-@dataclass(frozen=True)
-class StoredListing:
-    """The newest listing of a table, and the JWS that signs it."""
+class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords):
+    """Owners, keys, policies, listings, hosts, secrets and the audit log.
 
-    listing: Listing
-    jws: dict[str, Any]
+    One object serves all threads of a process; several processes may have the same store open. The store
+    writes no audit entries by itself: a caller that changes something appends to `audit` inside the same
+    `transaction()`, and both are kept or neither. A transaction holds the store's lock for its thread, so it
+    must not span an `await`.
 
-
-@dataclass(frozen=True)
-class VersionSummary:
-    """One version of a key, without its secret; times are Unix seconds."""
-
-    version: int
-    created: int
-    revoked: int | None
-
-
-@dataclass(frozen=True)
-class KeySummary:
-    """A key without its secrets; `revoked` is set when the whole key was revoked."""
-
-    name: KeyName
-    current: int | None
-    revoked: int | None
-    versions: tuple[VersionSummary, ...]
-
-
-class Store:
-    """Everything a home remembers. Safe to share between threads; `transaction()` must not span an await.
-
-    The store itself writes no audit entries: the caller appends them to `audit` in the same `transaction()`.
+    Attributes:
+        audit: the log.
     """
 
-    @classmethod
-    def create(cls, path: Path, provider: KeyProvider, clock: Callable[[], int] | None = None) -> Store:
-        """Make a new store. Raises AlreadyExists, StorageUnavailable."""
-        raise NotImplementedError
+    def __init__(self, database: Database, root: bytes, clock: Callable[[], int]) -> None:
+        super().__init__(database, root, clock)
+        self.audit = AuditLog(database, private_key_from_raw(self.secret(*_AUDIT_KEY)), clock)
 
     @classmethod
-    def open(cls, path: Path, provider: KeyProvider, clock: Callable[[], int] | None = None) -> Store:
-        """Open a store. Raises Tampered (wrong provider), InvalidFormat, StorageUnavailable."""
-        raise NotImplementedError
+    def create(cls, path: Path, provider: KeyProvider, clock: Callable[[], int] = unix_now) -> Store:
+        """Make a store with a new root key, which `provider` protects.
 
-    audit: AuditLog
+        Args:
+            path: of the database; nothing may lie there yet.
+            provider: wraps the root key.
+            clock: Unix seconds; for what is dated.
+
+        Raises:
+            AlreadyExists: something lies at `path`.
+            StorageUnavailable: it cannot be written.
+        """
+        root, store_id = random.token_bytes(SECRET_BYTES), random.token_bytes(_STORE_ID_BYTES)
+        wrapped = provider.wrap(root, _root_context(store_id))
+        with contextlib.ExitStack() as undo:
+            database = Database.create(path)
+            undo.callback(database.close)
+            with database.transaction():
+                database.run("INSERT INTO meta VALUES ('id', ?), ('root', ?)", store_id, wrapped)
+                signing_key = raw_private(generate_signing_key())
+                OwnerRecords(database, root, clock).put_secret(*_AUDIT_KEY, signing_key)
+            store = cls(database, root, clock)
+            undo.pop_all()
+            return store
+
+    @classmethod
+    def open(cls, path: Path, provider: KeyProvider, clock: Callable[[], int] = unix_now) -> Store:
+        """Open a store.
+
+        Args:
+            path: of the database.
+            provider: the one that protects its root key.
+            clock: Unix seconds; for what is dated.
+
+        Raises:
+            Tampered: another provider's store, or its root key was changed.
+            InvalidFormat: not a store, or one of a newer version.
+            StorageUnavailable: it cannot be read.
+        """
+        with contextlib.ExitStack() as undo:
+            database = Database.open(path)
+            undo.callback(database.close)
+            meta = dict(database.rows("SELECT name, value FROM meta"))
+            if not {"id", "root"} <= meta.keys():
+                raise InvalidFormat(f"{path} was not made completely")
+            store = cls(database, provider.unwrap(meta["root"], _root_context(meta["id"])), clock)
+            undo.pop_all()
+            return store
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database. What was committed is on disk already."""
+        self._database.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; nests (the outermost one commits)."""
-        yield
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a context whose changes, audit entries included, are kept all or not at all.
 
-    def put_owner(self, name: str, public_key: bytes) -> None:
-        """Pin an owner's raw Ed25519 public key (32 bytes); the same again is fine, another SignatureRefused."""
+        Transactions nest: the outermost commits, and a failure anywhere undoes everything.
 
-    def owner(self, name: str) -> bytes:
-        """Return the pinned key. Raises SignatureRefused if the owner is not known here."""
-        raise NotImplementedError
+        Raises:
+            Conflict: another process keeps the store locked.
+            StorageUnavailable: disk full, I/O error.
+        """
+        return self._database.transaction()
 
-    def owners(self) -> dict[str, bytes]:
-        """Return every owner: name -> raw public key, sorted by name."""
-        raise NotImplementedError
 
-    def put_owner_signing_key(self, name: str, private_key: bytes) -> None:
-        """Keep the owner's own private key (raw, 32 bytes) and pin its public key. Laptop only."""
-
-    def owner_signing_key(self, name: str) -> bytes:
-        """Return the raw private key. Raises UnknownKey."""
-        raise NotImplementedError
-
-    def create_key(self, name: KeyName) -> NamedKey:
-        """Make version 1. Raises AlreadyExists."""
-        raise NotImplementedError
-
-    def rotate_key(self, name: KeyName) -> NamedKey:
-        """Make the next version and make it current. Raises UnknownKey, RevokedKey (whole key revoked)."""
-        raise NotImplementedError
-
-    def revoke_key(self, name: KeyName, version: int | None = None) -> None:
-        """Revoke one version, or the whole key; secrets are erased. Raises UnknownKey."""
-
-    def put_key(self, key: NamedKey) -> None:
-        """Take over an owner's key. Raises RevokedKey, Rollback, AlreadyExists (other secret), Misuse."""
-
-    def key(self, name: KeyName) -> NamedKey:
-        """Return the key with the secrets of its live versions. Raises UnknownKey."""
-        raise NotImplementedError
-
-    def keys(self, owner: str | None = None) -> list[KeySummary]:
-        """Return summaries, sorted by name."""
-        raise NotImplementedError
-
-    def put_policy(self, owner: str, serial: int, jws: dict[str, Any], toml: bytes) -> None:
-        """Keep the newest policy. Raises Rollback unless serial grows or the TOML is identical."""
-
-    def policy(self, owner: str) -> StoredPolicy | None:
-        """Return the newest policy of an owner."""
-        raise NotImplementedError
-
-    def policies(self) -> list[StoredPolicy]:
-        """Return every owner's newest policy, sorted by owner."""
-        raise NotImplementedError
-
-    def commit_listing(self, listing: Listing, jws: dict[str, Any], base_serial: int) -> None:
-        """Compare and set. Raises Conflict (stale base), Rollback, AlreadyExists (location of another table)."""
-
-    def listing(self, owner: str, table: str) -> StoredListing | None:
-        """Return the newest listing of a table."""
-        raise NotImplementedError
-
-    def listing_at(self, owner: str, location: str) -> StoredListing | None:
-        """Return the newest listing at a location."""
-        raise NotImplementedError
-
-    def enroll_host(self, public_key: bytes) -> str:
-        """Enroll a simulated host by raw Ed25519 key; return its id (SHA-256, hex)."""
-        raise NotImplementedError
-
-    def host(self, host_id: str) -> bytes:
-        """Return the host's raw public key. Raises AttestationRefused if not enrolled."""
-        raise NotImplementedError
-
-    def hosts(self) -> list[str]:
-        """Return the ids of the enrolled hosts."""
-        raise NotImplementedError
-
-    def remove_host(self, host_id: str) -> None:
-        """End a host's enrollment. Raises AttestationRefused if not enrolled."""
-
-    def put_secret(self, kind: str, name: str, value: bytes) -> None:
-        """Keep (or replace) a named secret."""
-
-    def secret(self, kind: str, name: str) -> bytes:
-        """Return a named secret. Raises UnknownKey."""
-        raise NotImplementedError
+def _root_context(store_id: bytes) -> bytes:
+    return b"confide/v1/store-root/" + store_id.hex().encode()

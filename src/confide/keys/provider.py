@@ -47,5 +47,7 @@ def open_provider(uri: str, secrets: Mapping[str, bytes]) -> KeyProvider:
     if target is None:
         raise Misuse(f"no key provider for {scheme!r} (known: {', '.join(sorted(PROVIDERS))})")
     module, _, attribute = target.partition(":")
-    opener: Callable[[str, Mapping[str, bytes]], KeyProvider] = getattr(importlib.import_module(module), attribute)
+    opener: Callable[[str, Mapping[str, bytes]], KeyProvider] = getattr(
+        importlib.import_module(module), attribute
+    )
     return opener(uri, secrets)

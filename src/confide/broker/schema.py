@@ -1,0 +1,80 @@
+"""Tables of a store and how older ones become the newest.
+
+What is plain: names, serials, versions, times, the audit log. Everything else lies in `sealed` cells: wrapped
+under the store's root key, authenticated with the cell's kind and name, so that a cell neither reads nor
+verifies in another place.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x436F6E66
+"""`Conf`, in SQLite's header: tells a store from any other database."""
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE owner (
+        name TEXT PRIMARY KEY,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE named_key (
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        current INTEGER,
+        revoked INTEGER,
+        PRIMARY KEY (owner, name)
+    ) STRICT;
+    CREATE TABLE key_version (
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL CHECK (version > 0),
+        sealed BLOB,
+        created INTEGER NOT NULL,
+        revoked INTEGER,
+        PRIMARY KEY (owner, name, version),
+        FOREIGN KEY (owner, name) REFERENCES named_key (owner, name),
+        CHECK ((sealed IS NULL) = (revoked IS NOT NULL))
+    ) STRICT;
+    CREATE TABLE policy (
+        owner TEXT PRIMARY KEY,
+        serial INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE listing (
+        owner TEXT NOT NULL,
+        table_id TEXT NOT NULL,
+        location TEXT NOT NULL,
+        serial INTEGER NOT NULL,
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (owner, table_id),
+        UNIQUE (owner, location)
+    ) STRICT;
+    CREATE TABLE host (
+        id TEXT PRIMARY KEY,
+        enrolled INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE secret (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) STRICT;
+    CREATE TABLE audit_entry (
+        position INTEGER PRIMARY KEY,
+        leaf TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE audit_node (
+        level INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        PRIMARY KEY (level, position)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""Migration n takes a database from `user_version` n to n + 1."""
