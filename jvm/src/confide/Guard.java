@@ -1,0 +1,83 @@
+package confide;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * What this process may touch, and with which keys: the release, one for the process.
+ *
+ * <p>It is asked for once, at the first path that an engine opens; a process without an agent opens nothing.
+ */
+final class Guard {
+  private static final List<String> PROGRAM = List.of("/opt/confide", "/app");
+  private static Guard instance;
+
+  private final AgentClient agent;
+  private final Keys keys;
+  private final Places places;
+  private final String root;
+  private final Written written = new Written();
+
+  private Guard(AgentClient agent) throws ConfideException {
+    this.agent = agent;
+    JsonNode reply = agent.release();
+    root = Json.text(reply, "root", "the agent's answer");
+    keys = new Keys(reply.path("release").path("keys"));
+    List<Grant> grants = new ArrayList<>();
+    for (JsonNode grant : reply.path("release").path("grants")) {
+      grants.add(new Grant(grant));
+    }
+    List<String> scratch = List.of(Json.text(reply, "scratch", "the agent's answer"), "/tmp");
+    places = new Places(root, scratch, PROGRAM, grants);
+  }
+
+  static synchronized Guard get() throws ConfideException {
+    if (instance == null) {
+      instance = new Guard(AgentClient.fromEnvironment());
+      Warmup.start();
+    }
+    return instance;
+  }
+
+  Keys keys() {
+    return keys;
+  }
+
+  /** The data root, which relative locations lie under. */
+  String root() {
+    return root;
+  }
+
+  /** What this process wrote, so that nothing else is read back in its place. */
+  Written written() {
+    return written;
+  }
+
+  Place place(Path qualified) throws ConfideException {
+    return places.find(qualified);
+  }
+
+  /**
+   * Makes a new content of a location known to the broker, and from then on to this process.
+   *
+   * @param removed whether a file of the current listing is no longer part of the location
+   * @return the signed listing, to be kept beside the files
+   */
+  JsonNode commit(Grant grant, List<ListedFile> added, java.util.function.Predicate<String> removed)
+      throws ConfideException {
+    synchronized (grant) {
+      Listing current = grant.listing();
+      List<ListedFile> files = new ArrayList<>(added);
+      if (current != null) {
+        current.files().stream().filter(file -> !removed.test(file.path())).forEach(files::add);
+      }
+      files.sort(ListedFile.BY_PATH);
+      long base = current == null ? 0 : current.serial;
+      JsonNode reply = agent.commit(grant.location, grant.tableId(), base, files);
+      grant.committed(new Listing(reply.path("listing")));
+      return reply.path("jws");
+    }
+  }
+}

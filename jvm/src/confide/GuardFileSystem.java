@@ -1,0 +1,224 @@
+package confide;
+
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.net.URI;
+import java.util.EnumSet;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.CreateFlag;
+import org.apache.hadoop.fs.FSDataInputStream;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FileAlreadyExistsException;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.RawLocalFileSystem;
+import org.apache.hadoop.fs.permission.FsPermission;
+import org.apache.hadoop.util.Progressable;
+import org.apache.hadoop.util.ReflectionUtils;
+
+/**
+ * The only file system that an engine sees: every path is either granted, private to the enclave, part of the
+ * program, or refused.
+ *
+ * <p>Registered in place of the storage's own ({@code fs.<scheme>.impl}), which it holds inside and hands to
+ * nobody: the local one for {@code file}, else the class named by {@code confide.fs.<scheme>.impl}. It extends
+ * the abstract FileSystem and not a forwarding one, so that an operation nobody thought of is unsupported
+ * rather than unguarded.
+ */
+public final class GuardFileSystem extends FileSystem {
+  private URI uri;
+  private FileSystem raw;
+  private Guard guard;
+  private Path workingDirectory;
+
+  @Override
+  public void initialize(URI name, Configuration conf) throws IOException {
+    super.initialize(name, conf);
+    guard = Guard.get();
+    String scheme = name.getScheme();
+    if (scheme.equals("file")) {
+      raw = new RawLocalFileSystem();
+    } else {
+      Class<?> type = conf.getClass("confide.fs." + scheme + ".impl", null);
+      if (type == null) {
+        throw new ConfideException("NoGrant", "no storage of scheme " + scheme + " is set up");
+      }
+      raw = (FileSystem) ReflectionUtils.newInstance(type, conf);
+    }
+    raw.initialize(name, conf);
+    uri = raw.getUri();
+    workingDirectory = scheme.equals("file") ? new Path("file:" + guard.root()) : raw.getWorkingDirectory();
+  }
+
+  /** The qualified path in storage's own scheme, which {@code sealed:} paths have too. */
+  static Path under(Path path, Configuration conf) throws IOException {
+    FileSystem fs = path.getFileSystem(conf);
+    return fs instanceof SealedFileSystem ? ((SealedFileSystem) fs).under(path) : fs.makeQualified(path);
+  }
+
+  /** The granted area that a path lies in; null if it lies in none. */
+  static GrantedArea granted(Path path, Configuration conf) throws IOException {
+    Path qualified = under(path, conf);
+    FileSystem fs = qualified.getFileSystem(conf);
+    if (!(fs instanceof GuardFileSystem)) {
+      throw new ConfideException("NoGrant", "not a guarded path: " + path);
+    }
+    Area area = ((GuardFileSystem) fs).area(qualified);
+    return area instanceof GrantedArea ? (GrantedArea) area : null;
+  }
+
+  Area area(Path path) throws ConfideException {
+    Path qualified = makeQualified(path);
+    Place place = guard.place(qualified);
+    return switch (place.kind()) {
+      case SCRATCH -> new PlainArea(raw, false);
+      case PROGRAM -> new PlainArea(raw, true);
+      case ABOVE -> new AboveArea(raw);
+      case GRANTED -> place.grant().isTable
+          ? new TableArea(raw, guard, place.grant(), qualified, place.path())
+          : new FilesArea(raw, guard, place.grant(), qualified, place.path());
+    };
+  }
+
+  @Override
+  public URI getUri() {
+    return uri;
+  }
+
+  @Override
+  public String getScheme() {
+    return uri.getScheme();
+  }
+
+  @Override
+  public FSDataInputStream open(Path file, int bufferBytes) throws IOException {
+    return area(file).open(makeQualified(file), bufferBytes);
+  }
+
+  @Override
+  public FSDataOutputStream create(Path file, FsPermission permission, boolean overwrite, int bufferBytes,
+      short replication, long blockBytes, Progressable progress) throws IOException {
+    Area area = area(file);
+    Path path = makeQualified(file);
+    area.requireWrite(path);
+    return area.create(path,
+        () -> raw.create(path, permission, overwrite, bufferBytes, replication, blockBytes, progress));
+  }
+
+  @Override
+  public FSDataOutputStream createNonRecursive(Path file, FsPermission permission, EnumSet<CreateFlag> flags,
+      int bufferBytes, short replication, long blockBytes, Progressable progress) throws IOException {
+    Path parent = makeQualified(file).getParent();
+    area(file).requireWrite(makeQualified(file));
+    if (parent != null && !raw.getFileStatus(parent).isDirectory()) {
+      throw new FileAlreadyExistsException("not a folder: " + parent);
+    }
+    return create(file, permission, flags.contains(CreateFlag.OVERWRITE), bufferBytes, replication, blockBytes,
+        progress);
+  }
+
+  @Override
+  public FSDataOutputStream append(Path file, int bufferBytes, Progressable progress) throws IOException {
+    Area area = area(file);
+    area.requireWrite(makeQualified(file));
+    if (area instanceof GrantedArea) {
+      throw new UnsupportedOperationException("an encrypted file is written once, as a whole: " + file);
+    }
+    return raw.append(file, bufferBytes, progress);
+  }
+
+  @Override
+  public boolean rename(Path from, Path to) throws IOException {
+    Area source = area(from);
+    Area target = area(to);
+    source.requireWrite(makeQualified(from));
+    target.requireWrite(makeQualified(to));
+    if (grantOf(source) != grantOf(target)) {
+      throw new ConfideException("NoGrant",
+          "bytes do not move between locations by name; read and write them: " + from + " to " + to);
+    }
+    Path onto = intoFolder(makeQualified(from), makeQualified(to));
+    synchronized (guard.written()) {
+      boolean moved = raw.rename(from, to);
+      if (moved) {
+        source.renamed(makeQualified(from), onto);
+      }
+      return moved;
+    }
+  }
+
+  /** A rename onto an existing folder moves into it. */
+  private Path intoFolder(Path from, Path to) throws IOException {
+    try {
+      boolean into = raw.getFileStatus(to).isDirectory() && !raw.getFileStatus(from).isDirectory();
+      return into ? new Path(to, from.getName()) : to;
+    } catch (FileNotFoundException e) {
+      return to;
+    }
+  }
+
+  @Override
+  public boolean delete(Path path, boolean recursive) throws IOException {
+    Area area = area(path);
+    area.requireWrite(makeQualified(path));
+    synchronized (guard.written()) {
+      boolean deleted = raw.delete(path, recursive);
+      if (deleted) {
+        area.deleted(makeQualified(path));
+      }
+      return deleted;
+    }
+  }
+
+  @Override
+  public FileStatus[] listStatus(Path path) throws IOException {
+    return area(path).list(makeQualified(path));
+  }
+
+  @Override
+  public FileStatus getFileStatus(Path path) throws IOException {
+    return area(path).status(makeQualified(path));
+  }
+
+  @Override
+  public boolean mkdirs(Path path, FsPermission permission) throws IOException {
+    area(path).requireWrite(makeQualified(path));
+    return raw.mkdirs(path, permission);
+  }
+
+  @Override
+  public void setPermission(Path path, FsPermission permission) throws IOException {
+    area(path).requireWrite(makeQualified(path));
+    raw.setPermission(path, permission);
+  }
+
+  @Override
+  public void setTimes(Path path, long modified, long accessed) throws IOException {
+    area(path).requireWrite(makeQualified(path));
+    raw.setTimes(path, modified, accessed);
+  }
+
+  @Override
+  public void setWorkingDirectory(Path path) {
+    workingDirectory = makeQualified(path);
+  }
+
+  @Override
+  public Path getWorkingDirectory() {
+    return workingDirectory;
+  }
+
+  @Override
+  public void close() throws IOException {
+    try {
+      super.close();
+    } finally {
+      raw.close();
+    }
+  }
+
+  private static Grant grantOf(Area area) {
+    return area instanceof GrantedArea ? ((GrantedArea) area).grant : null;
+  }
+}

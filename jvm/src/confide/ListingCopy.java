@@ -1,0 +1,25 @@
+package confide;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * The sealed copy of a signed listing beside its files: what a reader without a broker checks the files
+ * against. Inside a run the broker's own record decides, and nothing reads the copy.
+ */
+final class ListingCopy {
+  private ListingCopy() {}
+
+  static void write(GrantedArea area, Path file, JsonNode jws) throws IOException {
+    byte[] dataKey = new byte[32];
+    Listing listing = area.grant.listing();
+    SealedHeader header = SealedHeader.create(area.guard.keys(), listing.key, listing.table, dataKey);
+    FSDataOutputStream stored = area.raw.create(file, true);
+    try (SealedOutputStream out = new SealedOutputStream(stored, header, dataKey, size -> {})) {
+      out.write(jws.toString().getBytes(StandardCharsets.UTF_8));
+    }
+  }
+}

@@ -1,0 +1,72 @@
+package confide;
+
+import java.io.IOException;
+import org.apache.hadoop.fs.FSDataInputStream;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+
+/** An encrypted table: Parquet files with an encrypted footer, and nothing else. */
+final class TableArea extends GrantedArea {
+  TableArea(FileSystem raw, Guard guard, Grant grant, Path path, String relative) {
+    super(raw, guard, grant, path, relative);
+  }
+
+  @Override
+  FSDataInputStream open(Path file, int bufferBytes) throws IOException {
+    String name = relative(file);
+    requireVisible(name, file);
+    ListedFile expected = expected(name);
+    if (expected == null) {
+      requireListed(file);
+      throw new ConfideException("FileUnlisted", "not in the listing: " + file);
+    }
+    FileStatus status = checked(stored(file, expected), expected);
+    FSDataInputStream in = raw.open(file, bufferBytes);
+    try {
+      byte[] tail = ParquetTail.read(in, status.getLen(), expected.binding(), file);
+      return new FSDataInputStream(new TailInputStream(in, status.getLen(), tail));
+    } catch (IOException | RuntimeException e) {
+      in.close();
+      throw e;
+    }
+  }
+
+  @Override
+  FSDataOutputStream create(Path file, Creator creator) throws IOException {
+    String name = relative(file);
+    if (!file.getName().endsWith(".parquet")) {
+      if (!Names.isHidden(file.getName())) {
+        throw new ConfideException("NotEncrypted",
+            grant.location + " is granted as a table, which holds encrypted Parquet and not " + file.getName());
+      }
+      return emptyOnly(creator.create(), file);
+    }
+    if (!Names.isHidden(name)) {
+      throw new ConfideException("NoGrant",
+          "only a write that Spark SQL commits as a whole may add files to the table " + grant.location);
+    }
+    FSDataOutputStream out = creator.create();
+    return new FSDataOutputStream(
+        new TableOutputStream(out, file, (size, binding) -> guard.written().put(grant, name, size, binding)),
+        null);
+  }
+
+  @Override
+  FileStatus checked(FileStatus stored, ListedFile expected) throws IOException {
+    if (stored.isDirectory() || stored.getLen() != expected.size()) {
+      throw new ConfideException("FileChanged", stored.getPath() + " has " + stored.getLen()
+          + " bytes, and was written with " + expected.size());
+    }
+    return stored;
+  }
+
+  @Override
+  FileStatus unlisted(FileStatus stored, String path) throws IOException {
+    if (Names.isHidden(path)) {
+      return stored;
+    }
+    throw new ConfideException("FileUnlisted", "not in the listing: " + stored.getPath());
+  }
+}
