@@ -39,6 +39,7 @@ log. Advice ("hint: ...") belongs to the command line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -229,11 +230,27 @@ class Misuse(ConfideError):
     public = "bad request"
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a document: its line (from 1), the field, and what is wrong with it."""
+
+    line: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.field}: {self.reason}"
+
+
 class InvalidPolicy(Misuse):
     """A policy document with faults; `faults` lists every one with its line."""
 
     exit_code = 65
     public = "invalid policy"
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class InvalidImage(Misuse):

@@ -6,6 +6,7 @@ the narrowest is taken: EC keys on P-256 only, no secondary evidence. Format: do
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,7 +23,7 @@ PUBKEY_ALGORITHM = "ECDH-ES+A256KW"
 
 Nonce = Annotated[str, Field(min_length=1, max_length=128)]
 LaunchName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
-LaunchValue = Annotated[str, Field(max_length=8 * 1024)]
+LaunchValue = Annotated[str, Field(max_length=4096)]
 Coordinate = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
@@ -59,7 +60,8 @@ class WireModel(BaseModel):
 def describe(error: ValidationError) -> str:
     """Return what is wrong and where, without any value of the document."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'document'}: {f['msg']}" for f in faults[:5])
+    places = ((".".join(map(str, fault["loc"])) or "document", fault["msg"]) for fault in faults[:5])
+    return "; ".join(f"{place[:120]}: {reason[:200]}" for place, reason in places)
 
 
 class Request(WireModel):
@@ -96,6 +98,11 @@ class TeePubkey(WireModel):
     alg: Literal["ECDH-ES+A256KW"]
     x: Coordinate
     y: Coordinate
+
+
+def coordinate(text: str) -> int:
+    """Return the number that a JWK coordinate (base64url of 32 bytes, RFC 7518 section 6.2.1) stands for."""
+    return int.from_bytes(base64.urlsafe_b64decode(text + "="), "big")
 
 
 class RuntimeData(WireModel):
