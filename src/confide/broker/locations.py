@@ -1,0 +1,34 @@
+"""Locations, as policies name them: relative to the data root of a run, or an absolute URI prefix."""
+
+from __future__ import annotations
+
+import re
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\?#%*]")
+
+
+def parse_location(text: str) -> str:
+    """Return `text` if it is a location: no empty, `.` or `..` parts, no wildcard, escape or query.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if _FORBIDDEN.search(text):
+        raise ValueError("a location has no control characters and none of \\ ? # % *")
+    match = _SCHEME.fullmatch(text)
+    path = match[2] if match else text
+    if match and match[1] == "file":
+        if not path.startswith("/"):
+            raise ValueError("a file location is file:///absolute/path")
+        path = path[1:]
+    if not match and (text.startswith("/") or ":" in text.split("/")[0]):
+        raise ValueError("a location is relative to the data root, or a URI such as s3a://bucket/path")
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("a location has no empty, '.' or '..' parts and no '/' at its end")
+    return text
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether the locations are the same or one lies inside the other."""
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")

@@ -1,0 +1,125 @@
+"""Faults of a policy document, each with its line: those of single fields, and those between fields.
+
+The second kind is looked for in the raw document, so that it is reported together with the first.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, TypeGuard
+
+from pydantic import ValidationError
+
+from confide.broker.locations import overlap
+from confide.broker.policy_lines import Document, Path
+from confide.errors import Fault
+
+_WORDS = {"missing": "missing", "extra_forbidden": "unknown field"}
+_EMPTY = ("too_short", "string_too_short")
+
+
+def model_faults(document: Document, error: ValidationError) -> tuple[Fault, ...]:
+    """Return the faults that the strict model found."""
+    faults = []
+    for found in error.errors(include_url=False, include_input=False, include_context=False):
+        if found["type"] in _EMPTY:
+            continue  # reported by `_empty`; pydantic also says so of a list whose items have faults
+        path = tuple(part for part in found["loc"] if part != "[key]")
+        reason = _WORDS.get(found["type"], found["msg"].removeprefix("Value error, "))
+        faults.append(Fault(document.line(path), _name(path), reason))
+    return tuple(faults)
+
+
+def cross_faults(document: Document) -> Iterator[Fault]:
+    """Yield the faults between fields, and every empty field; tolerates any document."""
+    value = document.value
+    for path, reason in itertools.chain(
+        _empty((), value), _times(value), _workloads(value), _grants(value), _locations(value)
+    ):
+        yield Fault(document.line(path), _name(path), reason)
+
+
+_Found = Iterator[tuple[Path, str]]
+
+
+def _empty(path: Path, value: Any) -> _Found:
+    if value in ("", [], {}):
+        yield path, "empty"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _empty((*path, name), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _empty((*path, index), inner)
+
+
+def _times(value: dict[str, Any]) -> _Found:
+    start, end = value.get("not_before"), value.get("not_after")
+    if _aware(start) and _aware(end) and start >= end:
+        yield ("not_after",), "not after not_before"
+
+
+def _workloads(value: dict[str, Any]) -> _Found:
+    names: dict[Any, int] = {}
+    measured: dict[Any, int] = {}
+    for index, workload in _tables(value, "workload"):
+        role = workload.get("role", "driver")
+        name = (repr(workload.get("name")), repr(role))
+        if "name" in workload and names.setdefault(name, index) != index:
+            yield ("workload", index, "name"), "a second workload of this name and role"
+        measurements = workload.get("measurements")
+        for measurement in measurements if isinstance(measurements, list) else ():
+            code = (repr(measurement), repr(workload.get("tee")), repr(role))
+            if measured.setdefault(code, index) != index:
+                yield ("workload", index, "measurements"), "a measurement that another workload names too"
+
+
+def _grants(value: dict[str, Any]) -> _Found:
+    known = {repr(workload.get("name")) for _, workload in _tables(value, "workload")}
+    owner = value.get("owner")
+    for index, grant in _tables(value, "grant"):
+        here: Path = ("grant", index)
+        if "workload" in grant and repr(grant["workload"]) not in known:
+            yield (*here, "workload"), "no workload of this name"
+        key_owner = _owner_of(grant.get("key"))
+        if grant.get("access") == "read" and key_owner not in (None, owner):
+            yield (*here, "key"), "key of another owner: only its owner can let it be read"
+        columns = grant.get("columns")
+        for column, key in columns.items() if isinstance(columns, dict) else ():
+            if None is not _owner_of(key) != key_owner:
+                yield (*here, "columns", column), "key of another owner than the location's key"
+        if columns and grant.get("format") == "files":
+            yield (*here, "columns"), "only a table has columns"
+        if "table" in grant and grant.get("access") == "write":
+            yield (*here, "table"), "only a read can be pinned to a table"
+
+
+def _locations(value: dict[str, Any]) -> _Found:
+    for (_, one), (index, other) in itertools.combinations(_tables(value, "grant"), 2):
+        first, second = one.get("location"), other.get("location")
+        if one.get("workload") != other.get("workload"):
+            continue
+        if isinstance(first, str) and isinstance(second, str) and overlap(first, second):
+            reason = "granted twice" if first == second else f"overlaps with {first!r}"
+            yield ("grant", index, "location"), reason
+
+
+def _tables(value: dict[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:
+    items = value.get(name)
+    if not isinstance(items, list):
+        return []
+    return [(index, item) for index, item in enumerate(items) if isinstance(item, dict)]
+
+
+def _owner_of(key: Any) -> str | None:
+    return key.split("/")[0] if isinstance(key, str) and "/" in key else None
+
+
+def _aware(value: Any) -> TypeGuard[datetime]:
+    return isinstance(value, datetime) and value.tzinfo is not None
+
+
+def _name(path: Path) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".") or "document"
