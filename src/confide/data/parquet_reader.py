@@ -1,0 +1,154 @@
+"""Reading an encrypted table: exactly the files of its listing, each from the tail that the listing binds."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
+
+from confide.data.listing import Format, ListedFile, Listing
+from confide.data.listing_io import open_listed
+from confide.data.parquet_kms import TableKms, translated
+from confide.data.parquet_tail import TailedFile, read_tail
+from confide.errors import FileChanged, InvalidFormat, Misuse, NotEncrypted
+from confide.keys.material import Keyset
+
+BATCH_ROWS = 64 * 1024
+
+
+class EncryptedFile:
+    """One encrypted Parquet file, open for reading. A context manager.
+
+    Args:
+        file: seekable; closed with the reader, and when opening fails.
+        keyset: holds the keys of the footer and of the columns that are read.
+        table: id of the table that the file belongs to.
+        listed: its entry in the listing; size and binding are checked.
+
+    Raises:
+        NotEncrypted: a plain Parquet file, or no Parquet file.
+        FileChanged: another file than the listed one, or of another table.
+        Tampered: it does not authenticate.
+        UnknownKey, RevokedKey: the footer's key is not held, or was revoked.
+    """
+
+    def __init__(self, file: BinaryIO, keyset: Keyset, table: str, listed: ListedFile | None = None) -> None:
+        self._name = listed.path if listed else "the Parquet file"
+        self._kms = TableKms(keyset, table)
+        self._file = file
+        try:
+            with translated(self._kms, self._name):
+                self._parquet = self._open(file, listed)
+        except BaseException:
+            file.close()
+            raise
+
+    def _open(self, file: BinaryIO, listed: ListedFile | None) -> pq.ParquetFile:
+        try:
+            tail = read_tail(file)
+        except NotEncrypted as error:
+            raise NotEncrypted(f"{self._name}: {error}") from None
+        except InvalidFormat as error:
+            raise FileChanged(f"{self._name}: {error}") from None
+        if listed and tail.size != listed.size:
+            raise FileChanged(f"{self._name} has {tail.size} bytes, listed are {listed.size}")
+        if listed and not hmac.compare_digest(tail.binding, listed.binding):
+            raise FileChanged(f"{self._name} is another file than the listed one")
+        self._factory = pe.CryptoFactory(lambda _connection: self._kms)
+        properties = self._factory.file_decryption_properties(pe.KmsConnectionConfig())
+        source = pa.PythonFile(TailedFile(file, tail), mode="r")
+        return pq.ParquetFile(source, decryption_properties=properties, pre_buffer=True)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The file's Arrow schema."""
+        return self._parquet.schema_arrow
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self._parquet.metadata.num_rows)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of `columns` (None: all); keys of other columns are not needed.
+
+        Raises:
+            Misuse: no such column.
+            Tampered: data does not authenticate.
+            UnknownKey, RevokedKey: a column's key is not held, or was revoked.
+        """
+        _check_columns(self.schema, columns)
+        selected = None if columns is None else list(columns)
+        with translated(self._kms, self._name):
+            iterator = self._parquet.iter_batches(BATCH_ROWS, columns=selected)
+        while True:
+            with translated(self._kms, self._name):
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            yield batch
+
+    def close(self) -> None:
+        """Close the file."""
+        self._parquet.close(force=True)
+        self._file.close()
+
+    def __enter__(self) -> EncryptedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TableReader:
+    """An encrypted table on local storage, as its listing describes it.
+
+    Args:
+        folder: the location.
+        listing: verified by the caller; format `table`.
+        keyset: holds the keys of what is read.
+
+    Raises:
+        Misuse: a listing of sealed files, or of no file.
+    """
+
+    def __init__(self, folder: Path, listing: Listing, keyset: Keyset) -> None:
+        if listing.format is not Format.TABLE or not listing.files:
+            raise Misuse("not the listing of a table")
+        self._folder, self._listing, self._keyset = folder, listing, keyset
+
+    def open(self, listed: ListedFile) -> EncryptedFile:
+        """Open one of the listing's files. Raises as `EncryptedFile`, and FileMissing."""
+        return EncryptedFile(
+            open_listed(self._folder, listed.path), self._keyset, self._listing.table, listed
+        )
+
+    def schema(self) -> pa.Schema:
+        """Return the schema of the first file."""
+        with self.open(self._listing.files[0]) as file:
+            return file.schema
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the table's rows, file by file in the listing's order. Raises as `EncryptedFile.batches`."""
+        for listed in self._listing.files:
+            with self.open(listed) as file:
+                yield from file.batches(columns)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the whole table, or some columns of it, in memory."""
+        schema = self.schema()
+        _check_columns(schema, columns)
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns]).with_metadata(schema.metadata)
+        return pa.Table.from_batches(self.batches(columns), schema)
+
+
+def _check_columns(schema: pa.Schema, columns: Sequence[str] | None) -> None:
+    unknown = sorted(set(columns or ()) - set(schema.names))
+    if unknown:
+        raise Misuse(f"no such column: {', '.join(unknown)}")
