@@ -10,7 +10,21 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-spark = SparkSession.builder.appName("places").getOrCreate()
+spark = (
+    SparkSession.builder.appName("places")
+    .config("spark.shuffle.compress", "false")  # so that a search can find what is written in clear
+    .config("spark.shuffle.spill.compress", "false")
+    .config("spark.rdd.compress", "false")
+    .config("spark.broadcast.compress", "false")
+    .config("spark.checkpoint.compress", "false")
+    .config("spark.eventLog.compress", "false")
+    .config("spark.eventLog.enabled", "true")
+    .config("spark.eventLog.dir", "state/events")
+    .config("spark.shuffle.spill.numElementsForceSpillThreshold", "500")
+    .config("spark.sql.windowExec.buffer.spill.threshold", "500")
+    .config("spark.python.worker.memory", "1m")
+    .getOrCreate()
+)
 sc = spark.sparkContext
 sc.setCheckpointDir("state/checkpoints")
 
@@ -57,7 +71,10 @@ def arrow(text: pd.Series) -> pd.Series:
     return text.str.upper()
 
 
-print("functions", people.select(plain("value").alias("a"), arrow("value").alias("b")).agg(F.max("a")).first()[0])
+print(
+    "functions",
+    people.select(plain("value").alias("a"), arrow("value").alias("b")).agg(F.max("a")).first()[0],
+)
 sc.setLogLevel("WARN")
 grouped = people.rdd.map(lambda row: (row["id"] % 50, row["value"] * 5)).groupByKey(2)
 print("grouped", grouped.mapValues(lambda values: len(list(values))).count())

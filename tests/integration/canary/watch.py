@@ -102,12 +102,16 @@ class FileWatch(threading.Thread):
         self.files = 0
         self.bytes = 0
         libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = libc.fanotify_init(_FAN_NONBLOCK | _FAN_UNLIMITED, os.O_RDONLY | os.O_CLOEXEC | os.O_LARGEFILE)
+        self._fd = libc.fanotify_init(
+            _FAN_NONBLOCK | _FAN_UNLIMITED, os.O_RDONLY | os.O_CLOEXEC | os.O_LARGEFILE
+        )
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "fanotify_init")
         for mount in mounts:
             flags = _FAN_MARK_ADD | _FAN_MARK_FILESYSTEM
-            if libc.fanotify_mark(self._fd, flags, ctypes.c_uint64(_FAN_CLOSE_WRITE), _AT_FDCWD, mount.encode()):
+            if libc.fanotify_mark(
+                self._fd, flags, ctypes.c_uint64(_FAN_CLOSE_WRITE), _AT_FDCWD, mount.encode()
+            ):
                 raise OSError(ctypes.get_errno(), f"fanotify_mark {mount}")
 
     def run(self) -> None:

@@ -1,0 +1,187 @@
+"""Nothing of the data is left anywhere by `confide run`; the same program without it leaves it everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.canary,
+    pytest.mark.skipif(os.geteuid() != 0, reason="packet capture and fanotify need root"),
+]
+
+HERE = Path(__file__).parent
+TABLES = {
+    "people": "DATA",
+    "literal": "LITERAL",
+    "parallel": "PARALLEL",
+    "token": "TOKEN",
+    "failure": "FAILURE",
+}
+MEMORY = ("/scratch", "/tmp", "/run/confide")
+
+
+@pytest.fixture(scope="module")
+def needles() -> dict[str, str]:
+    names = [*TABLES.values(), "KEY", "PASSPHRASE"]
+    return {name: f"CNRY{name[:4]}{secrets.token_hex(12)}" for name in names}
+
+
+def write_tables(folder: Path, needles: dict[str, str]) -> None:
+    folder.mkdir(parents=True)
+    for table, name in TABLES.items():
+        rows = 20_000 if table == "people" else 1
+        values = [f"{needles[name]}-{i}" if rows > 1 else needles[name] for i in range(rows)]
+        pd.DataFrame({"id": range(rows), "value": values}).to_parquet(
+            folder / f"{table}.parquet", compression="none"
+        )
+
+
+def watched(folder: Path, spec: dict) -> dict:
+    path = folder / "spec.json"
+    path.write_text(json.dumps({"mounts": ["/", "/dev/shm"], "ui": True, "input": None, **spec}))
+    done = subprocess.run(
+        [sys.executable, str(HERE / "run_watched.py"), str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory, needles) -> dict:
+    """The program on plain tables, with plain Spark."""
+    folder = tmp_path_factory.mktemp("control")
+    write_tables(folder / "plain", needles)
+    (folder / "data").mkdir()
+    for table in TABLES:
+        (folder / "plain" / f"{table}.parquet").rename(folder / "data" / table)
+    (folder / "state" / "events").mkdir(parents=True)
+    environment = {
+        **os.environ,
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_SUBMIT_ARGS": f"--conf spark.example.key={needles['KEY']} pyspark-shell",
+        "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
+    }
+    argv = [sys.executable, str(HERE / "program.py"), "--fail"]
+    return watched(folder, {"argv": argv, "cwd": str(folder), "env": environment, "needles": needles})
+
+
+@pytest.fixture(scope="module")
+def hardened(tmp_path_factory, needles) -> dict:
+    """The same program on encrypted tables, with `confide run`."""
+    folder = tmp_path_factory.mktemp("hardened")
+    source = tmp_path_factory.mktemp("owner")
+    write_tables(source / "plain", needles)
+    (folder / "program.py").write_bytes((HERE / "program.py").read_bytes())
+    passphrase = source / "passphrase"
+    passphrase.write_text(needles["PASSPHRASE"])
+    environment = {**os.environ, "CONFIDE_HOME": str(source / "home"), "CONFIDE_PASSPHRASE_FD": "3"}
+
+    def confide(*arguments: str) -> None:
+        with passphrase.open("rb") as file:
+            os.dup2(file.fileno(), 3)
+            try:
+                subprocess.run(
+                    [sys.executable, "-m", "confide", *arguments],
+                    cwd=folder,
+                    env=environment,
+                    pass_fds=(3,),
+                    check=True,
+                )
+            finally:
+                os.close(3)
+
+    confide("init", "clinic")
+    confide("key", "create", "clinic/patients")
+    grants = []
+    for table in TABLES:
+        confide(
+            "encrypt", str(source / "plain" / f"{table}.parquet"), f"data/{table}", "--key", "clinic/patients"
+        )
+        grants += ["--read", f"data/{table}"]
+    confide(
+        "policy", "allow", "program.py", *grants, "--arg=--fail",
+        "--write", "out/table=clinic/patients", "--write-files", "out/text=clinic/patients",
+        "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
+    )  # fmt: skip
+    confide("policy", "apply", "policy.toml")
+    argv = [
+        sys.executable,
+        "-m",
+        "confide",
+        "run",
+        "--tee",
+        "simulated",
+        "--arg=--fail",
+        "program.py",
+        "--fail",
+    ]
+    spec = {
+        "argv": argv,
+        "cwd": str(folder),
+        "env": environment,
+        "needles": needles,
+        "input": needles["PASSPHRASE"],
+    }
+    result = watched(folder, spec)
+    with passphrase.open("rb") as file:
+        os.dup2(file.fileno(), 3)
+        logs = subprocess.run(
+            [sys.executable, "-m", "confide", "logs"],
+            cwd=folder,
+            env=environment,
+            pass_fds=(3,),
+            capture_output=True,
+        )
+        os.close(3)
+    result["logs"] = logs.stdout.decode(errors="replace")
+    return result
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("files", {"DATA", "PARALLEL", "LITERAL", "TOKEN", "FAILURE", "KEY"}),
+        ("traffic", {"DATA", "PARALLEL", "LITERAL", "TOKEN", "FAILURE", "KEY"}),
+        ("interface", {"LITERAL", "KEY"}),
+        ("output", {"DATA", "FAILURE"}),
+        ("cmdline", {"KEY"}),
+        ("environ", {"KEY", "PASSPHRASE"}),
+    ],
+)
+def test_the_control_leaks(control, place, names):
+    """Without this the test below would prove nothing."""
+    assert set(control["hits"].get(place, {})) >= names, control["searched"]
+
+
+@pytest.mark.parametrize("kind", ["blockmgr", "temp_shuffle", "checkpoints", "events", "out/text", "deleted"])
+def test_the_control_leaks_into_every_kind_of_file(control, kind):
+    assert any(kind in path for path in control["where"]["files"]), control["where"]["files"]
+
+
+def test_the_hardened_run_did_the_same_work(control, hardened):
+    assert control["exit_code"] == hardened["exit_code"] == 1
+    for line in (
+        "joined 20000",
+        "checked 500",
+        "local 2000",
+        "grouped 50",
+        "failed as it should",
+        "the program ends",
+    ):
+        assert line in control["output"], control["output"][-3000:]
+        assert line in hardened["logs"], hardened["output"] + hardened["logs"][-3000:]
+
+
+@pytest.mark.parametrize("place", ["files", "traffic", "interface", "output", "cmdline", "environ"])
+def test_the_hardened_run_leaves_nothing(hardened, place):
+    print(f"searched {hardened['searched']}; left out: {', '.join(MEMORY)}, which are memory of the sandbox")
+    assert hardened["hits"].get(place, {}) == {}, hardened["where"].get(place)
