@@ -1,0 +1,55 @@
+"""What makes two images differ: for telling an owner what changed since an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confide.enclave.image import Image
+
+
+@dataclass(frozen=True)
+class ImageDiff:
+    """Differences of a newer image against an older one.
+
+    Attributes:
+        changed: paths (with leading '/') of files with other content or mode; byte code stands for its source.
+        added: paths only in the newer image.
+        removed: paths only in the older image.
+        settings: names of the document's other fields that differ.
+    """
+
+    changed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    settings: tuple[str, ...]
+
+    def summary(self, most: int = 5) -> str:
+        """Return one line, such as `/app/job.py changed; args changed`; empty if nothing differs."""
+        parts = [
+            *(f"{path} changed" for path in self.changed),
+            *(f"{path} added" for path in self.added),
+            *(f"{path} removed" for path in self.removed),
+            *(f"{name} changed" for name in self.settings),
+        ]
+        more = [f"and {len(parts) - most} more"] if len(parts) > most else []
+        return "; ".join(parts[:most] + more)
+
+
+def diff_images(older: Image, newer: Image) -> ImageDiff:
+    """Return what differs between two images."""
+    before = {file.path: file for file in older.files}
+    after = {file.path: file for file in newer.files}
+    names = [name for name in Image.model_fields if name != "files"]
+    return ImageDiff(
+        changed=_show(path for path in before.keys() & after.keys() if before[path] != after[path]),
+        added=_show(after.keys() - before.keys()),
+        removed=_show(before.keys() - after.keys()),
+        settings=tuple(name for name in names if getattr(older, name) != getattr(newer, name)),
+    )
+
+
+def _show(paths: Iterable[str]) -> tuple[str, ...]:
+    sources = sorted(f"/{path}" for path in paths if not path.endswith(".pyc"))
+    # The program first: it is what most often changed, and what the owner knows.
+    return tuple(sorted(sources, key=lambda path: not path.startswith("/app/")))

@@ -1,0 +1,80 @@
+"""The workload's output: sealed for whom the policy names, or discarded; never the host's to read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from confide.broker.release import Release
+from confide.data.sealed import SealedWriter
+from confide.errors import StorageUnavailable
+from confide.keys.names import KeyName
+
+LOG_FOLDER = "confide-logs"
+_CHUNK_BYTES = 64 * 1024
+
+
+@contextlib.contextmanager
+def workload_output(release: Release, work: Path) -> Iterator[int]:
+    """Yield the descriptor for the workload's stdout and stderr.
+
+    What comes in is sealed under the release's `logs` key, in `confide-logs/<workload>-<time>-<random>.log`
+    below the data root; without such a key it is discarded. The file is valid once the context is left, by
+    when everything that was written has been sealed, whether or not descriptors are still open elsewhere.
+
+    Raises:
+        StorageUnavailable: the log cannot be written.
+    """
+    if release.logs is None:
+        discard = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            yield discard
+        finally:
+            os.close(discard)
+        return
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = work / LOG_FOLDER / f"{release.workload}-{stamp}-{secrets.token_hex(4)}.log"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        file = path.open("xb")
+    except OSError as error:
+        raise StorageUnavailable(f"sealed log {path}: {error.strerror}") from None
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    sealed = SealedWriter(
+        file, release.keyset(), KeyName.parse(release.logs), secrets.token_hex(16), close_file=True
+    )
+    stop = threading.Event()
+    pump = threading.Thread(target=_pump, args=(reader, sealed, stop), name="sealed-log", daemon=True)
+    pump.start()
+    try:
+        yield writer
+    finally:
+        stop.set()
+        os.close(writer)
+        pump.join()
+        os.close(reader)
+        sealed.close()  # also when the workload failed: that is when its output is wanted
+
+
+def _pump(reader: int, sealed: SealedWriter, stop: threading.Event) -> None:
+    broken = False
+    while True:
+        ready, _, _ = select.select([reader], [], [], 0.2)
+        if not ready:
+            if stop.is_set():
+                return  # drained; a child that outlived the workload still holds the other end
+            continue
+        chunk = os.read(reader, _CHUNK_BYTES)
+        if not chunk:
+            return
+        try:
+            if not broken:
+                sealed.write(chunk)
+        except OSError:
+            broken = True  # disk full: keep draining, so that the workload does not hang

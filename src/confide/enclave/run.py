@@ -1,0 +1,142 @@
+"""Run an image on this machine: the host's side of an enclave's life, from verification to exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confide import errors
+from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
+from confide.enclave.simulated.host import host_key
+from confide.enclave.simulated.launcher import Launched, launch
+from confide.enclave.simulated.scratch import disk_scratch
+from confide.enclave.verify import VerifiedImage, verify_image
+from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
+
+STOP_SECONDS = 10.0
+MAX_STATUS_BYTES = 64 * 1024
+_MIB = 1024 * 1024
+
+OnStatus = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run, and how.
+
+    Attributes:
+        image: folder of the image.
+        tee: kind of TEE; never defaulted.
+        home: folder that holds the simulated host's key.
+        brokers: broker name (pinned in the image) -> https URL.
+        data_root: folder that appears as `/work` inside.
+        arguments: of the program.
+        launch: further launch parameters.
+        scratch_mib: size of the scratch space; None: the image's limit.
+        scratch_disk: folder for scratch space on disk, encrypted; None: in memory.
+    """
+
+    image: Path
+    tee: str
+    home: Path
+    brokers: Mapping[str, str]
+    data_root: Path
+    arguments: Sequence[str] = ()
+    launch: Mapping[str, str] = field(default_factory=dict)
+    scratch_mib: int | None = None
+    scratch_disk: Path | None = None
+
+    def parameters(self) -> dict[str, str]:
+        """Return all launch parameters."""
+        return {
+            **self.launch,
+            **{BROKER_PREFIX + name: url for name, url in self.brokers.items()},
+            **({ARGS: join_arguments(self.arguments)} if self.arguments else {}),
+        }
+
+
+def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
+    """Verify the image, run it to its end, and return the workload's exit code.
+
+    An interrupt (KeyboardInterrupt) asks the agent to stop, then ends the enclave and everything in it.
+
+    Args:
+        request: what to run.
+        on_status: is told each state: `verified` (with `measurement`), `attested`, `released`, `started`,
+            `finished` (with `exit_code`).
+
+    Raises:
+        LaunchRefused: parameters outside the image's grammar.
+        Tampered, InvalidImage: the image is not what its document says.
+        Misuse, MissingDependency: the TEE is unknown, not supported, or lacks a program.
+        ConfideError: whatever the agent was refused, with its message.
+        Unavailable: the enclave ended without a word.
+    """
+    if request.tee != "simulated":
+        known = request.tee in ("sgx", "tdx", "snp")
+        raise (MissingDependency if known else Misuse)(f"cannot run under the TEE {request.tee!r} here")
+    if not request.data_root.is_dir():
+        raise Misuse(f"the data root {request.data_root} is not a folder")
+    verified = verify_image(request.image)
+    parameters = check_launch(verified.image, request.parameters())
+    on_status({"state": "verified", "measurement": verified.measurement})
+    with _scratch(request) as folder:
+        size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
+        launched = launch(verified, parameters, host_key(request.home), request.data_root, size, folder)
+        return _attend(verified, launched, on_status)
+
+
+def _scratch(request: RunRequest) -> contextlib.AbstractContextManager[Path | None]:
+    return contextlib.nullcontext() if request.scratch_disk is None else disk_scratch(request.scratch_disk)
+
+
+def _attend(verified: VerifiedImage, launched: Launched, on_status: OnStatus) -> int:
+    finished: int | None = None
+    try:
+        for status in _statuses(launched.control):
+            if status.get("state") == "failed":
+                raise _error(status)
+            if status.get("state") == "finished":
+                finished = int(status["exit_code"])
+            on_status(status)
+        launched.process.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            launched.control.shutdown(socket.SHUT_WR)
+            launched.process.wait(STOP_SECONDS)
+        raise
+    finally:
+        launched.process.kill()  # die-with-parent and the PID namespace take everything along
+        launched.process.wait()
+        launched.control.close()
+    if finished is None:
+        said = bytes(launched.stderr).decode(errors="replace").strip()
+        code = launched.process.returncode
+        raise Unavailable(
+            f"image {verified.image.name}: ended with code {code} before it finished. {said}".strip()
+        )
+    return finished
+
+
+def _statuses(control: socket.socket) -> Iterator[dict[str, Any]]:
+    with control.makefile("rb") as stream:
+        while line := stream.readline(MAX_STATUS_BYTES):
+            try:
+                status = json.loads(line)
+            except ValueError:
+                return  # cut off: the exit code tells
+            if isinstance(status, dict):
+                yield status
+
+
+def _error(status: Mapping[str, Any]) -> ConfideError:
+    cls = getattr(errors, str(status.get("error")), ConfideError)
+    if not (isinstance(cls, type) and issubclass(cls, ConfideError)):
+        cls = ConfideError
+    return cls(str(status.get("message", "failed")))

@@ -1,0 +1,158 @@
+"""The simulated launcher: verify the image, then start it confined by bubblewrap. It protects nothing.
+
+It does what a TEE's loader does, in the same order: nothing of the image runs before every file of it was
+hashed, and what runs sees the image, its scratch space and the data root, and nothing else of the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from confide.enclave.image import IMAGE_FILE, RUN, SCRATCH, WORK
+from confide.enclave.simulated.issuer import serve_statements
+from confide.enclave.verify import VerifiedImage
+from confide.errors import InvalidImage, MissingDependency
+
+INSIDE_IMAGE = "/opt/confide/image.json"
+MAX_STDERR_BYTES = 64 * 1024
+
+_UID = "1000"
+_MIB = 1024 * 1024
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the enclave's own
+_TMP_BYTES = 64 * _MIB
+_RUN_BYTES = 1 * _MIB
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A started enclave.
+
+    Attributes:
+        process: bubblewrap; the whole PID namespace ends with it.
+        control: status lines come from here; shutting down the writing side asks the agent to stop.
+        stderr: what the agent said before it asked for keys (afterwards it says nothing); grows.
+    """
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    stderr: bytearray
+
+
+def launch(
+    verified: VerifiedImage,
+    parameters: Mapping[str, str],
+    host_key: Ed25519PrivateKey,
+    data_root: Path,
+    scratch_bytes: int,
+    scratch_folder: Path | None = None,
+) -> Launched:
+    """Start a verified image.
+
+    Args:
+        verified: the image.
+        parameters: launch parameters.
+        host_key: signs evidence for this image, and stays outside.
+        data_root: folder of the host that appears as `/work`.
+        scratch_bytes: size of the scratch space in memory.
+        scratch_folder: scratch space on disk instead.
+
+    Raises:
+        MissingDependency: bubblewrap is not installed.
+        InvalidImage: the image holds a folder at a place that the launcher needs.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise MissingDependency("the TEE `simulated` needs bubblewrap (bwrap), which is not installed")
+    control, inner_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    evidence, inner_evidence = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with inner_control, inner_evidence:
+        boot = {
+            "tee": "simulated",
+            "launch": dict(parameters),
+            "control": inner_control.fileno(),
+            "evidence": inner_evidence.fileno(),
+        }
+        process = subprocess.Popen(
+            [
+                bwrap,
+                *_confinement(verified, data_root, scratch_bytes, scratch_folder),
+                "--",
+                *verified.image.argv,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(inner_control.fileno(), inner_evidence.fileno()),
+            env={},
+            cwd="/",
+            start_new_session=True,  # Ctrl-C is the runner's to handle
+        )
+    serve_statements(evidence, host_key, verified)
+    stderr = _collect(process)
+    assert process.stdin is not None
+    with process.stdin as stdin:
+        try:
+            stdin.write(json.dumps(boot).encode())
+            stdin.flush()
+        except BrokenPipeError:
+            pass  # it ended already; its exit code tells
+    return Launched(process, control, stderr)
+
+
+def _confinement(
+    verified: VerifiedImage, data_root: Path, scratch_bytes: int, folder: Path | None
+) -> list[str]:
+    arguments = [
+        *("--unshare-user", "--uid", _UID, "--gid", _UID),
+        *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "confide"),
+        *("--die-with-parent", "--new-session", "--clearenv"),
+    ]
+    for name, value in sorted(verified.image.env.items()):
+        arguments += ["--setenv", name, value]
+    for entry in sorted(path.name for path in verified.root.iterdir()):
+        if entry in ("proc", "dev", "tmp", "run", WORK.lstrip("/"), SCRATCH.lstrip("/")):
+            raise InvalidImage(f"an image may not hold /{entry}")
+        arguments += ["--ro-bind", str(verified.root / entry), f"/{entry}"]
+    arguments += ["--ro-bind", str(verified.folder / IMAGE_FILE), INSIDE_IMAGE]
+    if (verified.root / "etc" / "resolv.conf").exists() and Path("/etc/resolv.conf").exists():
+        arguments += ["--ro-bind", str(Path("/etc/resolv.conf").resolve()), "/etc/resolv.conf"]
+    arguments += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        *_tmpfs(_SHARED_MEMORY, scratch_bytes),
+        "--remount-ro",
+        "/dev",
+    ]
+    arguments += _tmpfs(SCRATCH, scratch_bytes) if folder is None else ["--bind", str(folder), SCRATCH]
+    arguments += [*_tmpfs("/tmp", _TMP_BYTES), "--perms", "0700", *_tmpfs(RUN, _RUN_BYTES)]  # noqa: S108
+    return [*arguments, "--bind", str(data_root.resolve()), WORK, "--remount-ro", "/", "--chdir", WORK]
+
+
+def _tmpfs(path: str, size_bytes: int) -> list[str]:
+    return ["--size", str(size_bytes), "--tmpfs", path]
+
+
+def _collect(process: subprocess.Popen[bytes]) -> bytearray:
+    said = bytearray()
+    stream = process.stderr
+    assert stream is not None
+
+    def read() -> None:
+        with stream:
+            while chunk := os.read(stream.fileno(), 4096):
+                said.extend(chunk[: max(0, MAX_STDERR_BYTES - len(said))])
+
+    threading.Thread(target=read, name="agent-stderr", daemon=True).start()
+    return said
