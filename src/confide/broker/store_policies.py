@@ -37,18 +37,21 @@ class PolicyRecords(Records):
 
         Raises:
             Rollback: its serial is not higher than that of the newest one known.
-            Misuse: not an owner's name, or a serial below 1.
+            Misuse: not an owner's name, a serial below 1, or not UTF-8.
         """
         parse_owner(owner)
         if serial < 1:
             raise Misuse("a policy's serial counts from 1")
+        try:
+            document = canonical_json({"jws": jws, "toml": toml.decode()})
+        except ValueError:
+            raise Misuse(f"policy of {owner} is not text, or its signature not JSON") from None
         with self._database.transaction():
             newest = self.policy(owner)
             if newest is not None and serial <= newest.serial:
                 if (serial, toml) == (newest.serial, newest.toml):
                     return
                 raise Rollback(f"policy {serial} of {owner} is not newer than {newest.serial}")
-            document = canonical_json({"jws": jws, "toml": toml.decode()})
             self._database.run(
                 "INSERT INTO policy VALUES (?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET serial = excluded.serial, sealed = excluded.sealed",
