@@ -160,7 +160,7 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
       jws = area.guard.commit(area.grant, added, name -> gone.stream().anyMatch(g -> Names.isWithin(name, g)));
     } catch (ConfideException e) {
       for (ListedFile file : added) {
-        area.raw.delete(area.absolute(folder(conf), file.path()), false);
+        area.remove(area.absolute(folder(conf), file.path()));
       }
       throw e;
     }

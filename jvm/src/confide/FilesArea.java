@@ -33,6 +33,7 @@ final class FilesArea extends GrantedArea {
     FSDataInputStream in = raw.open(file, bufferBytes);
     try {
       SealedHeader header = header(in, file, expected, size);
+      header.requireBody(in, file);
       byte[] dataKey = header.dataKey(guard.keys());
       return new FSDataInputStream(new SealedInputStream(in, header, dataKey, size, file));
     } catch (IOException | RuntimeException e) {

@@ -142,10 +142,14 @@ abstract class GrantedArea extends Area {
       if (stored.isDirectory() && grant.listing().isFolder(name)) {
         sweep(stored.getPath());
       } else if (grant.listing().file(name) == null) {
-        raw.delete(stored.getPath(), true);
-        deleted(stored.getPath());
+        remove(stored.getPath());
       }
     }
+  }
+
+  final void remove(Path path) throws IOException {
+    raw.delete(path, true);
+    deleted(path);
   }
 
   /** Refuses a location that holds something which nobody committed. */

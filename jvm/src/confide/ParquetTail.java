@@ -16,8 +16,10 @@ import org.apache.hadoop.fs.Path;
 final class ParquetTail {
   static final byte[] ENCRYPTED = "PARE".getBytes(StandardCharsets.US_ASCII);
   static final byte[] PLAIN = "PAR1".getBytes(StandardCharsets.US_ASCII);
-  /** Longest tail that is read or written: ample for 5,000 columns in ten row groups. */
-  static final int MAX_BYTES = 64 * 1024 * 1024;
+  /** Longest tail that is read. */
+  static final int MAX_BYTES = 256 * 1024 * 1024;
+  /** Longest tail that is written: ample for 5,000 columns in ten row groups. */
+  static final int MAX_WRITTEN_BYTES = 64 * 1024 * 1024;
 
   private ParquetTail() {}
 

@@ -12,6 +12,7 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.HexFormat;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -28,6 +29,8 @@ final class SealedHeader {
   private static final int MAX_JSON_BYTES = 4096;
   private static final int TAG_BYTES = 16;
   private static final int STREAM_HEADER_BYTES = 40;
+  private static final String PART = "[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?";
+  private static final Pattern KEY = Pattern.compile(PART + "/" + PART + ":[1-9][0-9]{0,8}");
   private static final SecureRandom RANDOM = new SecureRandom();
 
   /** The header as it stands in the file. */
@@ -64,11 +67,18 @@ final class SealedHeader {
   /** Reads a header from where the stream stands. */
   static SealedHeader read(InputStream in, Path path) throws IOException {
     byte[] prefix = in.readNBytes(PREFIX_BYTES);
-    if (!Arrays.equals(Arrays.copyOf(prefix, MAGIC.length), MAGIC)) {
+    int name = MAGIC.length - 1; // the magic's last byte is the version
+    if (prefix.length < name || !Arrays.equals(prefix, 0, name, MAGIC, 0, name)) {
       throw new ConfideException("NotEncrypted", "not a sealed file: " + path);
     }
-    int length = prefix.length < PREFIX_BYTES ? 0 : ByteBuffer.wrap(prefix, MAGIC.length, 2).getShort() & 0xFFFF;
-    if (length < 2 || length > MAX_JSON_BYTES) {
+    if (prefix.length < PREFIX_BYTES) {
+      throw new ConfideException("FileChanged", "cut off in its header: " + path);
+    }
+    if (prefix[name] != MAGIC[name]) {
+      throw new ConfideException("InvalidFormat", "sealed file of unknown version " + prefix[name] + ": " + path);
+    }
+    int length = ByteBuffer.wrap(prefix, MAGIC.length, 2).getShort() & 0xFFFF;
+    if (length > MAX_JSON_BYTES) {
       throw new ConfideException("InvalidFormat", "the header's length is out of bounds: " + path);
     }
     byte[] json = in.readNBytes(length);
@@ -88,14 +98,19 @@ final class SealedHeader {
     if (!Arrays.equals(json, Json.bytes(Map.of("dek", dek, "file", file, "folder", folder, "key", key)))) {
       throw new ConfideException("InvalidFormat", what + " is not canonical");
     }
-    if (!file.matches("[0-9a-f]{32}") || !folder.matches("[0-9a-f]{32}")) {
-      throw new ConfideException("InvalidFormat", what + " holds a malformed id");
+    if (!file.matches("[0-9a-f]{32}") || !folder.matches("[0-9a-f]{32}") || !KEY.matcher(key).matches()) {
+      throw new ConfideException("InvalidFormat", what + " holds a malformed id or key");
     }
+    byte[] wrapped;
     try {
-      return new SealedHeader(bytes, key, folder, file, Base64.getDecoder().decode(dek));
+      wrapped = Base64.getDecoder().decode(dek);
     } catch (IllegalArgumentException e) {
       throw new ConfideException("InvalidFormat", what + " holds malformed base64");
     }
+    if (!Base64.getEncoder().encodeToString(wrapped).equals(dek)) {
+      throw new ConfideException("InvalidFormat", what + " holds base64 that is not canonical");
+    }
+    return new SealedHeader(bytes, key, folder, file, wrapped);
   }
 
   String binding() {
@@ -103,7 +118,19 @@ final class SealedHeader {
   }
 
   byte[] dataKey(Keys keys) throws ConfideException {
-    return keys.unwrap(key, wrapped, context(key, folder, file));
+    byte[] dataKey = keys.unwrap(key, wrapped, context(key, folder, file));
+    if (dataKey.length != 32) {
+      throw new ConfideException("InvalidFormat", "the sealed file's data key has not 32 bytes");
+    }
+    return dataKey;
+  }
+
+  /** Checks the first byte of the body, its own header's length: another length is another format. */
+  void requireBody(InputStream in, Path path) throws IOException {
+    int length = in.read();
+    if (length != -1 && length != STREAM_HEADER_BYTES) {
+      throw new ConfideException("InvalidFormat", "not a body of this format: " + path);
+    }
   }
 
   /** Plain bytes of a file of {@code size} bytes with this header. */

@@ -72,6 +72,9 @@ final class TableOutputStream extends OutputStream {
       throw notEncrypted(); // an aborted write ends here too, and is not registered
     }
     long length = ParquetTail.length(tail(8), size, file);
+    if (length > ParquetTail.MAX_WRITTEN_BYTES) {
+      throw new ConfideException("Misuse", "a footer of " + length + " bytes is too large: " + file);
+    }
     done.closed(size, Digests.hex(tail((int) length)));
   }
 
@@ -85,7 +88,7 @@ final class TableOutputStream extends OutputStream {
 
   private void nextChunk() {
     chunks.addLast(chunk);
-    boolean full = chunks.size() > ParquetTail.MAX_BYTES / CHUNK_BYTES;
+    boolean full = chunks.size() > ParquetTail.MAX_WRITTEN_BYTES / CHUNK_BYTES;
     chunk = full ? chunks.removeFirst() : new byte[CHUNK_BYTES];
     filled = 0;
   }

@@ -1,0 +1,142 @@
+"""What a program may not do through the guard."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.spark
+
+
+def numbers(world):
+    return world.spark.range(10).selectExpr("id", "cast(id as string) as name")
+
+
+def files_of(path):
+    return [file for file in path.rglob("*") if file.is_file() and file.stat().st_size]
+
+
+@pytest.mark.parametrize("path", ["/work-not/x", "/etc/x", "/root/x", "/var/tmp/x"])
+def test_elsewhere(world, path):
+    with pytest.raises(Exception, match="NoGrant"):
+        numbers(world).write.parquet(f"file://{path}")
+    with pytest.raises(Exception, match="NoGrant"):
+        world.spark.read.text(f"file://{path}").collect()
+
+
+@pytest.mark.parametrize("path", ["other", "uniform/1x", "uniform/0/../../other", "read", "uniform/.."])
+def test_beside_every_grant(world, path):
+    with pytest.raises(Exception, match="NoGrant"):
+        numbers(world).write.mode("append").parquet(world.uri(path))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/proc/self/environ", "/work/../etc/passwd"])
+def test_reading_the_host(world, path):
+    with pytest.raises(Exception, match="NoGrant"):
+        world.spark.read.text(path).collect()
+    with pytest.raises(Exception, match="NoGrant"):
+        world.spark.sparkContext.textFile(path).collect()
+
+
+@pytest.mark.parametrize("path", ["/opt/confide/x", "/app/x"])
+def test_writing_the_program(world, path):
+    with pytest.raises(Exception, match="NoGrant"):
+        numbers(world).write.parquet(path)
+
+
+def test_writing_where_reading_is_granted(world):
+    for mode in ("append", "overwrite"):
+        with pytest.raises(Exception, match="NoGrant"):
+            numbers(world).write.mode(mode).parquet(world.uri("read/uniform"))
+    assert world.spark.read.parquet(world.uri("read/uniform")).count() == 1000
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "text", "orc", "xml"])
+def test_another_format_in_a_table(world, format):
+    where = world.fresh("uniform")
+    frame = numbers(world).select("name")
+    writer = frame.write.format(format)
+    with pytest.raises(Exception, match="NotEncrypted"):
+        (writer.option("rowTag", "r") if format == "xml" else writer).save(world.uri(where))
+    assert files_of(world.path(where)) == []
+
+
+def test_rdd_files_in_a_table(world):
+    where = world.fresh("uniform")
+    with pytest.raises(Exception, match="NotEncrypted"):
+        world.spark.sparkContext.parallelize(["a"]).saveAsTextFile(world.uri(where))
+    assert files_of(world.path(where)) == []
+
+
+def test_plain_parquet_by_another_crypto_factory(world):
+    where = world.fresh("uniform")
+    name = "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory"
+    with pytest.raises(Exception, match="NotEncrypted"):
+        numbers(world).write.option("parquet.crypto.factory.class", name).parquet(world.uri(where))
+    assert files_of(world.path(where)) == []
+
+
+@pytest.mark.parametrize("option", ["parquet.encryption.plaintext.footer", "parquet.encryption.uniform.key"])
+def test_encryption_options_change_nothing(world, option):
+    where = world.fresh("uniform")
+    numbers(world).write.option(option, "true").parquet(world.uri(where))
+    assert world.data_file(where).read_bytes()[-4:] == b"PARE"
+    assert world.python(where).num_rows == 10
+
+
+@pytest.mark.parametrize("kind", ["uniform", "files"])
+def test_partition_folders(world, kind):
+    where = world.fresh(kind)
+    writer = numbers(world).write.partitionBy("name")
+    with pytest.raises(Exception, match="partition folders would hold values in clear"):
+        writer.parquet(world.uri(where)) if kind == "uniform" else writer.csv(world.uri(where))
+
+
+def test_dynamic_partition_overwrite(world):
+    where = world.fresh("uniform")
+    writer = numbers(world).write.partitionBy("name").mode("overwrite")
+    with pytest.raises(Exception, match="overwriting single partitions is not supported|partition folders"):
+        writer.option("partitionOverwriteMode", "dynamic").parquet(world.uri(where))
+
+
+def test_streaming_sink_into_a_table(world):
+    where = world.fresh("uniform")
+    stream = world.spark.readStream.format("rate").load().writeStream.format("parquet")
+    with pytest.raises(Exception, match="NoGrant|NotEncrypted"):
+        query = stream.option("checkpointLocation", str(world.agent.scratch / "ck")).start(world.uri(where))
+        query.processAllAvailable()
+    for query in world.spark.streams.active:
+        query.stop()
+
+
+def test_renaming_from_scratch_into_a_location(world):
+    (world.agent.scratch / "plain").write_text("secret")
+    jvm, where = world.spark._jvm, world.fresh("files")
+    path = jvm.org.apache.hadoop.fs.Path
+    fs = jvm.org.apache.hadoop.fs.FileSystem.get(world.spark._jsc.hadoopConfiguration())
+    with pytest.raises(Exception, match="NoGrant"):
+        fs.rename(path(str(world.agent.scratch / "plain")), path(world.uri(where) + "/x"))
+
+
+def test_the_second_hadoop_interface_is_guarded(world):
+    jvm = world.spark._jvm
+    context = jvm.org.apache.hadoop.fs.FileContext.getFileContext(world.spark._jsc.hadoopConfiguration())
+    with pytest.raises(Exception, match="NoGrant"):
+        context.open(jvm.org.apache.hadoop.fs.Path("/etc/passwd"))
+
+
+def test_the_sealed_scheme_is_for_sealed_files(world):
+    for path in ("read/uniform", "other", "uniform/59"):
+        with pytest.raises(Exception, match="NoGrant"):
+            world.spark.read.text(f"sealed://{world.uri(path)}").collect()
+    with pytest.raises(Exception, match="NoGrant"):
+        numbers(world).write.csv(f"sealed://{world.agent.scratch}/x")
+
+
+def test_scratch_is_plain_and_private(world):
+    where = str(world.agent.scratch / "mine")
+    numbers(world).write.parquet(where)
+    assert world.spark.read.parquet(where).count() == 10
+    pq.write_table(pa.table({"x": [1]}), world.agent.scratch / "p.parquet")
+    assert world.spark.read.parquet(str(world.agent.scratch / "p.parquet")).count() == 1
