@@ -30,7 +30,7 @@ class Identity:
 
     @classmethod
     def new(cls, name: str, now: datetime.datetime) -> Identity:
-        """Make a P-256 identity for 127.0.0.1."""
+        """Make a P-256 identity for loopback: Python asks for 127.0.0.1, Java's loopback is called localhost."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
@@ -42,7 +42,9 @@ class Identity:
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + LIFETIME)
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]),
+                x509.SubjectAlternativeName(
+                    [x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
+                ),
                 critical=False,
             )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -95,7 +95,7 @@ def install(gateway: ClientServer) -> None:
         check(gateway, jconf)
         return make(self, jconf)
 
-    SparkContext._initialize_context = checked
+    SparkContext._initialize_context = checked  # type: ignore[method-assign]
 
 
 def check(gateway: ClientServer, jconf: Any) -> None:

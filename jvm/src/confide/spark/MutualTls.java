@@ -139,6 +139,9 @@ final class MutualTls {
     parameters.setProtocols(PROTOCOLS);
     parameters.setEndpointIdentificationAlgorithm("HTTPS");
     tls.setSSLParameters(parameters);
+    if (tls.isConnected()) {
+      tls.startHandshake(); // Py4J repeats a failed write for ever; a failed connection it reports.
+    }
     return tls;
   }
 }
