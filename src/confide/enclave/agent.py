@@ -23,7 +23,7 @@ from confide.broker.release import Access, Release
 from confide.data.listing import ListedFile, Listing, StrictModel
 from confide.enclave.agent_socket import AgentSocket
 from confide.enclave.control import Control
-from confide.enclave.image import RUN, SCRATCH, WORK, Image, parse_image
+from confide.enclave.image import RUN, SCRATCH, WORK, Image
 from confide.enclave.issuer import open_issuer
 from confide.enclave.launch import ARGS, broker_urls, check_launch, split_arguments
 from confide.enclave.log import workload_output
@@ -34,7 +34,7 @@ from confide.errors import ConfideError, LaunchRefused, NoGrant
 if TYPE_CHECKING:
     from confide.broker.client import Session
 
-IMAGE = Path("/opt/confide/image.json")
+IMAGE = Path("/run/image.json")
 MAX_BOOT_BYTES = 256 * 1024
 _PR_SET_DUMPABLE = 4
 
@@ -93,7 +93,7 @@ def main(profile: Profile) -> NoReturn:
     control = Control(boot.control)
     released = False
     try:
-        image = parse_image(IMAGE.read_bytes())
+        image = Image.from_json(IMAGE.read_bytes())  # canonical: its hash was just measured
         parameters = check_launch(image, boot.launch)
         _fall_silent()
         attested = _attest(image, boot, parameters, control)

@@ -128,6 +128,22 @@ def build_cached(recipe: Recipe, cache: Path) -> tuple[Path, Image]:
     return folder, image
 
 
+def copy_image(source: Path, target: Path) -> Path:
+    """Copy an image folder out of the cache, so that it can be shipped; return `target`.
+
+    Raises:
+        AlreadyExists: `target` exists.
+        StorageUnavailable: it cannot be written.
+    """
+    try:
+        shutil.copytree(source, target)
+    except FileExistsError:
+        raise AlreadyExists(f"{target} exists already") from None
+    except (OSError, shutil.Error) as error:
+        raise StorageUnavailable(f"image in {target}: {error}") from None
+    return target
+
+
 def default_cache(xdg_cache_home: str | None = None) -> Path:
     """Return the folder of the cache; `xdg_cache_home` is the value of `XDG_CACHE_HOME`."""
     return (Path(xdg_cache_home) if xdg_cache_home else Path.home() / ".cache") / "confide"

@@ -23,7 +23,7 @@ from confide.enclave.simulated.issuer import serve_statements
 from confide.enclave.verify import VerifiedImage
 from confide.errors import InvalidImage, MissingDependency
 
-INSIDE_IMAGE = "/opt/confide/image.json"
+INSIDE_IMAGE = "/run/image.json"
 MAX_STDERR_BYTES = 64 * 1024
 
 _UID = "1000"
