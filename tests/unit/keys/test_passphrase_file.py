@@ -189,3 +189,13 @@ def test_uri_of_no_provider(uri):
 def test_uri_without_passphrase(provider, path):
     with pytest.raises(Misuse):
         open_provider(path.as_uri(), {})
+
+
+def test_vector(path):
+    """The one in docs/formats/root-key.md."""
+    path.write_text(
+        '{"format":"confide/root-key/v1","kdf":{"cost":{"iterations":2,"lanes":1,"memory_kib":19456},'
+        '"name":"argon2id","salt":"000102030405060708090a0b0c0d0e0f"},"wrapped":"AAECAwQFBgcICQoL'
+        'YcPst0qw36ezzYx8VGtU0Ycnt9jQMEigB5RYbsro+MgTxcnL1+U+dpuAdhp1aRL9"}'
+    )
+    assert PassphraseFile.open(path, PASSPHRASE)._root == bytes(range(32))
