@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
     secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
     gateway.install(gateway.connect(_port(int(descriptor)), secret))
     sys.argv = [program, *arguments]
-    sys.path[0] = str(Path(program).parent)
+    sys.path.insert(0, str(Path(program).parent))  # started with -P, so there is no such entry yet
     try:
         runpy.run_path(program, run_name="__main__")
     except ConfideError as error:

@@ -29,12 +29,14 @@ class Installation:
         python: the interpreter.
         jars: Spark's jars.
         jar: our jar.
+        log_config: log4j2's configuration.
     """
 
     java: Path
     python: Path
     jars: Path
     jar: Path
+    log_config: Path
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,20 @@ class SparkProfile:
 
     Attributes:
         installation: where the parts lie.
-        sandbox: returns the argv to put in front of the Python processes, which run the user's code.
+        sandbox: returns what to put before the argv of a Python process, which runs the user's code; the
+            argument says whether that may reach the agent's socket.
     """
 
     installation: Installation
-    sandbox: Callable[[Context], Sequence[str]]
+    sandbox: Callable[[bool], Sequence[str]]
 
     def run(self, context: Context) -> int:
         """Run the program to its end and return its exit code."""
         scratch = context.scratch
         for name in FOLDERS:
             (scratch / name).mkdir(mode=0o700)
-        sandbox = self.sandbox(context)
         launcher = scratch / "worker-python"
-        write_launcher(launcher, self.installation.python, sandbox)
+        write_launcher(launcher, self.installation.python, self.sandbox(False))
         table = settings(PurePosixPath(scratch), cores=_cores(context))
         context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
 
@@ -82,9 +84,9 @@ class SparkProfile:
         os.close(port_out)
         python = subprocess.Popen(
             [
-                *sandbox,
+                *self.sandbox(True),
                 str(self.installation.python),
-                "-m",
+                "-BPm",
                 "confide.spark.driver",
                 str(port_in),
                 context.image.program,
@@ -109,7 +111,7 @@ class SparkProfile:
             java=PurePosixPath(self.installation.java),
             jars=PurePosixPath(self.installation.jars),
             jar=PurePosixPath(self.installation.jar),
-            log_config=PurePosixPath(Path(__file__).with_name("log4j2.properties")),
+            log_config=PurePosixPath(self.installation.log_config),
             scratch=PurePosixPath(context.scratch),
             heap_mib=jvm.heap_mib(context.image.limits.memory_mib),
             port_file=port_file,

@@ -95,7 +95,13 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
             r"local(\[[0-9*, ]+\])?",
         ),
         Setting("spark.ui.enabled", "false", "the web pages show data and literals to anybody who asks"),
-        Setting("spark.eventLog.enabled", "false", "events hold literals, plans and texts of exceptions"),
+        # Spark writes event logs of the scheme `file` past its file systems.
+        Setting(
+            "spark.eventLog.dir",
+            "sealed:///work/spark-events",
+            "events hold literals, plans and texts of exceptions",
+            r"sealed:.+",
+        ),
         Setting("spark.driver.log.persistToDfs.enabled", "false", "logs hold texts of exceptions"),
         # Python <-> JVM.
         Setting("spark.python.unix.domain.socket.enabled", "true", _CLEAR_NETWORK),
@@ -118,8 +124,28 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
     )
 
 
-STORAGE: tuple[Setting, ...] = ()
-"""Settings that lead every file through the guard; filled in with the classes of the jar."""
+_GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
+_SCHEMES = (
+    *("file", "hdfs", "webhdfs", "swebhdfs", "s3a", "s3", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs"),
+    *("adl", "oss", "cosn", "ftp", "sftp", "http", "https", "har", "viewfs"),
+)
+
+STORAGE: tuple[Setting, ...] = (
+    # One guard before every storage; it refuses a scheme that the image sets up no storage for.
+    *(Setting(f"spark.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD) for scheme in _SCHEMES),
+    *(
+        Setting(f"spark.hadoop.fs.AbstractFileSystem.{scheme}.impl", "confide.GuardFs", _GUARD)
+        for scheme in _SCHEMES
+    ),
+    Setting("spark.hadoop.fs.sealed.impl", "confide.SealedFileSystem", _GUARD),
+    Setting("spark.sql.sources.commitProtocolClass", "confide.CommitProtocol", "tables would not be listed"),
+    Setting(
+        "spark.hadoop.parquet.crypto.factory.class",
+        "confide.ParquetCrypto",
+        "tables would not be encrypted as granted",
+    ),
+)
+"""Settings that lead every file through the guard, and every Parquet file through encryption."""
 
 
 def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
@@ -133,6 +159,7 @@ def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
             "a metastore on disk would hold names of columns",
         ),
         Setting("spark.sql.parquet.compression.codec", "zstd", "smaller files, sooner encrypted"),
+        Setting("spark.eventLog.enabled", "false", "nobody granted a place for it"),
         Setting("spark.ui.showConsoleProgress", "false", "nobody watches the console"),
         Setting(
             "spark.redaction.regex",
@@ -150,9 +177,8 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"spark\.metrics\..+", "metrics would be written where anybody reads them"),
     Forbidden(r"spark\.(remote|api\.mode|connect\..+)", "Spark Connect listens in clear"),
     Forbidden(r"spark\.python\.profile\.dump", _SCRATCH),
-    Forbidden(r"spark\.hadoop\.fs(\..+)?\.impl(\.disable\.cache)?", "files would bypass the guard"),
-    Forbidden(r"spark\.hadoop\.fs\.AbstractFileSystem\..+", "files would bypass the guard"),
+    Forbidden(r"spark\.hadoop\.(confide\.)?fs\..+\.impl(\.disable\.cache)?", _GUARD),
     Forbidden(r"spark\.hadoop\.parquet\.(crypto|encryption)\..+", "tables would not be encrypted as granted"),
     Forbidden(r"spark\.sql\.parquet\.output\.committer\.class", "files would bypass the commit"),
-    Forbidden(r"spark\.sql\.streaming\.checkpointFileManagerClass", "files would bypass the guard"),
+    Forbidden(r"spark\.sql\.streaming\.checkpointFileManagerClass", _GUARD),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,13 +13,15 @@ from pathlib import Path
 import pyspark
 import pytest
 
+import confide.spark
 from confide.broker.release import Release
 from confide.enclave.agent_socket import AgentSocket
 from confide.enclave.image import Image, Limits
 from confide.enclave.profile import Context
+from confide.spark.jar import build_jar
 from confide.spark.profile import Installation, SparkProfile
 
-SOURCES = Path(__file__).parents[3] / "jvm" / "src"
+LOG_CONFIG = Path(confide.spark.__file__).with_name("log4j2.properties")
 JARS = Path(pyspark.__file__).parent / "jars"
 
 
@@ -34,18 +35,8 @@ class Ran:
 
 @pytest.fixture(scope="session")
 def jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our classes, as a folder: a class path takes either."""
-    javac = shutil.which("javac")
-    if javac is None:
-        pytest.skip("no Java compiler")
-    classes = tmp_path_factory.mktemp("classes")
-    sources = [str(path) for path in (SOURCES / "confide" / "spark").glob("*.java")]
-    subprocess.run(
-        [javac, "--release", "17", "-nowarn", "-d", str(classes), "-cp", f"{JARS}/*"]
-        + ["-sourcepath", str(SOURCES), *sources],
-        check=True,
-    )
-    return classes
+    """Our jar, built from this tree."""
+    return build_jar(tmp_path_factory.mktemp("jar"))
 
 
 @pytest.fixture
@@ -103,7 +94,7 @@ def make_context(short_path: Path) -> Iterator[Callable[..., Context]]:
 def profile(jar: Path) -> SparkProfile:
     """The profile, without a sandbox around Python."""
     java = Path(shutil.which("java") or "java")
-    return SparkProfile(Installation(java, Path(sys.executable), JARS, jar), lambda _: ())
+    return SparkProfile(Installation(java, Path(sys.executable), JARS, jar, LOG_CONFIG), lambda _: ())
 
 
 @pytest.fixture
