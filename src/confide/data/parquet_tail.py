@@ -45,14 +45,17 @@ def read_tail(file: BinaryIO) -> Tail:
         NotEncrypted: a plain Parquet file, or one with a plain footer.
         InvalidFormat: not a Parquet file, or cut short.
     """
+    file.seek(0)
+    start = file.read(4)
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END_BYTES))
     end = file.read(_END_BYTES)
     if end[-4:] == _MAGIC_PLAIN:
         raise NotEncrypted("a Parquet file whose footer is not encrypted")
-    if len(end) < _END_BYTES or end[-4:] != _MAGIC_ENCRYPTED:
-        file.seek(0)
-        raise _foreign(file.read(4))
+    if end[-4:] != _MAGIC_ENCRYPTED and start != _MAGIC_ENCRYPTED:
+        raise NotEncrypted("not an encrypted Parquet file")
+    if len(end) < _END_BYTES or end[-4:] != start:
+        raise InvalidFormat("an encrypted Parquet file that is cut short")
     length = int.from_bytes(end[:4], "little") + _END_BYTES
     if length + 4 > size or length > MAX_TAIL_BYTES:
         raise InvalidFormat("an encrypted Parquet file with an impossible footer length")
@@ -61,12 +64,6 @@ def read_tail(file: BinaryIO) -> Tail:
     if len(data) != length:
         raise InvalidFormat("an encrypted Parquet file that changed while it was read")
     return Tail(data, size - length)
-
-
-def _foreign(start: bytes) -> Exception:
-    if start == _MAGIC_ENCRYPTED:
-        return InvalidFormat("an encrypted Parquet file that is cut short")
-    return NotEncrypted("not an encrypted Parquet file")
 
 
 class TailedFile(io.RawIOBase):
