@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from confide.broker.identity import secret_of
+from confide.broker.store import Store, unix_now
 from confide.errors import InvalidFormat, Misuse
 
 CA_YEARS = 10
@@ -52,6 +54,15 @@ class CertificateAuthority:
             .sign(key, hashes.SHA256())
         )
         return cls(certificate, key)
+
+    @classmethod
+    def of(cls, store: Store) -> CertificateAuthority:
+        """Return the authority of a home, made on first use.
+
+        Raises:
+            Tampered: its cell in the store was changed.
+        """
+        return cls.from_pem(secret_of(store, "broker-ca", lambda: cls.create(unix_now()).to_pem()))
 
     @classmethod
     def from_pem(cls, pem: bytes) -> CertificateAuthority:

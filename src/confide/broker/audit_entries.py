@@ -1,0 +1,62 @@
+"""What the audit log says of releases, refusals and commits. Names and reasons; never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from confide.attestation.claims import Claims
+from confide.broker.release import Access, Release
+from confide.data.listing import Listing
+from confide.errors import ConfideError
+from confide.keys.names import KeyName
+
+MAX_DETAIL_CHARS = 1000
+
+
+def release(claims: Claims, release: Release, keys: Sequence[str], resource: str) -> dict[str, Any]:
+    """Return the entry of a release: who got which keys, for what."""
+    return {
+        "kind": "release",
+        **_workload(claims),
+        "resource": resource,
+        "workload": release.workload,
+        "owners": sorted({*release.owners, *(KeyName.parse(key).owner for key in keys)}),
+        "keys": sorted(keys),
+        "reads": [grant.location for grant in release.grants if grant.access is Access.READ],
+        "writes": [grant.location for grant in release.grants if grant.access is Access.WRITE],
+    }
+
+
+def refusal(error: ConfideError, claims: Claims | None, owners: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of a refusal: the class that went out, and the detail that did not."""
+    return {
+        "kind": "refusal",
+        **(_workload(claims) if claims else {}),
+        "owners": list(owners),
+        "error": type(error).__name__,
+        "detail": str(error)[:MAX_DETAIL_CHARS],
+    }
+
+
+def commit(claims: Claims, listing: Listing) -> dict[str, Any]:
+    """Return the entry of a workload's commit."""
+    return {
+        "kind": "commit",
+        **_workload(claims),
+        "owners": [listing.owner],
+        "location": listing.location,
+        "table": listing.table,
+        "serial": listing.serial,
+        "files": len(listing.files),
+    }
+
+
+def _workload(claims: Claims) -> dict[str, Any]:
+    return {
+        "tee": str(claims.tee),
+        "measurement": claims.measurement,
+        "role": claims.role,
+        "svn": claims.svn,
+        "hardware_id": claims.hardware_id,
+    }
