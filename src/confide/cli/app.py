@@ -51,7 +51,7 @@ def _global_options(
             help="Read the passphrase from this file descriptor instead of asking, e.g. `3` with `3<file`.",
         ),
     ] = None,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # eager callback
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -62,7 +62,9 @@ app.command("init")(init.init)
 app.command("encrypt")(data.encrypt)
 app.command("decrypt")(data.decrypt)
 app.command("inspect")(data.inspect)
-app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run.run)
+app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
+    run.run
+)
 app.command("logs")(logs.logs)
 app.command("doctor")(doctor)
 app.command("demo")(demo)

@@ -61,16 +61,19 @@ def verify(
         confide audit verify
     """
     from confide.broker.audit import parse_checkpoint
-    from confide.data.atomic import write_atomically
+    from confide.data.atomic import atomic_file
 
     with open_home(context) as home:
         log = home.store.audit
         kept_file = Path(home.path) / "audit.checkpoint"
         kept = (
-            parse_checkpoint(kept_file.read_text(encoding="utf-8"), log.verifier_key()) if kept_file.exists() else None
+            parse_checkpoint(kept_file.read_text(encoding="utf-8"), log.verifier_key())
+            if kept_file.exists()
+            else None
         )
         now = log.verify(kept)
-        write_atomically(kept_file, log.checkpoint().encode(), replace=True)
+        with atomic_file(kept_file, overwrite=True, mode=0o600) as file:
+            file.write(log.checkpoint().encode())
     if json:
         emit({"size": now.size, "root": now.root.hex(), "extends": kept.size if kept else None})
         return
@@ -95,4 +98,6 @@ def _details(fields: dict[str, Any]) -> str:
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         return f"{text[:12]}…" if len(text) == 64 and " " not in text else text
 
-    return "  ".join(f"{name}={short(value)}" for name, value in fields.items() if value not in (None, "", [], {}))
+    return "  ".join(
+        f"{name}={short(value)}" for name, value in fields.items() if value not in (None, "", [], {})
+    )

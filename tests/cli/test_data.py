@@ -1,0 +1,225 @@
+"""Encrypt, decrypt, inspect: the good way, and every bad input with its own exit code and a hint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def data_file(folder: Path) -> Path:
+    return next(folder.glob("*.parquet"))
+
+
+def refused(said, code: int, *words: str) -> None:
+    assert said.code == code, said.err
+    assert "hint:" in said.err
+    for word in words:
+        assert word in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_table_comes_back_as_it_was(clinic):
+    clinic.ok("decrypt", "data/patients", "back.csv")
+    text = (clinic.folder / "back.csv").read_text().replace('"', "")
+    assert text.splitlines()[:2] == ["id,name,value", "0,patient 0,0"]
+    assert len(text.splitlines()) == 1001
+
+
+def test_nothing_readable_lies_in_the_folder(clinic):
+    for path in (clinic.folder / "data").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"patient 7" not in content
+            assert b"value" not in content
+
+
+def test_inspect_lists_and_checks(clinic):
+    document = json.loads(clinic.ok("inspect", "data/patients", "--json").out)
+    assert document["location"] == "data/patients"
+    assert document["serial"] == 1
+
+
+def test_files_and_folders_come_back(clinic):
+    tree = clinic.folder / "scans"
+    (tree / "größe").mkdir(parents=True)
+    (tree / "größe" / "бild.bin").write_bytes(b"x" * 3_000_000)
+    (tree / "empty.txt").write_bytes(b"")
+    clinic.ok("encrypt", "scans", "data/scans", "--key", "clinic/patients")
+    clinic.ok("decrypt", "data/scans", "back")
+    assert (clinic.folder / "back" / "größe" / "бild.bin").read_bytes() == b"x" * 3_000_000
+    assert (clinic.folder / "back" / "empty.txt").read_bytes() == b""
+
+
+def test_columns_may_have_keys_of_their_own(clinic):
+    clinic.ok("key", "create", "clinic/identifiers")
+    clinic.ok(
+        "encrypt", "patients.csv", "data/two", "-k", "clinic/patients", "--column", "name=clinic/identifiers"
+    )
+    clinic.ok("decrypt", "data/two", "two.csv")
+    said = clinic(
+        "encrypt", "patients.csv", "data/three", "-k", "clinic/patients", "--column", "nope=clinic/patients"
+    )
+    assert said.code == 64
+    assert "nope" in said.err
+
+
+def test_rotation_keeps_old_data_readable(clinic):
+    clinic.ok("key", "rotate", "clinic/patients")
+    clinic.ok("decrypt", "data/patients", "old.csv")
+    clinic.ok("encrypt", "patients.csv", "data/new", "--key", "clinic/patients")
+    clinic.ok("decrypt", "data/new", "new.csv")
+    clinic.ok("key", "revoke", "clinic/patients", "--version", "1", "--yes")
+    refused(clinic("decrypt", "data/patients", "gone.csv"), 83)
+    clinic.ok("decrypt", "data/new", "still.csv")
+
+
+def test_replacing_makes_the_next_serial(clinic):
+    said = clinic("encrypt", "patients.csv", "data/patients", "--key", "clinic/patients")
+    refused(said, 68)
+    clinic.ok("encrypt", "patients.csv", "data/patients", "--key", "clinic/patients", "--replace")
+    assert json.loads(clinic.ok("inspect", "data/patients", "--json").out)["serial"] == 2
+
+
+def test_wrong_passphrase(clinic):
+    reader, writer = os.pipe()
+    os.write(writer, b"not the passphrase\n")
+    os.close(writer)
+    refused(clinic("key", "list", descriptor=reader), 96)
+    os.close(reader)
+
+
+def test_unknown_key(clinic):
+    refused(clinic("encrypt", "patients.csv", "data/x", "--key", "clinic/nope"), 82, "clinic/nope")
+    assert not (clinic.folder / "data" / "x").exists()
+
+
+def test_a_key_of_somebody_else(clinic):
+    assert clinic("key", "create", "bank/accounts").code != 0
+    assert clinic("encrypt", "patients.csv", "data/x", "--key", "bank/accounts").code == 82
+
+
+def test_revoked_key(clinic):
+    clinic.ok("key", "revoke", "clinic/patients", "--yes")
+    refused(clinic("encrypt", "patients.csv", "data/x", "--key", "clinic/patients"), 83)
+    refused(clinic("decrypt", "data/patients", "x.csv"), 83)
+
+
+@pytest.mark.parametrize("position", [0.0, 0.3, 0.6, 0.99])
+def test_a_flipped_bit(clinic, position):
+    path = data_file(clinic.folder / "data" / "patients")
+    content = bytearray(path.read_bytes())
+    content[int(position * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+    said = clinic("decrypt", "data/patients", "x.csv")
+    assert said.code in (90, 91, 94), said.err
+    assert "hint:" in said.err
+    assert not (clinic.folder / "x.csv").exists()
+
+
+def test_a_truncated_file(clinic):
+    path = data_file(clinic.folder / "data" / "patients")
+    path.write_bytes(path.read_bytes()[:-1])
+    refused(clinic("decrypt", "data/patients", "x.csv"), 91, path.name)
+
+
+def test_a_swapped_file(clinic):
+    clinic.ok("encrypt", "patients.csv", "data/other", "--key", "clinic/patients")
+    path = data_file(clinic.folder / "data" / "patients")
+    shutil.copy(data_file(clinic.folder / "data" / "other"), path)
+    refused(clinic("decrypt", "data/patients", "x.csv"), 91, path.name)
+
+
+def test_a_repeated_file(clinic):
+    path = data_file(clinic.folder / "data" / "patients")
+    shutil.copy(path, path.with_name("part-again.parquet"))
+    refused(clinic("decrypt", "data/patients", "x.csv"), 93, "part-again.parquet")
+
+
+def test_a_missing_file(clinic):
+    path = data_file(clinic.folder / "data" / "patients")
+    path.unlink()
+    refused(clinic("decrypt", "data/patients", "x.csv"), 92, path.name)
+
+
+def test_an_older_table_put_back(clinic):
+    shutil.copytree(clinic.folder / "data" / "patients", clinic.folder / "older")
+    clinic.ok("encrypt", "patients.csv", "data/patients", "--key", "clinic/patients", "--replace")
+    shutil.rmtree(clinic.folder / "data" / "patients")
+    shutil.move(clinic.folder / "older", clinic.folder / "data" / "patients")
+    said = clinic("decrypt", "data/patients", "x.csv")
+    assert said.code in (91, 92, 93), said.err
+
+
+def test_a_plain_table_where_an_encrypted_one_is_expected(clinic):
+    import pandas as pd
+
+    path = data_file(clinic.folder / "data" / "patients")
+    pd.DataFrame({"id": [1]}).to_parquet(path)
+    said = clinic("decrypt", "data/patients", "x.csv")
+    assert said.code in (91, 94), said.err
+    (clinic.folder / "plain").mkdir()
+    refused(clinic("decrypt", "plain", "x.csv"), 94)
+
+
+def test_an_encrypted_table_is_not_a_source(clinic):
+    path = data_file(clinic.folder / "data" / "patients")
+    shutil.copy(path, clinic.folder / "copy.parquet")
+    said = clinic("encrypt", "copy.parquet", "data/x", "--key", "clinic/patients")
+    assert said.code == 67
+
+
+def test_zero_rows_nested_decimal_and_strange_names(clinic):
+    import decimal
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "prix €": pa.array([decimal.Decimal("1.10")], pa.decimal128(12, 2)),
+            "a:b;c,d": [1],
+            "nested": [[{"x": 1, "y": ["ü"]}]],
+        }
+    )
+    for name, content in (("full", table), ("empty", table.slice(0, 0))):
+        pq.write_table(content, clinic.folder / f"{name}.parquet")
+        clinic.ok("encrypt", f"{name}.parquet", f"data/{name}", "--key", "clinic/patients")
+        clinic.ok("decrypt", f"data/{name}", f"{name}-back.parquet")
+        assert pq.read_table(clinic.folder / f"{name}-back.parquet").to_pylist() == content.to_pylist()
+
+
+def test_no_home_yet(confide):
+    said = confide("key", "list")
+    assert said.code == 64
+    assert "confide init" in said.err
+
+
+def test_an_error_as_json(clinic):
+    said = clinic("encrypt", "patients.csv", "data/x", "--key", "clinic/nope", "--json")
+    assert json.loads(said.out)["exit_code"] == said.code == 82
+
+
+def test_a_full_disk_leaves_nothing(clinic):
+    if not shutil.which("bwrap"):
+        pytest.skip("needs bubblewrap for a small disk")
+    import subprocess
+    import sys
+
+    (clinic.folder / "big.bin").write_bytes(os.urandom(8_000_000))
+    small = clinic.folder / "small"
+    small.mkdir()
+    script = f"{sys.executable} -m confide encrypt big.bin small/big --key clinic/patients; echo code $?; ls -A small"
+    done = subprocess.run(
+        ["bwrap", "--dev-bind", "/", "/", "--size", "4000000", "--tmpfs", str(small), "sh", "-c", script],
+        cwd=clinic.folder,
+        env={**os.environ, "CONFIDE_HOME": str(clinic.home), "CONFIDE_PASSPHRASE_FD": str(clinic.descriptor)},
+        pass_fds=(clinic.descriptor,),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["code", "73"], done.stdout + done.stderr
