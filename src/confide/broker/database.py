@@ -7,6 +7,7 @@ embedded broker) are kept apart by SQLite's own locks, waited for up to `BUSY_TI
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -28,6 +29,7 @@ class Database:
         self._connection = connection
         self._lock = threading.RLock()
         self._depth = 0
+        self._erased = False
 
     @classmethod
     def create(cls, path: Path) -> Database:
@@ -113,8 +115,11 @@ class Database:
                 yield from self._joined()
                 self.run("COMMIT")
             except BaseException:
+                self._erased = False
                 self._rollback()
                 raise
+            if self._erased:
+                self._empty_write_ahead_log()
 
     def _joined(self) -> Iterator[None]:
         self._depth += 1
@@ -148,10 +153,14 @@ class Database:
             return self._connection.execute(query, values).fetchall()
 
     def forget_erased(self) -> None:
-        """Empty the write-ahead log, which may still hold cells that were overwritten (best effort)."""
-        with self._lock, _translated():
-            if not self._connection.in_transaction:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        """After the present transaction, empty the write-ahead log, which still holds what it overwrites."""
+        self._erased = True
+
+    def _empty_write_ahead_log(self) -> None:
+        """Best effort: another process that reads keeps the log alive, and what was committed stays committed."""
+        self._erased = False
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -92,7 +92,7 @@ class KeyRecords(Records):
                     name.owner,
                     name.name,
                 )
-        self._database.forget_erased()
+            self._database.forget_erased()
 
     def put_key(self, key: NamedKey) -> None:
         """Take over a key from its owner: versions not known here are added, the rest must agree.
@@ -120,8 +120,8 @@ class KeyRecords(Records):
             if current is not None and (key.current is None or key.current < current):
                 raise Rollback(f"key {key.name} is at version {current} here, not {key.current}")
             self._set_current(key.name, key.current)
-        if key.revoked:
-            self._database.forget_erased()
+            if key.revoked:
+                self._database.forget_erased()
 
     def key(self, name: KeyName) -> NamedKey:
         """Return a key with the secrets of its live versions.

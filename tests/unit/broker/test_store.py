@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sqlite3
 import stat
@@ -359,18 +360,32 @@ def test_unknown_version(store):
         store.revoke_key(PATIENTS, 2)
 
 
-def test_revoked_version_is_erased(store, path):
+@pytest.mark.parametrize("call", ["revoke", "take over", "revoke in a larger transaction"])
+def test_revoked_secret_is_in_no_file_any_more(store, path, call):
+    store.create_key(PATIENTS)
+    key = store.rotate_key(PATIENTS)
+    cell = store._database.row("SELECT sealed FROM key_version WHERE version = 1")[0]
+    assert any(cell in each.read_bytes() for each in path.parent.iterdir())
+    with contextlib.ExitStack() as outer:
+        if call == "revoke in a larger transaction":
+            outer.enter_context(store.transaction())
+        if call == "take over":
+            store.put_key(NamedKey(PATIENTS, 2, {2: key.secrets[2]}, frozenset({1})))
+        else:
+            store.revoke_key(PATIENTS, 1)
+        store.audit.append({"kind": "key.revoked"})
+    assert not any(cell in each.read_bytes() for each in path.parent.iterdir())
+
+
+def test_revoked_version_is_of_no_use(store):
     wrapped = store.create_key(PATIENTS).wrap(b"data key", b"c")
     store.rotate_key(PATIENTS)
-    cell = store._database.row("SELECT sealed FROM key_version WHERE version = 1")[0]
     store.revoke_key(PATIENTS, 1)
     store.revoke_key(PATIENTS, 1)
     key = store.key(PATIENTS)
     assert (key.current, set(key.secrets), key.revoked) == (2, {2}, {1})
     with pytest.raises(RevokedKey):
         key.unwrap(wrapped[0], wrapped[1], b"c")
-    for each in path.parent.iterdir():
-        assert cell not in each.read_bytes()
 
 
 def test_revoked_current_version_waits_for_rotation(store):
