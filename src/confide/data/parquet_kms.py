@@ -19,7 +19,7 @@ from confide.keys.material import Keyset
 from confide.keys.names import KeyName, KeyVersion
 
 MAX_IDENTIFIER_CHARS = 256
-_IDENTIFIER = re.compile(r"([^/@:]+/[^/@:]+)[/:]([0-9]+)@([0-9a-f]{32})")
+_IDENTIFIER = re.compile(r"([^/@:]+/[^/@:]+)/([0-9]+)@([0-9a-f]{32})")
 
 
 def identifier(version: KeyVersion, table: str) -> str:

@@ -1,0 +1,102 @@
+import errno
+import os
+
+import pytest
+
+from confide.data.atomic import atomic_file, atomic_folder
+from confide.errors import AlreadyExists, StorageUnavailable
+
+
+def test_file_appears_at_the_end(tmp_path):
+    target = tmp_path / "f"
+    with atomic_file(target) as file:
+        file.write(b"data")
+        assert not target.exists()
+    assert target.read_bytes() == b"data"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_folder_appears_at_the_end(tmp_path):
+    target = tmp_path / "d"
+    with atomic_folder(target) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "f").write_bytes(b"data")
+        assert not target.exists()
+    assert (target / "sub" / "f").read_bytes() == b"data"
+    assert os.listdir(tmp_path) == ["d"]
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(KeyError(), KeyError), (KeyboardInterrupt(), KeyboardInterrupt),
+     (OSError(errno.ENOSPC, "No space left on device"), StorageUnavailable),
+     (OSError(errno.EIO, "Input/output error"), StorageUnavailable)],
+)  # fmt: skip
+def test_failure_leaves_nothing(make, error, expected, tmp_path):
+    with pytest.raises(expected), make(tmp_path / "x"):
+        raise error
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_space_is_named(tmp_path):
+    with pytest.raises(StorageUnavailable, match="No space left"), atomic_file(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_real_full_disk():
+    with pytest.raises(OSError, match="No space"), open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_nothing_is_overwritten(make, tmp_path):
+    target = tmp_path / "x"
+    for create in (
+        lambda: target.write_text("mine"),
+        lambda: target.symlink_to("/nonexistent"),
+        target.mkdir,
+    ):
+        create()
+        with pytest.raises(AlreadyExists), make(target):
+            pytest.fail("must not begin")
+        target.rmdir() if target.is_dir() else target.unlink()
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_something_that_appears_meanwhile_stays(make, tmp_path):
+    target = tmp_path / "x"
+    with pytest.raises(AlreadyExists), make(target):
+        target.write_text("mine")
+    assert target.read_text() == "mine"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_overwrite(tmp_path):
+    target = tmp_path / "x"
+    target.write_text("old")
+    with pytest.raises(KeyError), atomic_file(target, overwrite=True) as file:  # noqa: PT012
+        file.write(b"new")
+        raise KeyError
+    assert target.read_text() == "old"
+    with atomic_file(target, overwrite=True) as file:
+        file.write(b"new")
+    assert target.read_text() == "new"
+    folder = tmp_path / "d"
+    for content in ("one", "two"):
+        with atomic_folder(folder, overwrite=True) as made:
+            (made / content).write_text(content)
+    assert os.listdir(folder) == ["two"]
+    assert sorted(os.listdir(tmp_path)) == ["d", "x"]
+
+
+def test_mode(tmp_path):
+    with atomic_file(tmp_path / "x", mode=0o600):
+        pass
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_no_parent(make, tmp_path):
+    with pytest.raises(StorageUnavailable), make(tmp_path / "no" / "x"):
+        pass
