@@ -68,14 +68,13 @@ abstract class GrantedArea extends Area {
     }
     if (!grant.write) {
       requireListed(path);
-      throw absent(path);
     }
     FileStatus stored = raw.getFileStatus(path);
     if (!stored.isDirectory()) {
       return unlisted(stored, name);
     }
-    if (!Names.isHidden(name) && isEmpty(path)) {
-      throw absent(path); // so that a write to a folder made beforehand is not taken for an overwrite
+    if (!grant.write || grant.isTable && !Names.isHidden(name) && isEmpty(path)) {
+      throw absent(path); // a table is there when it was committed, not when somebody made its folder
     }
     return stored;
   }

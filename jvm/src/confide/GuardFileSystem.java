@@ -21,8 +21,8 @@ import org.apache.hadoop.util.ReflectionUtils;
  * The only file system that an engine sees: every path is either granted, private to the enclave, part of the
  * program, or refused.
  *
- * <p>Registered in place of the storage's own ({@code fs.<scheme>.impl}), which it holds inside and hands to
- * nobody: the local one for {@code file}, else the class named by {@code confide.fs.<scheme>.impl}. It extends
+ * <p>Registered in place of the storage's own ({@code fs.<scheme>.impl}; for {@code file}, {@link LocalGuard}),
+ * which it holds inside and hands to nobody: the local one for {@code file}, else the class named by {@code confide.fs.<scheme>.impl}. It extends
  * the abstract FileSystem and not a forwarding one, so that an operation nobody thought of is unsupported
  * rather than unguarded.
  */
@@ -35,6 +35,7 @@ public final class GuardFileSystem extends FileSystem {
   @Override
   public void initialize(URI name, Configuration conf) throws IOException {
     super.initialize(name, conf);
+    setConf(conf);
     guard = Guard.get();
     String scheme = name.getScheme();
     if (scheme.equals("file")) {
@@ -60,7 +61,7 @@ public final class GuardFileSystem extends FileSystem {
   /** The granted area that a path lies in; null if it lies in none. */
   static GrantedArea granted(Path path, Configuration conf) throws IOException {
     Path qualified = under(path, conf);
-    FileSystem fs = qualified.getFileSystem(conf);
+    FileSystem fs = LocalGuard.unwrap(qualified.getFileSystem(conf));
     if (!(fs instanceof GuardFileSystem)) {
       throw new ConfideException("NoGrant", "not a guarded path: " + path);
     }

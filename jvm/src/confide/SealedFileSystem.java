@@ -25,7 +25,7 @@ public final class SealedFileSystem extends FileSystem {
   @Override
   public void initialize(URI name, Configuration conf) throws IOException {
     super.initialize(name, conf);
-    base = FileSystem.get(conf);
+    base = LocalGuard.unwrap(FileSystem.get(conf));
   }
 
   Path under(Path path) {

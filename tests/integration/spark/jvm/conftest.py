@@ -35,7 +35,7 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.hadoop.fs.file.impl": "confide.GuardFileSystem",
+    "spark.hadoop.fs.file.impl": "confide.LocalGuard",
     "spark.hadoop.fs.AbstractFileSystem.file.impl": "confide.GuardFs",
     "spark.hadoop.fs.sealed.impl": "confide.SealedFileSystem",
     "spark.hadoop.fs.AbstractFileSystem.sealed.impl": "confide.GuardFs",
@@ -63,7 +63,7 @@ class AgentStub:
         location: str,
         *,
         access: Access = Access.WRITE,
-        format: Format = Format.TABLE,
+        kind: Format = Format.TABLE,
         key: str = KEY,
         columns: dict[str, str] | None = None,
         listing: Listing | None = None,
@@ -73,7 +73,7 @@ class AgentStub:
             owner="clinic",
             location=location,
             access=access,
-            format=format,
+            format=kind,
             key=key,
             columns=columns or {},
             table=listing.table if listing else table,
@@ -203,14 +203,19 @@ def _grants(agent: AgentStub, keyset: Keyset) -> None:
     for i in range(60):
         agent.grant(f"tables/{i}", columns={"ssn": COLUMN_KEY})
         agent.grant(f"uniform/{i}")
-        agent.grant(f"files/{i}", format=Format.FILES)
+        agent.grant(f"files/{i}", kind=Format.FILES)
     for folder in VECTOR_FOLDERS:
-        agent.grant(f"vectors/{folder}", format=Format.FILES, table=folder)
+        agent.grant(f"vectors/{folder}", kind=Format.FILES, table=folder)
     agent.grant("read/nothing", access=Access.READ)
     write_python(agent, keyset, "read/uniform", PEOPLE)
     write_python(agent, keyset, "read/columns", PEOPLE, {"ssn": COLUMN_KEY})
     write_python(agent, keyset, "read/refused", PEOPLE, {"ssn": ABSENT_KEY})
+    write_python(agent, keyset, "write/python", PEOPLE, {"ssn": COLUMN_KEY}, Access.WRITE)
     write_python(agent, keyset, "read/empty", PEOPLE.slice(0, 0))
+    write_python(agent, keyset, "claims/another", PEOPLE)
+    claimed = agent.grants["claims/another"].listing
+    assert claimed is not None
+    agent.grant("claims/another", listing=claimed.model_copy(update={"table": secrets.token_hex(16)}))
     for name in TAMPERED:
         write_python(agent, keyset, f"tampered/{name}", PEOPLE, split=500)
 

@@ -73,7 +73,10 @@ def test_nested_and_typed_columns(world):
         )
         for i in range(10)
     ]
-    schema = "id int, ssn struct<a:string,b:array<struct<c:int>>>, price decimal(30,2), when timestamp, tags map<string,array<int>>"
+    schema = (
+        "id int, ssn struct<a:string,b:array<struct<c:int>>>, price decimal(30,2), when timestamp, "
+        "tags map<string,array<int>>"
+    )
     frame = world.spark.createDataFrame(rows, schema)
     frame.write.parquet(world.uri(where))
     assert world.spark.read.parquet(world.uri(where)).orderBy("id").collect() == rows
@@ -126,10 +129,18 @@ def test_append_and_overwrite(world):
     assert world.python(where).num_rows == 5
 
 
-def test_overwrite_of_a_table_that_python_wrote_lists_only_the_new(world):
-    where = world.fresh("uniform")
+def test_overwrite_of_a_table_that_python_wrote(world):
+    where = "write/python"
+    before = world.listing(where)
+    assert world.spark.read.parquet(world.uri(where)).count() == 1000
+    more = people(world, 0, 5).selectExpr("cast(id as bigint) as id", "name", "ssn")
+    more.write.mode("append").parquet(world.uri(where))
+    assert world.python(where).num_rows == 1005
     people(world, 0, 5).write.mode("overwrite").parquet(world.uri(where))
     assert world.spark.read.parquet(world.uri(where)).count() == 5
+    assert world.python(where).num_rows == 5
+    assert world.listing(where).table == before.table
+    assert not any((world.path(where) / file.path).exists() for file in before.files)
 
 
 def test_subfolders_of_a_location_are_tables_of_their_own(world):
@@ -163,10 +174,10 @@ def test_save_as_table_and_sql_with_a_location(world):
 def test_a_failed_job_leaves_the_old_content(world):
     where = world.fresh("tables")
     people(world, 0, 5).write.parquet(world.uri(where))
-    with pytest.raises(Exception, match="division|DIVIDE"):
-        people(world, 0, 5).selectExpr("id", "1 / (id - 3) as bad").write.option("x", 1).mode(
-            "overwrite"
-        ).parquet(world.uri(where))
+    with pytest.raises(Exception, match=r"division|DIVIDE"):
+        people(world, 0, 5).selectExpr("id", "1 / (id - 3) as bad").write.mode("overwrite").parquet(
+            world.uri(where)
+        )
     assert world.listing(where).serial == 1
     assert world.spark.read.parquet(world.uri(where)).count() == 5
 

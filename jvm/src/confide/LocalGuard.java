@@ -1,0 +1,36 @@
+package confide;
+
+import java.io.IOException;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.LocalFileSystem;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * The guard of {@code file:}, as the type that Hadoop insists on there ({@code FileSystem.getLocal} casts).
+ *
+ * <p>All it does is forward: what it forwards to is the guard, so nothing passes beside it. Hadoop's checksum
+ * files are left out, since every byte is authenticated anyway.
+ */
+public final class LocalGuard extends LocalFileSystem {
+  /** The constructor that Hadoop looks for. */
+  public LocalGuard() {
+    super(new GuardFileSystem());
+    setWriteChecksum(false);
+    setVerifyChecksum(false);
+  }
+
+  /** The guard itself, whether or not it is wrapped. */
+  static FileSystem unwrap(FileSystem fs) {
+    return fs instanceof LocalGuard ? ((LocalGuard) fs).getRawFileSystem() : fs;
+  }
+
+  @Override
+  public boolean rename(Path from, Path to) throws IOException {
+    return fs.rename(from, to);
+  }
+
+  @Override
+  public boolean delete(Path path, boolean recursive) throws IOException {
+    return fs.delete(path, recursive);
+  }
+}
