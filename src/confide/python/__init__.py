@@ -1,1 +1,1 @@
-"""The `python` profile: any Python program; inputs opened for it, outputs sealed after it."""
+"""The Python profile: ordinary programs between decrypted inputs and encrypted outputs."""
