@@ -7,7 +7,7 @@ the narrowest is taken: EC keys on P-256 only, no secondary evidence. Format: do
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,7 @@ NONCE_BYTES = 32
 MAX_REQUEST_BYTES = 4 * 1024
 MAX_ATTESTATION_BYTES = 256 * 1024
 MAX_LAUNCH_PARAMETERS = 64
-PUBKEY_ALGORITHM = "ECDH-ES+A256KW"
+PUBKEY_ALGORITHM: Final = "ECDH-ES+A256KW"
 
 Nonce = Annotated[str, Field(min_length=1, max_length=128)]
 LaunchName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]

@@ -1,41 +1,116 @@
-"""Clients of a broker: `KbsClient` for workloads (KBS protocol), `OwnerClient` for owners' signed calls."""
+"""A workload's client of a broker: attests, and fetches what that earns (KBS protocol)."""
 
 from __future__ import annotations
 
+import base64
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import ValidationError
 
-from confide.broker.release import Release, ReleasedKey
+from confide.attestation.evidence import (
+    PROTOCOL_VERSION,
+    PUBKEY_ALGORITHM,
+    Attestation,
+    Challenge,
+    Request,
+    RuntimeData,
+    TeeEvidence,
+    TeePubkey,
+    describe,
+)
+from confide.broker.jwe import open_sealed
+from confide.broker.owner_client import OwnerClient
+from confide.broker.release import Release
+from confide.broker.transport import Answer, Transport
+from confide.canonical import canonical_json
 from confide.data.listing import ListedFile, Listing
+from confide.errors import AttestationRefused, BrokerUnavailable, InvalidFormat, MeasurementRefused
+
+__all__ = ["Issue", "KbsClient", "OwnerClient", "Session"]
 
 Issue = Callable[[bytes], Mapping[str, Any]]
 """Issues evidence: 64 bytes of report data -> `primary_evidence` of the KBS protocol."""
 
+_COOKIE = "kbs-session-id"
+
+
+@dataclass(frozen=True)
+class _Attested:
+    key: ec.EllipticCurvePrivateKey
+    headers: Mapping[str, str]
+
 
 class KbsClient:
-    """Attests to one broker over TLS 1.3, trusting only the pinned authority."""
+    """Attests to one broker over TLS 1.3, trusting only the pinned authority.
+
+    Args:
+        url: `https://host:port`.
+        ca_pem: certificate of the broker's authority.
+        timeout_s: longest silence of the broker.
+
+    Raises:
+        Misuse: not such a URL, or no certificate.
+    """
 
     def __init__(self, url: str, ca_pem: bytes, timeout_s: float = 10.0) -> None:
-        raise NotImplementedError
+        self._transport = Transport(url, ca_pem, timeout_s)
 
     def attest(self, tee: str, issue: Issue, launch: Mapping[str, str]) -> Session:
         """Attest, and return the session.
+
+        Args:
+            tee: kind of TEE that issues the evidence.
+            issue: has the TEE sign evidence over report data.
+            launch: launch parameters outside the measurement.
 
         Raises:
             AttestationRefused: the broker does not accept the evidence.
             BrokerUnavailable: it is down, slow, or cuts the connection.
             BrokerUntrusted: its certificate does not chain to the pinned authority.
         """
-        raise NotImplementedError
+        return Session(self._transport, lambda: self._attest(tee, issue, launch))
 
     def close(self) -> None:
         """Close the connections."""
+        self._transport.close()
+
+    def _attest(self, tee: str, issue: Issue, launch: Mapping[str, str]) -> _Attested:
+        request = Request(version=PROTOCOL_VERSION, tee=tee, extra_params="")
+        answer = self._transport.request("POST", "/kbs/v0/auth", canonical_json(request.wire()))
+        cookie = {"Cookie": f"{_COOKIE}={_session_id(answer)}"}
+        try:
+            challenge = Challenge.parse(answer.body)
+        except InvalidFormat as error:
+            raise BrokerUnavailable(f"{self._transport.url}: {error}") from None
+        key = ec.generate_private_key(ec.SECP256R1())
+        runtime_data = RuntimeData(
+            nonce=challenge.nonce, tee_pubkey=_public_jwk(key.public_key()), launch=dict(launch)
+        )
+        attestation = Attestation(
+            runtime_data=runtime_data,
+            tee_evidence=TeeEvidence(
+                primary_evidence=dict(issue(runtime_data.report_data())), additional_evidence="{}"
+            ),
+        )
+        body = canonical_json(attestation.wire())
+        token = self._transport.request("POST", "/kbs/v0/attest", body, cookie).json().get("token")
+        if not isinstance(token, str):
+            raise BrokerUnavailable(f"{self._transport.url}: no token in the answer to an attestation")
+        return _Attested(key, {"Authorization": f"Bearer {token}"})
 
 
 class Session:
-    """An attested session; attests again by itself when the broker has forgotten it."""
+    """An attested session; attests again by itself when the broker does not know it any more."""
+
+    def __init__(self, transport: Transport, attest: Callable[[], _Attested]) -> None:
+        self._transport = transport
+        self._attest = attest
+        self._lock = threading.Lock()
+        self._attested = attest()
 
     def release(self, role: str = "default") -> Release:
         """Return keys and grants for this workload. `default` is the role that the evidence names.
@@ -43,13 +118,24 @@ class Session:
         Raises:
             MeasurementRefused: no policy allows this measurement.
             LaunchRefused: launch parameters outside their grammar.
+            PolicyRefused: the policies are not valid now, or contradict one another.
             KeyRefused: UnknownKey, RevokedKey or NoGrant.
         """
-        raise NotImplementedError
+        try:
+            return Release.from_json(self.resource(f"confide/release/{role}"))
+        except ValidationError as error:
+            raise BrokerUnavailable(f"{self._transport.url}: release: {describe(error)}") from None
 
     def resource(self, path: str) -> bytes:
-        """Return the resource `repository/type/tag`, for instance `clinic/key/patients`."""
-        raise NotImplementedError
+        """Return the resource `repository/type/tag`, for instance `clinic/key/patients`.
+
+        Raises:
+            UnknownKey: there is none.
+            NoGrant: it is not for this workload.
+            Tampered: it does not authenticate under this workload's key.
+        """
+        answer, attested = self._send("GET", f"/kbs/v0/resource/{path}", None)
+        return open_sealed(attested.key, answer.json())
 
     def commit_listing(
         self, location: str, table: str, base_serial: int, files: Sequence[ListedFile]
@@ -69,33 +155,49 @@ class Session:
             Conflict: someone else committed meanwhile.
             NoGrant: no policy lets this workload write there.
         """
-        raise NotImplementedError
+        body = canonical_json(
+            {
+                "location": location,
+                "table": table,
+                "base_serial": base_serial,
+                "files": [file.model_dump(mode="json") for file in files],
+            }
+        )
+        answer, _ = self._send("POST", "/confide/v1/listings/commit", body)
+        document = answer.json()
+        try:
+            return Listing.model_validate(document["listing"]), dict(document["jws"])
+        except (KeyError, TypeError, ValueError):
+            raise BrokerUnavailable(f"{self._transport.url}: no listing in the answer to a commit") from None
+
+    def _send(self, method: str, path: str, body: bytes | None) -> tuple[Answer, _Attested]:
+        attested = self._attested
+        try:
+            return self._transport.request(method, path, body, attested.headers), attested
+        except MeasurementRefused:
+            raise
+        except AttestationRefused:
+            with self._lock:
+                if self._attested is attested:
+                    self._attested = self._attest()
+                attested = self._attested
+        return self._transport.request(method, path, body, attested.headers), attested
 
 
-class OwnerClient:
-    """Calls of one owner, each signed by the owner's key (RFC 8555 section 6)."""
+def _session_id(answer: Answer) -> str:
+    for cookie in answer.headers.get_list("set-cookie"):
+        name, _, rest = cookie.partition("=")
+        if name.strip() == _COOKIE:
+            return rest.partition(";")[0].strip()
+    raise BrokerUnavailable("no session in the broker's answer")
 
-    def __init__(
-        self, url: str, ca_pem: bytes, owner: str, signing_key: Ed25519PrivateKey, timeout_s: float = 10.0
-    ) -> None:
-        raise NotImplementedError
 
-    def put_key(self, name: str, key: ReleasedKey) -> None:
-        """Store the owner's key `owner/name` with the secrets of its versions."""
-        raise NotImplementedError
+def _public_jwk(key: ec.EllipticCurvePublicKey) -> TeePubkey:
+    numbers = key.public_numbers()
+    return TeePubkey(
+        kty="EC", crv="P-256", alg=PUBKEY_ALGORITHM, x=_base64url(numbers.x), y=_base64url(numbers.y)
+    )
 
-    def revoke_key(self, name: str, version: int | None = None) -> None:
-        """Revoke one version, or the whole key."""
-        raise NotImplementedError
 
-    def put_policy(self, policy: Mapping[str, str]) -> None:
-        """Store the owner's policy, a flattened JWS by `sign_policy`."""
-        raise NotImplementedError
-
-    def put_listing(self, listing: Mapping[str, str], base_serial: int) -> None:
-        """Store a listing that the owner signed, replacing the one with `base_serial`."""
-        raise NotImplementedError
-
-    def audit_entries(self, first: int = 0) -> list[dict[str, Any]]:
-        """Return the owner's audit entries from index `first` on."""
-        raise NotImplementedError
+def _base64url(coordinate: int) -> str:
+    return base64.urlsafe_b64encode(coordinate.to_bytes(32, "big")).rstrip(b"=").decode()

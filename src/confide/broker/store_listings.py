@@ -40,33 +40,57 @@ class ListingRecords(Records):
             Misuse: the listing's serial is not the one after `base_serial`.
         """
         with self._database.transaction():
-            newest = self.listing(listing.owner, listing.table)
+            newest = self._newest_in_place(listing)
             if newest is not None and newest.listing == listing:
                 return
             serial = newest.listing.serial if newest is not None else 0
-            there = self._at(listing.owner, listing.location)
-            if there not in (None, listing.table):
-                raise AlreadyExists(f"location {listing.location} holds table {there}, not {listing.table}")
-            if newest is not None and newest.listing.location != listing.location:
-                raise AlreadyExists(f"table {listing.table} lies at {newest.listing.location}")
             if base_serial != serial:
                 raise Conflict(f"{listing.location} is at serial {serial}, not {base_serial}")
             if listing.serial <= serial:
                 raise Rollback(f"listing {listing.serial} of {listing.location} is not newer than {serial}")
             if listing.serial != serial + 1:
                 raise Misuse(f"the listing after {serial} has serial {serial + 1}, not {listing.serial}")
-            document = canonical_json({"jws": jws, "listing": listing.model_dump(mode="json")})
-            self._database.run(
-                "INSERT INTO listing VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (owner, table_id) DO UPDATE SET serial = excluded.serial, sealed = excluded.sealed",
-                listing.owner,
-                listing.table,
-                listing.location,
-                listing.serial,
-                self._seal(
-                    "listing", _name(listing.owner, listing.table, listing.location, listing.serial), document
-                ),
-            )
+            self._keep(listing, jws)
+
+    def put_listing(self, listing: Listing, jws: dict[str, Any]) -> None:
+        """Take over a listing from its owner, whatever serials came before elsewhere; the same again changes nothing.
+
+        Raises:
+            Rollback: the listing is not newer than the newest one.
+            AlreadyExists: the location holds another table, or the table lies at another location.
+        """
+        with self._database.transaction():
+            newest = self._newest_in_place(listing)
+            if newest is not None and newest.listing == listing:
+                return
+            if newest is not None and listing.serial <= newest.listing.serial:
+                raise Rollback(
+                    f"listing {listing.serial} of {listing.location} is not newer than {newest.listing.serial}"
+                )
+            self._keep(listing, jws)
+
+    def _newest_in_place(self, listing: Listing) -> StoredListing | None:
+        """Return the newest listing of the same table, having seen that the location is its own."""
+        newest = self.listing(listing.owner, listing.table)
+        there = self._at(listing.owner, listing.location)
+        if there not in (None, listing.table):
+            raise AlreadyExists(f"location {listing.location} holds table {there}, not {listing.table}")
+        if newest is not None and newest.listing.location != listing.location:
+            raise AlreadyExists(f"table {listing.table} lies at {newest.listing.location}")
+        return newest
+
+    def _keep(self, listing: Listing, jws: dict[str, Any]) -> None:
+        name = _name(listing.owner, listing.table, listing.location, listing.serial)
+        document = canonical_json({"jws": jws, "listing": listing.model_dump(mode="json")})
+        self._database.run(
+            "INSERT INTO listing VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (owner, table_id) DO UPDATE SET serial = excluded.serial, sealed = excluded.sealed",
+            listing.owner,
+            listing.table,
+            listing.location,
+            listing.serial,
+            self._seal("listing", name, document),
+        )
 
     def listing(self, owner: str, table: str) -> StoredListing | None:
         """Return a table's newest listing, None if nothing was committed.

@@ -1,0 +1,184 @@
+"""The broker's HTTP shell: the KBS protocol's endpoints, commits, and owners' calls. Decides nothing.
+
+What goes out of an error is its class and its public sentence; the detail is in the audit log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from confide import errors
+from confide.attestation.evidence import MAX_ATTESTATION_BYTES, MAX_REQUEST_BYTES
+from confide.broker.owner_service import MAX_CALL_BYTES, MAX_LISTING_CALL_BYTES, OwnerService
+from confide.broker.service import WorkloadService
+from confide.broker.sessions import RateLimit
+from confide.data.listing import MAX_LISTING_BYTES
+
+COOKIE = "kbs-session-id"
+BODY_TIMEOUT_S = 30.0
+PROBLEM = "https://github.com/confidential-containers/kbs/errors/"
+
+_PROBLEMS = {
+    errors.AttestationRefused: "AttestationError",
+    errors.UnknownKey: "InvalidRequestPath",
+    errors.Refused: "PolicyDeny",
+    errors.InvalidFormat: "SerdeError",
+    errors.ConfideError: "PluginInternalError",
+}
+"""Error -> problem type of the KBS protocol; the nearest base class counts."""
+
+
+def make_app(workloads: WorkloadService, owners: OwnerService, limit: RateLimit) -> Starlette:
+    """Return the ASGI application."""
+    shell = _Shell(workloads, owners, limit)
+    return Starlette(
+        routes=[
+            Route("/kbs/v0/auth", shell.auth, methods=["POST"]),
+            Route("/kbs/v0/attest", shell.attest, methods=["POST"]),
+            Route("/kbs/v0/resource/{repository}/{kind}/{tag}", shell.resource, methods=["GET"]),
+            Route("/confide/v1/listings/commit", shell.commit, methods=["POST"]),
+            Route("/confide/v1/nonce", shell.nonce, methods=["GET"]),
+            Route("/confide/v1/jwks", shell.jwks, methods=["GET"]),
+            Route("/confide/v1/owners/{owner}/{action}", shell.owner_call, methods=["POST"]),
+        ],
+        exception_handlers={
+            errors.ConfideError: _on_error,
+            HTTPException: _on_http_error,
+            ClientDisconnect: _on_disconnect,
+            Exception: _on_crash,
+        },
+    )
+
+
+class _Shell:
+    def __init__(self, workloads: WorkloadService, owners: OwnerService, limit: RateLimit) -> None:
+        self._workloads = workloads
+        self._owners = owners
+        self._limit = limit
+
+    async def auth(self, request: Request) -> Response:
+        self._limit.take(_address(request))
+        body = await _body(request, MAX_REQUEST_BYTES)
+        session, challenge = self._workloads.challenge(body)
+        return _with_cookie(JSONResponse(challenge), session)
+
+    async def attest(self, request: Request) -> Response:
+        self._limit.take(_address(request))
+        session = request.cookies.get(COOKIE, "")
+        body = await _body(request, MAX_ATTESTATION_BYTES)
+        token = await run_in_threadpool(self._workloads.attest, session, body)
+        return _with_cookie(JSONResponse({"token": token}), session)
+
+    async def resource(self, request: Request) -> Response:
+        claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        path = request.path_params
+        sealed = await run_in_threadpool(
+            self._workloads.resource, claims, path["repository"], path["kind"], path["tag"]
+        )
+        return JSONResponse(sealed)
+
+    async def commit(self, request: Request) -> Response:
+        claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        body = await _body(request, MAX_LISTING_BYTES)
+        return JSONResponse(await run_in_threadpool(self._workloads.commit, claims, body))
+
+    async def nonce(self, request: Request) -> Response:
+        self._limit.take(_address(request))
+        return Response(status_code=204, headers=self._fresh_nonce())
+
+    async def jwks(self, request: Request) -> Response:
+        del request
+        return JSONResponse(self._workloads.jwks())
+
+    async def owner_call(self, request: Request) -> Response:
+        self._limit.take(_address(request))
+        owner, action = request.path_params["owner"], request.path_params["action"]
+        most = MAX_LISTING_CALL_BYTES * 4 // 3 + 4096 if action == "put-listing" else MAX_CALL_BYTES
+        body = await _body(request, most)
+        url = f"https://{request.headers.get('host', '')}{request.url.path}"
+        answer = await run_in_threadpool(self._owners.call, owner, action, url, _json_object(body))
+        return JSONResponse(answer, headers=self._fresh_nonce())
+
+    def _fresh_nonce(self) -> dict[str, str]:
+        return {"Replay-Nonce": self._owners.nonces.issue(), "Cache-Control": "no-store"}
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token else None
+
+
+def _with_cookie(response: Response, session: str) -> Response:
+    response.set_cookie(COOKIE, session, path="/", secure=True, httponly=True, samesite="strict")
+    return response
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Read the body, at most `most` bytes of it and for a bounded time."""
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdigit() or int(declared) > most:
+        raise errors.InvalidFormat(f"body of {declared[:20]} bytes, at most {most} are allowed")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise errors.InvalidFormat(f"body has more than {most} bytes")
+    except TimeoutError:
+        raise errors.InvalidFormat("body did not arrive in time") from None
+    return bytes(body)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise errors.InvalidFormat("body is not JSON") from None
+    if not isinstance(value, dict):
+        raise errors.InvalidFormat("body is not a JSON object")
+    return value
+
+
+def _answer(kind: type[errors.ConfideError], status: int, message: str) -> Response:
+    problem = next(_PROBLEMS[base] for base in kind.__mro__ if base in _PROBLEMS)
+    content = {"error": kind.__name__, "message": message, "type": PROBLEM + problem, "detail": message}
+    # A body may be left unread behind an error: such a connection is not used again.
+    return JSONResponse(content, status, headers={"Connection": "close"})
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, errors.ConfideError)
+    status = 429 if isinstance(error, errors.BrokerUnavailable) else error.http_status
+    return _answer(type(error), status, error.public)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, HTTPException)
+    kind = errors.UnknownKey if error.status_code == 404 else errors.Misuse
+    return _answer(kind, error.status_code, "no such endpoint")
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    del request, error
+    return Response(status_code=400)
+
+
+async def _on_crash(request: Request, error: Exception) -> Response:
+    del request, error
+    return _answer(errors.ConfideError, 500, errors.ConfideError.public)
