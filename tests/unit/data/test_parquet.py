@@ -270,7 +270,8 @@ def test_identifiers():
     text = identifier(version, "ab" * 16)
     assert text == "clinic/patients/3@" + "ab" * 16
     assert parse_identifier(text) == (version, "ab" * 16)
-    for bad in ("", "clinic/patients@" + "ab" * 16, "clinic/patients:3@" + "ab" * 16, text[:-1], text.upper(), "a/b/0@" + "ab" * 16, "x" * 10_000,
+    for bad in ("", "clinic/patients@" + "ab" * 16, "clinic/patients:3@" + "ab" * 16, text[:-1],
+                text.upper(), "a/b/0@" + "ab" * 16, "x" * 10_000,
                 "clinic/patients/3", "/patients/3@" + "ab" * 16, text + "\n"):  # fmt: skip
         with pytest.raises(Misuse):
             parse_identifier(bad)
