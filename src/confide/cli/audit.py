@@ -60,14 +60,14 @@ def verify(
 
         confide audit verify
     """
-    from confide.broker.audit import parse_checkpoint
+    from confide.broker.checkpoint import open_checkpoint
     from confide.data.atomic import atomic_file
 
     with open_home(context) as home:
         log = home.store.audit
         kept_file = Path(home.path) / "audit.checkpoint"
         kept = (
-            parse_checkpoint(kept_file.read_text(encoding="utf-8"), log.verifier_key())
+            open_checkpoint(kept_file.read_text(encoding="utf-8"), log.verifier_key())
             if kept_file.exists()
             else None
         )

@@ -14,7 +14,7 @@ import rich.table
 
 SIMULATED_NOTE = "TEE `simulated`: protects nothing, for trying things out only"
 
-stdout = rich.console.Console(highlight=False, soft_wrap=True)
+stdout = rich.console.Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 stderr = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 def table(*columns: str) -> rich.table.Table:
     """Return an empty table in the house style."""
-    return rich.table.Table(*columns, box=None, header_style="bold", pad_edge=False)
+    return rich.table.Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
 
 
 @contextmanager

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def _spark(cache: Path) -> ImageProfile:
-    from confide.spark.image_profile import spark_image_profile
+    from confide.spark.image_spec import image_profile
 
-    return spark_image_profile(cache / "jvm")
+    return image_profile(cache / "jvm")
 
 
 def _python(_: Path) -> ImageProfile:
