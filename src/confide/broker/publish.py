@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from dataclasses import dataclass
 
 from confide.broker.client import OwnerClient
 from confide.broker.release import ReleasedKey
 from confide.broker.store import Store
+from confide.errors import UnknownKey
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ def publish(store: Store, owner: str, client: OwnerClient) -> Published:
     """
     keys = store.keys(owner)
     for summary in keys:
-        for version in summary.versions:
-            if version.revoked is not None:
-                client.revoke_key(summary.name.name, version.version)
+        if summary.revoked is not None:
+            with contextlib.suppress(UnknownKey):  # never sent: nothing to revoke
+                client.revoke_key(summary.name.name)
+            continue
         key = store.key(summary.name)
         secrets = {str(v): base64.b64encode(secret).decode() for v, secret in key.secrets.items()}
         client.put_key(
@@ -42,7 +45,7 @@ def publish(store: Store, owner: str, client: OwnerClient) -> Published:
         )
     listings = store.listings(owner)
     for stored in listings:
-        client.put_listing(stored.jws, stored.listing.serial - 1)
+        client.put_listing(stored.listing)
     policy = store.policy(owner)
     if policy is not None:
         client.put_policy(policy.jws)
