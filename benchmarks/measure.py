@@ -86,6 +86,11 @@ def bootstrap(statistic: Callable[[Sequence[int]], float], runs: int, seed: int 
     return Interval(values[round(0.025 * (RESAMPLES - 1))], values[round(0.975 * (RESAMPLES - 1))])
 
 
+def bootstrap_median(values: Sequence[float]) -> Interval:
+    """Return the 95 % interval of the median of one value per run."""
+    return bootstrap(lambda chosen: statistics.median(values[i] for i in chosen), len(values))
+
+
 def interleave(runs: int, sides: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
     """Run the sides in turn, A B A B ..., and return each side's results in order."""
     results: dict[str, list[T]] = {name: [] for name in sides}

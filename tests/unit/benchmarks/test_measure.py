@@ -6,6 +6,7 @@ import pytest
 from benchmarks.measure import (
     Comparison,
     bootstrap,
+    bootstrap_median,
     interleave,
     mean_ratio,
     mean_ratio_interval,
@@ -89,6 +90,11 @@ def test_bootstrap_is_repeatable_and_agrees_with_an_independent_one():
     oracle = stats.bootstrap((values,), numpy.mean, method="percentile", n_resamples=20_000, random_state=7)
     assert ours.low == pytest.approx(oracle.confidence_interval.low, abs=0.05)
     assert ours.high == pytest.approx(oracle.confidence_interval.high, abs=0.05)
+
+
+def test_interval_of_a_median():
+    assert bootstrap_median([4.0] * 5) == (4, 4)
+    assert bootstrap_median([1.0, 2.0, 3.0, 4.0, 5.0]) == (1, 5)
 
 
 def test_interleave_alternates():

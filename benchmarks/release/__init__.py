@@ -1,0 +1,1 @@
+"""What an attested release costs the broker."""

@@ -1,0 +1,50 @@
+"""Client process: attests and asks for a release, again and again; prints the latencies as JSON.
+
+python -m benchmarks.release.client <URL> <authority.pem> <home with the host's key> <measurement> <rounds>
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from confide.attestation.simulated import STATEMENT_TYP, SimulatedStatement
+from confide.broker.client import KbsClient
+from confide.canonical import canonical_json
+from confide.enclave.simulated.host import host_id, host_key
+from confide.keys.signing import sign_jws
+
+
+def main() -> None:
+    """Each round is what an agent does once: connect, attest, release, close."""
+    url, authority, home, measurement, rounds = sys.argv[1:]
+    key = host_key(Path(home))
+    pem = Path(authority).read_bytes()
+
+    def issue(report_data: bytes) -> dict[str, Any]:
+        statement = SimulatedStatement.of(
+            measurement=measurement,
+            role="driver",
+            svn=0,
+            debug=False,
+            report_data=report_data,
+            host=host_id(key),
+        )
+        return sign_jws(key, canonical_json(statement.wire()), {"kid": host_id(key), "typ": STATEMENT_TYP})
+
+    latencies = []
+    for _ in range(int(rounds)):
+        start = time.perf_counter()
+        client = KbsClient(url, pem)
+        release = client.attest("simulated", issue, {}).release()
+        client.close()
+        latencies.append(time.perf_counter() - start)
+        assert release.workload == "bench"
+    print(json.dumps(latencies))
+
+
+if __name__ == "__main__":
+    main()

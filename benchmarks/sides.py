@@ -1,0 +1,87 @@
+"""The two sides of a Spark comparison: plain Spark, and `confide run` under the TEE `simulated`.
+
+Both run the same unmodified program with the same master and the same Java heap; all else of the plain side is
+Spark's default.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Comparison, interleave
+from benchmarks.owner import Owner
+from benchmarks.process import CommandFailed, Usage, measure
+
+MARK = "MEASURED "
+PLAIN, CONFIDE = "plain", "confide"
+DEFAULT_SETUP = {"master": "local[2]", "heap_mib": 2048}
+
+
+@dataclass(frozen=True)
+class SparkRun:
+    """One run of a program: what the whole process tree used, and what the program says it measured."""
+
+    usage: Usage
+    measured: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One program on both sides.
+
+    Attributes:
+        program: the PySpark program; it prints one line, `MEASURED` and JSON.
+        plain_folder: working folder of the plain side.
+        owner: whose encrypted tables lie in the working folder of the other side; None: plain side only.
+    """
+
+    program: Path
+    plain_folder: Path
+    owner: Owner | None
+
+    def run(self, runs: int) -> dict[str, list[SparkRun]]:
+        """Run both sides in turn, after one discarded run of `confide` that tells its cores and heap."""
+        setup = dict(self.confide().measured["setup"]) if self.owner else DEFAULT_SETUP
+        sides: dict[str, Callable[[], SparkRun]] = {PLAIN: lambda: self.plain(setup)}
+        if self.owner:
+            sides[CONFIDE] = self.confide
+        return interleave(runs, sides)
+
+    def plain(self, setup: Mapping[str, Any]) -> SparkRun:
+        """Run with `python`, given the other side's master and heap."""
+        options = f"--master {setup['master']} --driver-memory {setup['heap_mib']}m pyspark-shell"
+        env = {"PYSPARK_SUBMIT_ARGS": options, "PYSPARK_PYTHON": sys.executable}
+        done = measure([sys.executable, self.program], cwd=self.plain_folder, env=env)
+        return SparkRun(done.usage, _measured(done.output))
+
+    def confide(self) -> SparkRun:
+        """Run with `confide run`; what the program printed comes from its sealed output."""
+        assert self.owner is not None
+        usage = self.owner.confide("run", "--tee", "simulated", self.program).usage
+        return SparkRun(usage, _measured(self.owner.confide("logs").output))
+
+
+def compare(results: Mapping[str, Sequence[SparkRun]], value: Callable[[SparkRun], float]) -> Comparison:
+    """Return the comparison of one value of every run."""
+    plain, confide = (tuple(value(run) for run in results[side]) for side in (PLAIN, CONFIDE))
+    return Comparison(plain, confide)
+
+
+def raw(results: Mapping[str, Sequence[SparkRun]]) -> dict[str, Any]:
+    """Return every run as JSON values."""
+    return {
+        side: [{"usage": vars(run.usage), **run.measured} for run in runs] for side, runs in results.items()
+    }
+
+
+def _measured(output: str) -> dict[str, Any]:
+    lines = [line for line in output.splitlines() if MARK in line]
+    if not lines:
+        raise CommandFailed(f"the program printed no line with {MARK.strip()}:\n{output[-2000:]}")
+    value: dict[str, Any] = json.loads(lines[-1].partition(MARK)[2])
+    return value

@@ -1,0 +1,1 @@
+"""What starting costs: a program that does next to nothing."""

@@ -1,0 +1,1 @@
+"""TPC-H: the same PySpark program on plain and on encrypted tables."""

@@ -1,0 +1,1 @@
+"""What writing an encrypted table from Spark costs."""
