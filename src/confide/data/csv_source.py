@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 from confide.data.atomic import storage_errors
 from confide.errors import InvalidFormat
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 1 * 1024 * 1024
 _MISFIT = re.compile(r"In CSV column #(\d+): .*CSV conversion error to", re.DOTALL)
 _WIDER: dict[pa.DataType, pa.DataType] = {
     pa.null(): pa.int64(),

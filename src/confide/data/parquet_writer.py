@@ -30,7 +30,7 @@ class FileSizes:
         file_row_groups: at most; the format numbers them with 16 bits.
     """
 
-    row_group_bytes: int = 64 * 1024 * 1024
+    row_group_bytes: int = 32 * 1024 * 1024
     row_group_rows: int = 1024 * 1024
     file_bytes: int = 128 * 1024 * 1024
     file_row_groups: int = 512
