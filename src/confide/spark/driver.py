@@ -21,18 +21,21 @@ from confide.spark.agent import ask
 def main(argv: Sequence[str]) -> None:
     """Connect, then become the program."""
     descriptor, program, *arguments = argv
-    # Imports first: meanwhile the JVM starts.
-    from confide.spark import gateway
-
-    secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
-    gateway.install(gateway.connect(_port(int(descriptor)), secret))
-    sys.argv = [program, *arguments]
-    sys.path.insert(0, str(Path(program).parent))  # started with -P, so there is no such entry yet
     try:
+        _connect(int(descriptor))
+        sys.argv = [program, *arguments]
+        sys.path.insert(0, str(Path(program).parent))  # started with -P, so there is no such entry yet
         runpy.run_path(program, run_name="__main__")
     except ConfideError as error:
         traceback.print_exc()
         sys.exit(error.exit_code)
+
+
+def _connect(descriptor: int) -> None:
+    from confide.spark import gateway  # PySpark's imports take a while: the JVM starts meanwhile
+
+    secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
+    gateway.install(gateway.connect(_port(descriptor), secret))
 
 
 def _port(descriptor: int) -> int:

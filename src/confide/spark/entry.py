@@ -8,7 +8,7 @@ from confide.enclave import agent
 from confide.enclave.image import JAVA, SCRATCH, SITE
 from confide.enclave.python_sources import python_binary
 from confide.enclave.workload_sandbox import sandbox_prefix
-from confide.spark.image_profile import FOLDER
+from confide.spark.image_spec import FOLDER
 from confide.spark.profile import Installation, SparkProfile
 
 INSTALLATION = Installation(

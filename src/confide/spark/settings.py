@@ -125,19 +125,20 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
 
 
 _GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
-_SCHEMES = (
-    *("file", "hdfs", "webhdfs", "swebhdfs", "s3a", "s3", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs"),
+_REMOTE = (
+    *("hdfs", "webhdfs", "swebhdfs", "s3a", "s3", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs"),
     *("adl", "oss", "cosn", "ftp", "sftp", "http", "https", "har", "viewfs"),
 )
 
 STORAGE: tuple[Setting, ...] = (
     # One guard before every storage; it refuses a scheme that the image sets up no storage for.
-    *(Setting(f"spark.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD) for scheme in _SCHEMES),
+    Setting("spark.hadoop.fs.file.impl", "confide.LocalGuard", _GUARD),
+    *(Setting(f"spark.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD) for scheme in _REMOTE),
+    Setting("spark.hadoop.fs.sealed.impl", "confide.SealedFileSystem", _GUARD),
     *(
         Setting(f"spark.hadoop.fs.AbstractFileSystem.{scheme}.impl", "confide.GuardFs", _GUARD)
-        for scheme in _SCHEMES
+        for scheme in ("file", "sealed", *_REMOTE)
     ),
-    Setting("spark.hadoop.fs.sealed.impl", "confide.SealedFileSystem", _GUARD),
     Setting("spark.sql.sources.commitProtocolClass", "confide.CommitProtocol", "tables would not be listed"),
     Setting(
         "spark.hadoop.parquet.crypto.factory.class",

@@ -14,8 +14,8 @@ FOLDER = "/opt/confide/spark"
 CORES = r"[1-9][0-9]{0,2}"
 
 
-def spark_image_profile(jar_cache: Path) -> ImageProfile:
-    """Return it, building the jar first if it is not in the cache.
+def image_profile(jar_cache: Path) -> ImageProfile:
+    """Return the Spark profile, building the jar first if it is not in the cache.
 
     Raises:
         MissingDependency: no Spark, or no Java compiler.

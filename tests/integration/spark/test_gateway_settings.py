@@ -1,0 +1,141 @@
+"""Settings that would weaken are refused by name; functions of the program see no secret."""
+
+import pytest
+
+from confide.errors import LaunchRefused
+
+pytestmark = pytest.mark.spark
+
+WEAKENING = {
+    "spark.ui.enabled": "true",
+    "spark.plugins": "",
+    "spark.sql.extensions": "",
+    "spark.master": "spark://10.0.0.1:7077",
+    "spark.authenticate": "false",
+    "spark.network.crypto.enabled": "false",
+    "spark.python.unix.domain.socket.enabled": "false",
+    "spark.python.daemon.module": "pyspark.daemon",
+    "spark.eventLog.dir": "file:///work/events",
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
+    "spark.hadoop.fs.hdfs.impl": "org.apache.hadoop.hdfs.DistributedFileSystem",
+    "spark.hadoop.fs.mine.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.confide.fs.s3a.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.parquet.crypto.factory.class": "mine.Factory",
+    "spark.hadoop.parquet.encryption.uniform.key": "k",
+    "spark.sql.sources.commitProtocolClass": "mine.Protocol",
+    "spark.jars.packages": "com.example:thing:1.0",
+    "spark.jars": "/work/thing.jar",
+    "spark.metrics.conf": "/work/metrics.properties",
+    "spark.pyspark.python": "/usr/bin/python3",
+    "spark.remote": "local",
+}
+
+ALL = f"""
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import SparkSession
+
+for name, value in {WEAKENING!r}.items():
+    makers = [lambda: SparkContext(conf=SparkConf().set(name, value))]
+    if name != "spark.remote":  # there the builder asks for PySpark's Connect extra first
+        makers.append(lambda: SparkSession.builder.config(name, value).getOrCreate().sparkContext)
+    for make in makers:
+        try:
+            make().stop()
+            print("TAKEN", name)
+        except Exception as error:
+            print("refused", name, type(error).__name__, str(error).splitlines()[0])
+print("then", SparkSession.builder.config("spark.sql.shuffle.partitions", "3").getOrCreate().range(3).count())
+"""
+
+SESSION = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+frame = spark.range(3)
+for name, value in {
+    "parquet.crypto.factory.class": "mine.Factory",
+    "spark.hadoop.parquet.crypto.factory.class": "mine.Factory",
+    "fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
+    "spark.sql.sources.commitProtocolClass":
+        "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol",
+    "parquet.encryption.footer.key": "k",
+}.items():
+    before = spark.conf.get(name, None)
+    try:
+        spark.conf.set(name, value)
+        spark.range(3).write.parquet("/tmp/never")
+        print("TAKEN", name)
+    except Exception as error:
+        print("refused", name, "LaunchRefused: " + name in str(error))
+    if before is None:
+        spark.conf.unset(name)
+    else:
+        spark.conf.set(name, before)
+try:
+    spark.conf.set("spark.ui.enabled", "true")
+    spark.range(3).count()
+    print("TAKEN")
+except Exception as error:
+    print("refused core")
+"""
+
+ENVIRONMENT = """
+import os
+from pyspark.sql import SparkSession
+
+sc = SparkSession.builder.getOrCreate().sparkContext
+def look(_):
+    kept = open("/proc/self/environ").read().split(chr(0))
+    parent = open(f"/proc/{os.getppid()}/environ").read().split(chr(0))
+    return sorted({*os.environ, *(entry.partition("=")[0] for entry in kept + parent)})
+for name in filter(None, sc.parallelize([1], 1).map(look).collect()[0]):
+    print("sees", name)
+"""
+
+
+def test_weakening_settings_are_refused_by_name(run):
+    ran = run(ALL)
+    assert ran.code == 0, ran.output
+    assert "TAKEN" not in ran.output
+    for name, value in WEAKENING.items():
+        assert f"refused {name} LaunchRefused {name}={value} would weaken the protection: " in ran.output
+    assert "then 3" in ran.output
+
+
+def test_uncaught_refusal_is_the_exit_code(run):
+    ran = run(
+        "from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.config('spark.ui.enabled', 'true').getOrCreate()\n"
+    )
+    assert ran.code == LaunchRefused.exit_code
+    assert "LaunchRefused: spark.ui.enabled=true would weaken the protection: the web pages" in ran.output
+
+
+def test_settings_of_a_session_are_refused_at_the_next_query(run):
+    ran = run(SESSION)
+    assert ran.code == 0, ran.output
+    assert "TAKEN" not in ran.output
+    assert ran.output.count(" True") == 5, ran.output
+    assert "refused core" in ran.output
+
+
+def test_the_jvm_refuses_without_the_drivers_check(run):
+    ran = run(
+        "from pyspark import SparkConf, SparkContext\n"
+        "SparkContext()  # the gateway is there\n"
+        "SparkContext._active_spark_context.stop()\n"
+        "jvm = SparkContext._jvm\n"
+        "conf = jvm.SparkConf(True).setAppName('x').set('spark.eventLog.dir', 'file:/work/x')\n"
+        "jvm.JavaSparkContext(conf)\n"
+    )
+    assert ran.code == 1
+    assert "LaunchRefused: spark.eventLog.dir=file:/work/x would weaken" in ran.output
+
+
+def test_functions_see_no_secret(run):
+    ran = run(ENVIRONMENT)
+    assert ran.code == 0, ran.output
+    names = {line.split()[1] for line in ran.output.splitlines() if line.startswith("sees ")}
+    assert "SPARK_REUSE_WORKER" in names
+    assert not {name for name in names if "SECRET" in name or "TOKEN" in name}
+    assert not {name for name in names if name.startswith(("CONFIDE", "_SPARK"))}
