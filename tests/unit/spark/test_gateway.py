@@ -1,0 +1,11 @@
+import inspect
+import re
+
+from pyspark import java_gateway
+
+from confide.spark.gateway import JAVA_IMPORTS
+
+
+def test_imports_are_those_of_this_pyspark():
+    source = inspect.getsource(java_gateway.launch_gateway)
+    assert tuple(re.findall(r'java_import\(gateway\.jvm, "([^"]+)"\)', source)) == JAVA_IMPORTS

@@ -1,0 +1,58 @@
+import shutil
+import subprocess
+from pathlib import Path, PurePosixPath
+
+import pyspark
+import pytest
+
+from confide.spark import jvm
+
+
+def command(**changes):
+    given = {
+        "java": PurePosixPath("/opt/confide/java/bin/java"),
+        "jars": PurePosixPath("/jars"),
+        "jar": PurePosixPath("/our.jar"),
+        "log_config": PurePosixPath("/log4j2.properties"),
+        "scratch": PurePosixPath("/scratch"),
+        "heap_mib": 512,
+        "port_file": "/proc/self/fd/9",
+    }
+    return jvm.command(**{**given, **changes})
+
+
+def test_ends_with_class_path_class_and_port():
+    assert command()[-4:] == ["-cp", "/our.jar:/jars/*", "confide.spark.Gateway", "/proc/self/fd/9"]
+
+
+@pytest.mark.parametrize(
+    "flag", ["-XX:+DisableAttachMechanism", "-XX:-UsePerfData", "-XX:-CreateCoredumpOnCrash", "-Xmx512m"]
+)
+def test_flags(flag):
+    assert flag in command()
+
+
+def test_every_path_that_java_writes_is_below_the_scratch():
+    written = [
+        part for part in command() if part.startswith(("-XX:ErrorFile", "-Djava.io.tmpdir", "-Dderby"))
+    ]
+    assert len(written) == 3
+    assert all("=/scratch/" in part for part in written)
+
+
+@pytest.mark.parametrize(("memory", "heap"), [(64, 256), (400, 256), (4096, 2560)])
+def test_heap(memory, heap):
+    assert jvm.heap_mib(memory) == heap
+
+
+@pytest.mark.skipif(shutil.which("javap") is None, reason="no JDK")
+def test_module_options_are_those_of_this_spark():
+    (jar,) = (Path(pyspark.__file__).parent / "jars").glob("spark-launcher_*.jar")
+    shown = subprocess.run(
+        ["javap", "-c", "-p", "-cp", str(jar), "org.apache.spark.launcher.JavaModuleOptions"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    strings = [line.partition("// String ")[2] for line in shown.splitlines() if "// String -" in line]
+    assert sorted(strings) == sorted(jvm.MODULE_OPTIONS)

@@ -1,0 +1,52 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from confide.spark.worker import launcher, write_launcher
+
+SHOW = "import os, sys; print(sorted(os.environ)); print(open('/proc/self/environ').read())"
+
+
+def launch(tmp_path, environment, sandbox=()):
+    path = tmp_path / "worker-python"
+    write_launcher(path, Path(sys.executable), sandbox)
+    return subprocess.run(
+        [path, "-c", SHOW], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PYTHON_WORKER_FACTORY_SECRET",
+        "_SPARK_AUTH_SECRET",
+        "_SPARK_SSL_RPC_KEY_PASSWORD",
+        "CONFIDE_AGENT",
+        "PYSPARK_GATEWAY_SECRET",
+        "SPARK_CONNECT_AUTHENTICATE_TOKEN",
+    ],
+)
+def test_secrets_are_in_no_environment(tmp_path, name):
+    assert "canary" not in launch(tmp_path, {name: "canary"})
+
+
+@pytest.mark.parametrize("name", ["PYTHON_UNIX_DOMAIN_ENABLED", "PYTHONPATH", "SPARK_REUSE_WORKER"])
+def test_what_workers_need_stays(tmp_path, name):
+    assert "canary" in launch(tmp_path, {name: "canary"})
+
+
+def test_sandbox_stands_in_front(tmp_path):
+    assert "canary" not in launch(tmp_path, {"DROPPED": "canary"}, ["/usr/bin/env", "-u", "DROPPED"])
+
+
+def test_launcher_is_closed_to_writing(tmp_path):
+    write_launcher(tmp_path / "worker-python", Path(sys.executable), ())
+    assert (tmp_path / "worker-python").stat().st_mode & 0o777 == 0o500
+
+
+def test_text_depends_on_its_arguments_only():
+    assert launcher(Path("/p"), ["/b"]) == launcher(Path("/p"), ["/b"])
+    assert launcher(Path("/p"), ["/b"]).startswith("#!/p -IS\n")
