@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from confide.enclave.build import Recipe, build_cached
+from confide.enclave.build import Recipe, build_image
 from confide.enclave.image import Image, Limits
 from confide.enclave.profile import ImageProfile
 from confide.enclave.run import RunRequest, run
@@ -54,8 +55,10 @@ class Enclave:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(pytestconfig: pytest.Config) -> Path:
+    """Layers are kept between test runs: their key tells whether anything in them changed."""
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("confide")
 
 
 @pytest.fixture
@@ -75,7 +78,8 @@ def probe(cache: Path, tmp_path: Path) -> Callable[..., Enclave]:
             limits=Limits(memory_mib=256, scratch_mib=2),
         )
         made = Recipe(tmp_path / "app" / "job.py", profile, "probe", {"local": "PEM"}, **recipe)
-        folder, image = build_cached(made, cache)
+        folder = tmp_path / f"image-{secrets.token_hex(4)}"
+        image = build_image(made, folder, cache)
         return Enclave(folder, image, tmp_path / "home", tmp_path / "data")
 
     return make

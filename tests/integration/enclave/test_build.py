@@ -143,7 +143,7 @@ def test_same_inputs_same_measurement_in_another_cache(probe: Probe, tmp_path: P
         "probe",
         {"local": "PEM"},
     )
-    assert measurement(build_image(again, tmp_path / "again", other)) == enclave.folder.name
+    assert measurement(build_image(again, tmp_path / "again", other)) == measurement(enclave.image)
 
 
 def test_changed_program_is_named_by_the_difference(probe: Probe) -> None:
@@ -169,7 +169,8 @@ def test_image_holds_no_tests_and_no_build_tools(probe: Probe) -> None:
 def test_site_packages_leave_out_tests_headers_and_the_command_line(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("import numpy\n")
     profile = ImageProfile("python", "confide.python.entry")
-    _, image = build_cached(Recipe(tmp_path / "job.py", profile, "job", {"local": "PEM"}), cache)
+    recipe = Recipe(tmp_path / "job.py", profile, "job", {"local": "PEM"})
+    image = build_image(recipe, tmp_path / "image", cache)
     paths = {file.path for file in image.files}
     site = "opt/confide/site/"
     assert {site + "numpy/__init__.py", site + "confide/enclave/agent.py"} <= paths
@@ -193,7 +194,7 @@ def test_modules_beside_the_program_and_includes_come_along(cache: Path, tmp_pat
         (tmp_path / name).write_text(text)
     profile = ImageProfile("python", "probe", distributions=())
     recipe = Recipe(tmp_path / "job.py", profile, "job", {"local": "PEM"}, includes=(Path("model.bin"),))
-    _, image = build_cached(recipe, cache)
+    image = build_image(recipe, tmp_path / "image", cache)
     apps = {f.path.removeprefix("app/") for f in image.files if f.path.startswith("app/")}
     sources = {path for path in apps if not path.endswith(".pyc")}
     assert sources == {
@@ -224,6 +225,19 @@ def test_recipe_that_makes_no_image(
 ) -> None:
     with pytest.raises(error):
         probe(program, **recipe)
+
+
+def test_cached_image_is_built_once(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("")
+    recipe = Recipe(
+        tmp_path / "job.py", ImageProfile("python", "probe", distributions=()), "job", {"l": "PEM"}
+    )
+    own = tmp_path / "cache"
+    own.mkdir()
+    (own / "layers").symlink_to(cache / "layers")
+    folder, image = build_cached(recipe, own)
+    assert build_cached(recipe, own) == (folder, image)
+    assert os.listdir(own / "images") == [measurement(image)]
 
 
 def test_folder_that_exists_is_not_overwritten(cache: Path, tmp_path: Path) -> None:

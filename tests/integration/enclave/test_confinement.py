@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from confide.attestation.simulated import SimulatedStatement
+from confide.enclave.image import measurement
 from confide.enclave.simulated.host import host_id, host_key
 from confide.errors import LaunchRefused, MissingDependency, Misuse, Unavailable
 
@@ -102,7 +103,7 @@ def test_evidence_is_for_the_verified_image_and_the_asked_report_data(probe: Pro
     assert enclave.run() == 0
     payload = enclave.told("jws")["payload"]
     statement = SimulatedStatement.parse(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    assert statement.measurement == enclave.folder.name == enclave.told("measurement")
+    assert statement.measurement == measurement(enclave.image) == enclave.told("measurement")
     assert base64.b64decode(statement.report_data) == b"r" * 64
     assert statement.host == host_id(host_key(enclave.home))
 

@@ -14,7 +14,7 @@ import pytest
 
 from confide.broker.release import Grant, Release, ReleasedKey
 from confide.data.listing import Listing
-from confide.enclave.build import Recipe, build_cached
+from confide.enclave.build import Recipe, build_image
 from confide.enclave.image import Limits
 from confide.enclave.profile import ImageProfile
 from confide.enclave.run import RunRequest, run
@@ -95,7 +95,8 @@ class Study:
             limits=Limits(memory_mib=512, scratch_mib=64),
         )
         made = Recipe(self.root / "job.py", profile, "study", {"fake": "PEM"}, **recipe)
-        folder, _ = build_cached(made, self.cache)
+        folder = self.root / f"image-{secrets.token_hex(4)}"
+        build_image(made, folder, self.cache)
         brokers = {"fake": "https://127.0.0.1:1"}
         request = RunRequest(folder, "simulated", self.root / "home", brokers, self.data)
         return run(request, self.said.append)
@@ -110,8 +111,10 @@ class Study:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(pytestconfig: pytest.Config) -> Path:
+    """Layers are kept between test runs: their key tells whether anything in them changed."""
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("confide")
 
 
 @pytest.fixture
