@@ -6,11 +6,13 @@ import datetime
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from benchmarks.measure import bootstrap_median, interleave, percentile
 from benchmarks.options import Options
 from benchmarks.owner import CONFIDE, KEY, NAME, Owner, new_owner
 from benchmarks.process import CommandFailed, measure
+from benchmarks.release.client import PACE_S
 from benchmarks.report import Bar, Report, interval, table
 from benchmarks.workspace import workspace
 
@@ -88,7 +91,14 @@ key = "{KEY}"
 
 def _rounds(owner: Owner, rounds: int) -> Rounds:
     with _broker(owner) as (pid, url):
-        client = [sys.executable, "-m", "benchmarks.release.client", url, owner.folder / "ca.pem", owner.home]
+        client: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "benchmarks.release.client",
+            url,
+            owner.folder / "ca.pem",
+            owner.home,
+        ]
         measure([*client, MEASUREMENT, str(max(2, rounds // 10))], cwd=_ROOT)  # to warm up
         before = _cpu_s(pid)
         done = measure([*client, MEASUREMENT, str(rounds)], cwd=_ROOT)
@@ -98,7 +108,7 @@ def _rounds(owner: Owner, rounds: int) -> Rounds:
 @contextmanager
 def _broker(owner: Owner) -> Iterator[tuple[int, str]]:
     """Run a broker on the owner's home; yield its process id and URL."""
-    options = ["--home", owner.home, "--passphrase-fd", str(owner.passphrase_fd)]
+    options: list[str | Path] = ["--home", owner.home, "--passphrase-fd", str(owner.passphrase_fd)]
     broker = subprocess.Popen(
         [CONFIDE, *options, "broker", "serve", "--listen", "127.0.0.1:0", "--allow-simulated"],
         pass_fds=[owner.passphrase_fd],
@@ -112,13 +122,22 @@ def _broker(owner: Owner) -> Iterator[tuple[int, str]]:
         said = ""
         for line in broker.stderr:
             said += line
-            if found := re.search(r"https://\S+", line):
+            if found := re.search(r"https://([^:\s]+):(\d+)", line):
+                _wait_for(found[1], int(found[2]))
                 yield broker.pid, found[0]
                 return
         raise CommandFailed(f"the broker did not start:\n{said[-2000:]}")
     finally:
         broker.terminate()
         broker.wait()
+
+
+def _wait_for(host: str, port: int) -> None:
+    for _ in range(200):
+        with suppress(ConnectionRefusedError), socket.create_connection((host, port)):
+            return
+        time.sleep(0.05)
+    raise CommandFailed(f"the broker does not answer on {host} port {port}")
 
 
 def _cpu_s(pid: int) -> float:
@@ -145,9 +164,10 @@ def _report(results: dict[str, list[Rounds]], options: Options) -> Report:
         (table(columns, rows),),
         tuple(bars),
         (
-            f"{options.runs} interleaved runs of {options.rounds} rounds each, one client process; a round is a new TLS "
-            "connection, challenge, attestation and release, with its audit entry on the disk. Broker CPU: median over "
-            "runs, from /proc; latency at the client: over all rounds, the client's own signatures included.",
+            f"{options.runs} interleaved runs of {options.rounds} rounds each, one client process; a round is a new "
+            "TLS connection, challenge, attestation and release, with its audit entry on the disk. Rounds start at "
+            f"least {PACE_S * 1e3:.0f} ms apart, below the broker's limit of requests. Broker CPU: median over runs, "
+            "from /proc; latency at the client: over all rounds, the client's own signatures included.",
         ),
         {entries: [vars(run) for run in runs] for entries, runs in results.items()},
     )

@@ -25,7 +25,7 @@ def run(options: Options) -> Report:
         if options.plain_only:
             return _report(Sides(PROGRAM, plain_folder, None).run(options.runs), options)
         with new_owner(folder) as owner:
-            owner.allow(PROGRAM)
+            owner.allow(PROGRAM, writes=["out/nothing"])  # a policy needs a grant
             return _report(Sides(PROGRAM, plain_folder, owner).run(options.runs), options)
 
 
