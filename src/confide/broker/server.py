@@ -84,7 +84,7 @@ class Broker:
             log_level="critical",  # lower levels show paths and peers
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=1,
         )
         self.server = uvicorn.Server(config)
 

@@ -102,6 +102,7 @@ class Clinic:
     """The owner `clinic` in a broker's store."""
 
     store: Store
+    provider: PlainProvider
     host: Host = field(default_factory=Host)
     signing_key: Ed25519PrivateKey = field(default_factory=generate_signing_key)
 
@@ -129,7 +130,8 @@ class Clinic:
 
 @pytest.fixture
 def clinic(tmp_path: Path) -> Iterator[Clinic]:
-    clinic = Clinic(Store.create(tmp_path / "store.db", PlainProvider()))
+    provider = PlainProvider()
+    clinic = Clinic(Store.create(tmp_path / "store.db", provider), provider)
     store = clinic.store
     store.put_owner("clinic", raw_public(clinic.signing_key.public_key()))
     store.enroll_host(raw_public(clinic.host.key.public_key()))
