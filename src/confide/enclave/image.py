@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from confide.canonical import sha256_hex
 from confide.data.listing import OwnerText, StrictModel
-from confide.errors import InvalidImage
+from confide.errors import InvalidImage, Misuse
 
 IMAGE_FILE = "image.json"
 ROOT_FOLDER = "root"
@@ -147,6 +147,8 @@ def parse_image(data: bytes) -> Image:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         detail = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'document'}: {f['msg']}" for f in faults[:5])
         raise InvalidImage(f"image document: {detail}") from None
+    except Misuse as error:  # an owner's name; pydantic passes only ValueError through
+        raise InvalidImage(f"image document: {error}") from None
     if image.canonical() != data:
         raise InvalidImage("image document is not canonical JSON")
     return image
