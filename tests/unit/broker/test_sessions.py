@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from confide.attestation.claims import Claims, Tee
+from confide.broker.sessions import ATTESTED_TTL_S, CHALLENGE_TTL_S, Nonces, RateLimit, Sessions
+from confide.errors import AttestationRefused, BrokerUnavailable, SignatureRefused
+
+CLAIMS = Claims(Tee.SIMULATED, "a" * 64, "driver", 0, False, "h", {})
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_challenge_serves_once(clock):
+    sessions = Sessions(clock)
+    identifier, nonce = sessions.challenge("simulated")
+    taken = sessions.take_challenge(identifier)
+    assert (taken.tee, taken.nonce) == ("simulated", nonce)
+    with pytest.raises(AttestationRefused):
+        sessions.take_challenge(identifier)
+
+
+def test_identifiers_and_nonces_differ(clock):
+    made = [Sessions(clock).challenge("simulated") for _ in range(50)]
+    assert len({part for pair in made for part in pair}) == 100
+
+
+def test_a_challenge_expires(clock):
+    sessions = Sessions(clock)
+    identifier, _ = sessions.challenge("simulated")
+    clock.now += CHALLENGE_TTL_S
+    with pytest.raises(AttestationRefused):
+        sessions.take_challenge(identifier)
+
+
+def test_an_attested_session_expires(clock):
+    sessions = Sessions(clock)
+    sessions.attested("a", CLAIMS)
+    assert sessions.claims("a") is CLAIMS
+    clock.now += ATTESTED_TTL_S
+    with pytest.raises(AttestationRefused):
+        sessions.claims("a")
+
+
+@pytest.mark.parametrize("identifier", ["", "guess"])
+def test_unknown_sessions(clock, identifier):
+    sessions = Sessions(clock)
+    for method in (sessions.claims, sessions.take_challenge):
+        with pytest.raises(AttestationRefused):
+            method(identifier)
+
+
+def test_a_challenged_session_has_no_claims(clock):
+    sessions = Sessions(clock)
+    identifier, _ = sessions.challenge("simulated")
+    with pytest.raises(AttestationRefused):
+        sessions.claims(identifier)
+
+
+def test_a_flood_pushes_out_challenges_and_no_attested_session(clock):
+    sessions = Sessions(clock, max_sessions=3)
+    sessions.attested("mine", CLAIMS)
+    first, _ = sessions.challenge("simulated")
+    for _ in range(10):
+        last, _ = sessions.challenge("simulated")
+    assert sessions.claims("mine") is CLAIMS
+    sessions.take_challenge(last)
+    with pytest.raises(AttestationRefused):
+        sessions.take_challenge(first)
+
+
+def test_attested_sessions_are_bounded_until_they_expire(clock):
+    sessions = Sessions(clock, max_sessions=2)
+    sessions.attested("a", CLAIMS)
+    sessions.attested("b", CLAIMS)
+    with pytest.raises(BrokerUnavailable):
+        sessions.attested("c", CLAIMS)
+    clock.now += ATTESTED_TTL_S
+    sessions.attested("c", CLAIMS)
+
+
+def test_nonces_serve_once_expire_and_are_bounded(clock):
+    nonces = Nonces(clock, max_nonces=2)
+    first, second, third = (nonces.issue() for _ in range(3))
+    nonces.take(third)
+    for bad in (first, third, "", "made-up"):
+        with pytest.raises(SignatureRefused):
+            nonces.take(bad)
+    clock.now += ATTESTED_TTL_S
+    with pytest.raises(SignatureRefused):
+        nonces.take(second)
+
+
+def test_rate_limit_refills_and_is_per_address(clock):
+    limit = RateLimit(clock, rate_per_s=2.0, burst=3)
+    for _ in range(3):
+        limit.take("a")
+    for _ in range(5):
+        with pytest.raises(BrokerUnavailable):
+            limit.take("a")
+    limit.take("b")
+    clock.now += 0.5
+    limit.take("a")
+    with pytest.raises(BrokerUnavailable):
+        limit.take("a")
+    clock.now += 3600
+    for _ in range(3):
+        limit.take("a")
+    with pytest.raises(BrokerUnavailable):
+        limit.take("a")
