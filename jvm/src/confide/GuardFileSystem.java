@@ -12,7 +12,6 @@ import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
-import org.apache.hadoop.fs.RawLocalFileSystem;
 import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.util.Progressable;
 import org.apache.hadoop.util.ReflectionUtils;
@@ -39,7 +38,7 @@ public final class GuardFileSystem extends FileSystem {
     guard = Guard.get();
     String scheme = name.getScheme();
     if (scheme.equals("file")) {
-      raw = new RawLocalFileSystem();
+      raw = new LocalStorage();
     } else {
       Class<?> type = conf.getClass("confide.fs." + scheme + ".impl", null);
       if (type == null) {
@@ -72,6 +71,9 @@ public final class GuardFileSystem extends FileSystem {
   Area area(Path path) throws ConfideException {
     Path qualified = makeQualified(path);
     Place place = guard.place(qualified);
+    if (place.grant() != null && raw instanceof LocalStorage) {
+      ((LocalStorage) raw).requireNoLinks(qualified, guard.root());
+    }
     return switch (place.kind()) {
       case SCRATCH -> new PlainArea(raw, false);
       case PROGRAM -> new PlainArea(raw, true);
@@ -141,7 +143,7 @@ public final class GuardFileSystem extends FileSystem {
     }
     Path onto = intoFolder(makeQualified(from), makeQualified(to));
     synchronized (guard.written()) {
-      boolean moved = raw.rename(from, to);
+      boolean moved = raw.rename(makeQualified(from), onto);
       if (moved) {
         source.renamed(makeQualified(from), onto);
       }
@@ -149,11 +151,10 @@ public final class GuardFileSystem extends FileSystem {
     }
   }
 
-  /** A rename onto an existing folder moves into it. */
+  /** A rename onto an existing folder moves into it, as on HDFS. */
   private Path intoFolder(Path from, Path to) throws IOException {
     try {
-      boolean into = raw.getFileStatus(to).isDirectory() && !raw.getFileStatus(from).isDirectory();
-      return into ? new Path(to, from.getName()) : to;
+      return raw.getFileStatus(to).isDirectory() ? new Path(to, from.getName()) : to;
     } catch (FileNotFoundException e) {
       return to;
     }

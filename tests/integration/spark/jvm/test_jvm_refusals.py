@@ -140,3 +140,14 @@ def test_scratch_is_plain_and_private(world):
     assert world.spark.read.parquet(where).count() == 10
     pq.write_table(pa.table({"x": [1]}), world.agent.scratch / "p.parquet")
     assert world.spark.read.parquet(str(world.agent.scratch / "p.parquet")).count() == 1
+
+
+def test_a_link_among_the_files(world):
+    (world.agent.scratch / "private").mkdir()
+    (world.agent.scratch / "private" / "x.parquet").write_text("plain and private")
+    where = world.fresh("uniform")
+    world.path(where).mkdir(parents=True)
+    (world.path(where) / "_temporary").symlink_to(world.agent.scratch / "private")
+    with pytest.raises(Exception, match="FileChanged: a symbolic link"):
+        numbers(world).write.mode("append").parquet(world.uri(where))
+    assert (world.agent.scratch / "private" / "x.parquet").read_text() == "plain and private"

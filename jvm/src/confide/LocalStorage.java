@@ -1,0 +1,60 @@
+package confide;
+
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.RawLocalFileSystem;
+import org.apache.hadoop.fs.permission.FsPermission;
+
+/**
+ * Local storage without what Hadoop's own does on the side: it starts no {@code chmod} or {@code ls}, which an
+ * image need not hold, and a rename never becomes a copy.
+ *
+ * <p>The last matters: a link laid among the files could lead a rename's source into scratch; a copy would then
+ * carry plain bytes out, whereas a rename does not leave a mount.
+ */
+final class LocalStorage extends RawLocalFileSystem {
+  @Override
+  public boolean rename(Path from, Path to) throws IOException {
+    try {
+      Files.move(pathToFile(from).toPath(), pathToFile(to).toPath(), StandardCopyOption.ATOMIC_MOVE);
+      return true;
+    } catch (NoSuchFileException e) {
+      if (Files.exists(pathToFile(from).toPath())) {
+        return false;
+      }
+      throw new FileNotFoundException(from + " (No such file or directory)");
+    } catch (AtomicMoveNotSupportedException e) {
+      throw new ConfideException("Misuse", "not on the same storage: " + from + " and " + to);
+    }
+  }
+
+  @Override
+  public void setPermission(Path path, FsPermission permission) throws IOException {
+    String bits = permission.getUserAction().SYMBOL + permission.getGroupAction().SYMBOL
+        + permission.getOtherAction().SYMBOL;
+    Files.setPosixFilePermissions(pathToFile(path).toPath(), PosixFilePermissions.fromString(bits));
+  }
+
+  @Override
+  public FileStatus getFileStatus(Path path) throws IOException {
+    FileStatus found = super.getFileStatus(path);
+    return new FileStatus(found.getLen(), found.isDirectory(), 1, found.getBlockSize(),
+        found.getModificationTime(), found.getPath());
+  }
+
+  /** Refuses a path with a symbolic link in its part below {@code root}: it would lead somewhere else. */
+  void requireNoLinks(Path path, String root) throws ConfideException {
+    for (Path part = path; part != null && Names.isWithin(part.toUri().getPath(), root); part = part.getParent()) {
+      if (!part.toUri().getPath().equals(root) && Files.isSymbolicLink(pathToFile(part).toPath())) {
+        throw new ConfideException("FileChanged", "a symbolic link in place of a file or folder: " + part);
+      }
+    }
+  }
+}
