@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from confide.canonical import canonical_json
+from confide.errors import Misuse
 from confide.keys.names import KeyName, parse_owner
 
 MAX_FILES = 100_000
@@ -37,7 +38,17 @@ def _binding(text: str) -> str:
 
 
 def _key_name(text: str) -> str:
-    return str(KeyName.parse(text))
+    try:
+        return str(KeyName.parse(text))
+    except Misuse as error:
+        raise ValueError(str(error)) from None  # pydantic collects ValueError only
+
+
+def _owner(text: str) -> str:
+    try:
+        return parse_owner(text)
+    except Misuse as error:
+        raise ValueError(str(error)) from None
 
 
 def _relative_path(text: str) -> str:
@@ -49,7 +60,7 @@ def _relative_path(text: str) -> str:
 
 TableId = Annotated[str, AfterValidator(_table_id)]
 KeyNameText = Annotated[str, AfterValidator(_key_name)]
-OwnerText = Annotated[str, AfterValidator(parse_owner)]
+OwnerText = Annotated[str, AfterValidator(_owner)]
 
 
 class Format(StrEnum):
