@@ -84,6 +84,7 @@ class Study:
         )
 
     def run(self, program: str, released: Sequence[str] | None = None, **recipe: Any) -> int:
+        on_status = recipe.pop("on_status", self.said.append)
         (self.root / "job.py").write_text(program)
         (self.root / "entry.py").write_text(ENTRY)
         (self.data / "commits").mkdir(exist_ok=True)
@@ -99,7 +100,7 @@ class Study:
         build_image(made, folder, self.cache)
         brokers = {"fake": "https://127.0.0.1:1"}
         request = RunRequest(folder, "simulated", self.root / "home", brokers, self.data)
-        return run(request, self.said.append)
+        return run(request, on_status)
 
     def committed(self, location: str) -> Listing:
         return Listing.from_json((self.data / "commits" / location.replace("/", "_")).read_bytes())

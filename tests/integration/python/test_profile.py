@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -275,3 +277,41 @@ def test_input_larger_than_the_scratch_space(study: Study) -> None:
     study.grant("big", "read", "files", "clinic/patients", listing=listing)
     with pytest.raises(StorageUnavailable):
         study.run("pass")
+
+
+def test_interrupted_program_keeps_its_log_and_commits_nothing(study: Study) -> None:
+    study.grant("out", "write", "files", "clinic/results")
+    study.logs = "clinic/logs"
+
+    def interrupt(status: Mapping[str, object]) -> None:
+        if status["state"] == "started":
+            logs = study.data / "confide-logs"
+            while (
+                sum(path.stat().st_size for path in logs.iterdir()) < 2**20
+            ):  # bounded by the suite's timeout
+                time.sleep(0.02)
+            raise KeyboardInterrupt
+
+    program = (
+        "import time\nopen('out/x', 'w').write('x')\nprint('said\\n' * 2**19, flush=True)\ntime.sleep(600)"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        study.run(program, on_status=interrupt)
+    assert _log(study).startswith("said\n")
+    assert not list((study.data / "commits").iterdir())
+
+
+def test_scikit_learn_program(study: Study) -> None:
+    _patients(study)
+    study.grant("models", "write", "files", "clinic/results")
+    study.logs = "clinic/logs"
+    program = (
+        "import pickle\n"
+        "import pandas as pd\n"
+        "from sklearn.ensemble import RandomForestRegressor\n"
+        "frame = pd.read_parquet('data/patients')\n"
+        "model = RandomForestRegressor(n_estimators=4, n_jobs=2).fit(frame[['age']], frame.age)\n"
+        "with open('models/forest.pkl', 'wb') as file: pickle.dump(model, file)\n"
+    )
+    assert study.run(program) == 0, _log(study)
+    assert [file.path for file in study.committed("models").files] == ["forest.pkl"]
