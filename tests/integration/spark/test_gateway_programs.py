@@ -1,6 +1,7 @@
 """Ordinary PySpark programs, unmodified, through the TLS gateway."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -144,3 +145,24 @@ def test_a_jvm_that_does_not_start_ends_the_driver(profile, make_context, short_
     assert code == Unavailable.exit_code
     assert "the JVM ended before its gateway was open" in (short_path / "log").read_text()
     assert "ran" not in (short_path / "log").read_text()
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap")
+def test_driver_and_functions_run_behind_a_sandbox(profile, make_context, short_path):
+    hidden = short_path / "hidden"
+    hidden.mkdir()
+    (hidden / "file").touch()
+    sandbox = ["/usr/bin/bwrap", "--unshare-user", "--dev-bind", "/", "/", "--tmpfs", str(hidden), "--"]
+    confined = dataclasses.replace(profile, sandbox=lambda _: sandbox)
+    program = (
+        "import os\n"
+        "from pyspark.sql import SparkSession\n"
+        "sc = SparkSession.builder.getOrCreate().sparkContext\n"
+        f"print('functions', sc.parallelize([1], 1).map(lambda _: os.listdir({str(hidden)!r})).collect())\n"
+        f"print('driver', os.listdir({str(hidden)!r}))\n"
+    )
+    with (short_path / "log").open("wb") as output:
+        code = confined.run(make_context(program, output=output.fileno()))
+    said = (short_path / "log").read_text()
+    assert code == 0, said
+    assert "functions [[]]\ndriver []" in said
