@@ -59,7 +59,8 @@ def examine() -> list[Finding]:
         _java(),
         _spark(),
         _bubblewrap(),
-        _program("gocryptfs", "scratch space on disk (--scratch-disk)", "apt-get install gocryptfs"),
+        _program("gocryptfs", "scratch space on disk (--scratch-disk)", "apt-get install gocryptfs fuse3"),
+        _program("fusermount3", "mounts gocryptfs", "apt-get install fuse3"),
         _aes(),
         _memory(),
         _device(

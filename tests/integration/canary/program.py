@@ -19,7 +19,7 @@ spark = (
     .config("spark.checkpoint.compress", "false")
     .config("spark.eventLog.compress", "false")
     .config("spark.eventLog.enabled", "true")
-    .config("spark.eventLog.dir", "state/events")
+    .config("spark.eventLog.dir", sys.argv[1])
     .config("spark.shuffle.spill.numElementsForceSpillThreshold", "500")
     .config("spark.sql.windowExec.buffer.spill.threshold", "500")
     .config("spark.python.worker.memory", "1m")

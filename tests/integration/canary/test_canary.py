@@ -27,6 +27,8 @@ TABLES = {
     "failure": "FAILURE",
 }
 MEMORY = ("/scratch", "/tmp", "/run/confide")
+EVENTS = "sealed:///work/state/events"
+ARGUMENTS = ("--arg=--fail", f"--arg={EVENTS}")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def control(tmp_path_factory, needles) -> dict:
         "PYSPARK_SUBMIT_ARGS": f"--conf spark.example.key={needles['KEY']} pyspark-shell",
         "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
     }
-    argv = [sys.executable, str(HERE / "program.py"), "--fail"]
+    argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail"]
     return watched(folder, {"argv": argv, "cwd": str(folder), "env": environment, "needles": needles})
 
 
@@ -85,19 +87,17 @@ def hardened(tmp_path_factory, needles) -> dict:
     passphrase.write_text(needles["PASSPHRASE"])
     environment = {**os.environ, "CONFIDE_HOME": str(source / "home"), "CONFIDE_PASSPHRASE_FD": "3"}
 
-    def confide(*arguments: str) -> None:
+    def confide(*arguments: str) -> str:
         with passphrase.open("rb") as file:
-            os.dup2(file.fileno(), 3)
-            try:
-                subprocess.run(
-                    [sys.executable, "-m", "confide", *arguments],
-                    cwd=folder,
-                    env=environment,
-                    pass_fds=(3,),
-                    check=True,
-                )
-            finally:
-                os.close(3)
+            done = subprocess.run(
+                [sys.executable, "-m", "confide", *arguments],
+                cwd=folder,
+                env={**environment, "CONFIDE_PASSPHRASE_FD": str(file.fileno())},
+                pass_fds=(file.fileno(),),
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+        return done.stdout.decode(errors="replace")
 
     confide("init", "clinic")
     confide("key", "create", "clinic/patients")
@@ -107,8 +107,9 @@ def hardened(tmp_path_factory, needles) -> dict:
             "encrypt", str(source / "plain" / f"{table}.parquet"), f"data/{table}", "--key", "clinic/patients"
         )
         grants += ["--read", f"data/{table}"]
+    (folder / "state" / "events").mkdir(parents=True)
     confide(
-        "policy", "allow", "program.py", *grants, "--arg=--fail",
+        "policy", "allow", "program.py", *grants, *ARGUMENTS,
         "--write", "out/table=clinic/patients", "--write-files", "out/text=clinic/patients",
         "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
     )  # fmt: skip
@@ -132,17 +133,7 @@ def hardened(tmp_path_factory, needles) -> dict:
         "input": needles["PASSPHRASE"],
     }
     result = watched(folder, spec)
-    with passphrase.open("rb") as file:
-        os.dup2(file.fileno(), 3)
-        logs = subprocess.run(
-            [sys.executable, "-m", "confide", "logs"],
-            cwd=folder,
-            env=environment,
-            pass_fds=(3,),
-            capture_output=True,
-        )
-        os.close(3)
-    result["logs"] = logs.stdout.decode(errors="replace")
+    result["logs"] = confide("logs")
     return result
 
 
