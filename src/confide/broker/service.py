@@ -26,7 +26,6 @@ from confide.broker.rules import decide, owners_concerned
 from confide.broker.sessions import Sessions
 from confide.broker.store import Store, unix_now
 from confide.broker.tokens import TokenIssuer
-from confide.canonical import canonical_json
 from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listing, StrictModel, TableId
 from confide.errors import AttestationRefused, InvalidFormat, NoGrant, Refused, UnknownKey
 from confide.keys.names import KeyName
@@ -184,13 +183,13 @@ def _select(
     if (repository, kind) == ("confide", "release"):
         if tag not in (DEFAULT_ROLE, role):
             raise NoGrant(f"release for role {tag!r} asked for by role {role!r}")
-        return release.canonical(), tuple(release.keys)
+        return release.model_dump_json().encode(), tuple(release.keys)
     if kind != "key":
         raise UnknownKey(f"no resource {repository}/{kind}/{tag}")
     name = str(KeyName(repository, tag))
     if name not in release.keys:
         raise NoGrant(f"key {name} is not granted to this workload")
-    return canonical_json(release.keys[name].model_dump(mode="json")), (name,)
+    return release.keys[name].model_dump_json().encode(), (name,)
 
 
 def _parse_commit(body: bytes) -> CommitRequest:
