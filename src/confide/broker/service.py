@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+from joserfc.jwk import OKPKey
 from pydantic import Field, ValidationError
 
 from confide.attestation.claims import Claims
@@ -154,8 +155,10 @@ class WorkloadService:
         return {"listing": listing.model_dump(mode="json"), "jws": jws}
 
     def jwks(self) -> dict[str, Any]:
-        """Return the keys that verify tokens (JWK Set, RFC 7517 section 5)."""
-        return {"keys": [self.tokens.jwk()]}
+        """Return the keys that verify tokens and committed listings (JWK Set, RFC 7517 section 5)."""
+        public = self._listing_key.public_key()
+        listing = {**OKPKey(public, public).as_dict(private=False), "kid": key_id(public), "use": "sig"}
+        return {"keys": [self.tokens.jwk(), listing]}
 
     def _policies(self) -> list[Policy]:
         return [parse_policy(stored.toml) for stored in self._store.policies()]
