@@ -1,6 +1,7 @@
-"""Parts of the specification's validation answers (scale 1): what the first row must hold, and the number of rows.
+"""Parts of the specification's validation answers (scale 1): the number of rows, and what the first row must hold.
 
 They show that the queries are the specified ones. Texts are looked for in the first row as Python prints it.
+Where versions of the generator disagree (None), the number of rows is not checked.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-ANSWERS: dict[str, tuple[int, tuple[str, ...]]] = {
+ANSWERS: dict[str, tuple[int | None, tuple[str, ...]]] = {
     "q01": (4, ("'A', 'F'", "37734107.00", "56586554400.73", "1478493")),
     "q02": (100, ("9938.53", "Supplier#000005359", "UNITED KINGDOM", "185358")),
     "q03": (10, ("2456423", "406181.01", "1995, 3, 5")),
@@ -21,14 +22,14 @@ ANSWERS: dict[str, tuple[int, tuple[str, ...]]] = {
     "q10": (20, ("57040", "Customer#000057040", "734235.24")),
     "q11": (1048, ("129760", "17538456.86")),
     "q12": (2, ("MAIL", "6202", "9324")),
-    "q13": (42, ("(0, 5000",)),
+    "q13": (None, ("(0, 5000",)),
     "q14": (1, ("16.38",)),
     "q15": (1, ("8449", "Supplier#000008449", "1772627.20")),
     "q16": (18314, ("Brand#41", "MEDIUM BRUSHED TIN", "3, 28")),
     "q17": (1, ("348406.05",)),
     "q18": (57, ("Customer#000128120", "4722021", "544089.09", "323.00")),
     "q19": (1, ("3083843.05",)),
-    "q20": (186, ("Supplier#000000020",)),
+    "q20": (None, ("Supplier#000000020",)),
     "q21": (100, ("Supplier#000002829", "20")),
     "q22": (7, ("'13'", "888", "6737713.99")),
 }

@@ -99,11 +99,11 @@ def _report(results: Results, options: Options) -> Report:
             Bar(f"largest CPU ratio of a query ({worst})", cpu[worst].ratio(), EACH_BAR),
         ),
         (
-            f"Medians of {options.runs} interleaved runs, each a process of its own with a warm-up pass and a "
-            f"measured pass; `{setup['master']}`, Java heap {setup['heap_mib']} MiB, Spark {setup['spark']} on both "
-            "sides. CPU of a query is the JVM's; of the whole command, the process tree's from start to end, the "
-            "warm-up pass, the image's check and key release included. Both sides gave the same result for every "
-            "query in every run.",
+            f"Medians of {options.runs} interleaved runs, each a process of its own, which takes the median of three "
+            f"passes after one to warm up; `{setup['master']}`, Java heap {setup['heap_mib']} MiB, Spark "
+            f"{setup['spark']} on both sides. CPU of a query is the JVM's; of the whole command, the process tree's "
+            "from start to end, the warm-up pass, the image's check and key release included. Both sides gave the same "
+            "result for every query in every run.",
             *_notes(results, options),
         ),
         raw(results),
