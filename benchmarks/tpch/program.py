@@ -1,6 +1,7 @@
 """An ordinary PySpark program: runs the 22 queries over `tpch/<table>` four times and prints what they cost.
 
-It knows nothing of encryption. The first pass warms the JVM up; of the others, the median counts. Output: one line, `MEASURED` and JSON.
+It knows nothing of encryption. The first pass warms the JVM up; of the others, the median counts. Output: one line,
+`MEASURED` and JSON.
 """
 
 import hashlib
