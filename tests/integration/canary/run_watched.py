@@ -2,7 +2,7 @@
 
 Usage: run_watched.py SPEC.json     (root only)
 SPEC: {"argv": [...], "cwd": "...", "env": {...}, "needles": {name: value}, "mounts": [...], "exempt": [...],
-       "input": "passphrase for descriptor 3" or null, "ui": true to read the web interface while it runs}
+       "input": "passphrase" or null, "ui": true to read the web interface while it runs}
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def main() -> None:
         reader, writer = os.pipe()
         os.write(writer, spec["input"].encode() + b"\n")
         os.close(writer)
-        os.dup2(reader, 3)
-        pass_fds = (3,)
+        spec["env"]["CONFIDE_PASSPHRASE_FD"] = str(reader)
+        pass_fds = (reader,)
     began = time.monotonic()
     with watch:
         interface = Interface(watch)
@@ -129,7 +129,7 @@ def main() -> None:
             "searched": watch.summary(),
             "ports": sorted(interface.ports),
             "pages": interface.answers,
-            "output": output.decode(errors="replace")[-20_000:],
+            "output": output.decode(errors="replace")[-400_000:],
         },
         sys.stdout,
     )

@@ -85,7 +85,7 @@ def hardened(tmp_path_factory, needles) -> dict:
     (folder / "program.py").write_bytes((HERE / "program.py").read_bytes())
     passphrase = source / "passphrase"
     passphrase.write_text(needles["PASSPHRASE"])
-    environment = {**os.environ, "CONFIDE_HOME": str(source / "home"), "CONFIDE_PASSPHRASE_FD": "3"}
+    environment = {**os.environ, "CONFIDE_HOME": str(source / "home")}
 
     def confide(*arguments: str) -> str:
         with passphrase.open("rb") as file:
@@ -114,17 +114,8 @@ def hardened(tmp_path_factory, needles) -> dict:
         "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
     )  # fmt: skip
     confide("policy", "apply", "policy.toml")
-    argv = [
-        sys.executable,
-        "-m",
-        "confide",
-        "run",
-        "--tee",
-        "simulated",
-        "--arg=--fail",
-        "program.py",
-        "--fail",
-    ]
+    run = ["run", "--tee", "simulated", *ARGUMENTS, "program.py", EVENTS, "--fail"]
+    argv = [sys.executable, "-m", "confide", *run]
     spec = {
         "argv": argv,
         "cwd": str(folder),
@@ -133,6 +124,7 @@ def hardened(tmp_path_factory, needles) -> dict:
         "input": needles["PASSPHRASE"],
     }
     result = watched(folder, spec)
+    assert "finished" in result["output"], result["output"]
     result["logs"] = confide("logs")
     return result
 
