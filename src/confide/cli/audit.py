@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,7 +94,7 @@ def checkpoint(context: typer.Context) -> None:
         typer.echo(home.store.audit.checkpoint(), nl=False)
 
 
-def _details(fields: dict[str, Any]) -> str:
+def _details(fields: Mapping[str, Any]) -> str:
     def short(value: Any) -> str:
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         return f"{text[:12]}…" if len(text) == 64 and " " not in text else text
