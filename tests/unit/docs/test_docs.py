@@ -1,0 +1,41 @@
+"""The documents refer to files that exist, and every command has an example in its help."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from confide.cli.app import app
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (document.parent / target).exists(), target
+
+
+def test_claims_name_tests_that_exist():
+    text = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[^`: ]+|examples/[^`: ]+)`", text)
+    assert len(named) > 20
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+def _commands(command, path):
+    if not hasattr(command, "commands"):
+        return [(path, command)]
+    return [found for name, sub in command.commands.items() for found in _commands(sub, f"{path} {name}")]
+
+
+@pytest.mark.parametrize(("path", "command"), _commands(typer.main.get_command(app), "confide"))
+def test_every_command_has_an_example(path, command):
+    assert re.search(r"Examples?:", command.help or ""), path
+    assert path.split()[-1] in (command.help or "")
