@@ -133,7 +133,7 @@ class FileWatch(threading.Thread):
     def _search(self, fd: int, pid: int) -> None:
         try:
             path = os.readlink(f"/proc/self/fd/{fd}")
-            if pid == os.getpid() or path.startswith(self._exempt):
+            if pid == os.getpid() or path.startswith(self._exempt) or self._stranger(pid):
                 return
             size = min(os.fstat(fd).st_size, _MAX_FILE)
             data = os.pread(fd, size, 0)
@@ -146,6 +146,14 @@ class FileWatch(threading.Thread):
         found = self._needles.find_deep(data)
         if found:
             self._hits.add("files", found, path)
+
+    @staticmethod
+    def _stranger(pid: int) -> bool:
+        """Return whether a process lives in another network: not started by the watched command."""
+        try:
+            return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        except OSError:
+            return False  # gone already: searched, to be sure
 
     def stop(self) -> None:
         self._halt.set()
