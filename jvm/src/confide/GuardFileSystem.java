@@ -128,7 +128,7 @@ public final class GuardFileSystem extends FileSystem {
     if (area instanceof GrantedArea) {
       throw new UnsupportedOperationException("an encrypted file is written once, as a whole: " + file);
     }
-    return raw.append(file, bufferBytes, progress);
+    return raw.append(makeQualified(file), bufferBytes, progress);
   }
 
   @Override
@@ -163,11 +163,12 @@ public final class GuardFileSystem extends FileSystem {
   @Override
   public boolean delete(Path path, boolean recursive) throws IOException {
     Area area = area(path);
-    area.requireWrite(makeQualified(path));
+    Path qualified = makeQualified(path); // raw has a working directory of its own
+    area.requireWrite(qualified);
     synchronized (guard.written()) {
-      boolean deleted = raw.delete(path, recursive);
+      boolean deleted = raw.delete(qualified, recursive);
       if (deleted) {
-        area.deleted(makeQualified(path));
+        area.deleted(qualified);
       }
       return deleted;
     }
@@ -186,19 +187,19 @@ public final class GuardFileSystem extends FileSystem {
   @Override
   public boolean mkdirs(Path path, FsPermission permission) throws IOException {
     area(path).requireWrite(makeQualified(path));
-    return raw.mkdirs(path, permission);
+    return raw.mkdirs(makeQualified(path), permission);
   }
 
   @Override
   public void setPermission(Path path, FsPermission permission) throws IOException {
     area(path).requireWrite(makeQualified(path));
-    raw.setPermission(path, permission);
+    raw.setPermission(makeQualified(path), permission);
   }
 
   @Override
   public void setTimes(Path path, long modified, long accessed) throws IOException {
     area(path).requireWrite(makeQualified(path));
-    raw.setTimes(path, modified, accessed);
+    raw.setTimes(makeQualified(path), modified, accessed);
   }
 
   @Override

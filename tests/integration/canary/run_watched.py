@@ -125,7 +125,7 @@ def main() -> None:
             "exit_code": done.returncode,
             "seconds": round(time.monotonic() - began, 1),
             "hits": {place: dict(names) for place, names in watch.hits.counts.items()},
-            "where": {place: sorted(paths)[:60] for place, paths in watch.hits.paths.items()},
+            "where": {place: sorted(paths)[:5000] for place, paths in watch.hits.paths.items()},
             "searched": watch.summary(),
             "ports": sorted(interface.ports),
             "pages": interface.answers,

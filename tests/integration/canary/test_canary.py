@@ -161,7 +161,9 @@ def test_the_hardened_run_did_the_same_work(control, hardened):
         "the program ends",
     ):
         assert line in control["output"], control["output"][-3000:]
-        assert line in hardened["logs"], hardened["output"] + hardened["logs"][-3000:]
+        assert line in hardened["logs"], "\n".join(
+            text for text in (hardened["output"] + hardened["logs"]).splitlines() if not text.startswith("\t")
+        )
 
 
 @pytest.mark.parametrize("place", ["files", "traffic", "interface", "output", "cmdline", "environ"])

@@ -295,3 +295,16 @@ def test_vectors(world, case):
         with pytest.raises(Exception, match=KINDS.get(case["expect"], case["expect"] + ":")):
             read()
     file.unlink()
+
+
+def test_relative_paths_are_of_the_data_root_not_of_the_jvms_folder(world):
+    """The guard's storage has a working directory of its own; no call may fall through to it."""
+    jvm = world.spark.sparkContext._jvm
+    where = world.fresh("files")
+    path = jvm.org.apache.hadoop.fs.Path(f"{where}/a/b")
+    system = path.getFileSystem(world.spark.sparkContext._jsc.hadoopConfiguration())
+    assert system.mkdirs(path)
+    assert (world.path(where) / "a" / "b").is_dir()
+    assert system.getFileStatus(path).isDirectory()
+    assert system.delete(path, True)
+    assert not (world.path(where) / "a" / "b").exists()
