@@ -67,6 +67,25 @@ def test_columns_may_have_keys_of_their_own(clinic):
     assert "nope" in said.err
 
 
+def test_types_and_delimiters_of_csv(clinic):
+    (clinic.folder / "bills.csv").write_text("zip;amount;n\n01234;1.5;\n90210;2;7\n")
+    command = ("encrypt", "bills.csv", "data/bills", "-k", "clinic/patients")
+    refused(clinic(*command), 67, "delimiter", "';'")
+    refused(clinic(*command, "--delimiter", ";", "--type", "n=date"), 67, "row 3", "'n'")
+    for wrong in (
+        ["--delimiter", ";;"],
+        ["--type", "n"],
+        ["--type", "n=int"],
+        ["--as", "files", "--type", "n=int64"],
+    ):
+        assert clinic(*command, *wrong).code == 64
+    clinic.ok(*command, "--delimiter", ";", "--type", "amount=decimal(12,2)", "--type", "n=string")
+    clinic.ok("decrypt", "data/bills", "bills-back.csv")
+    assert (clinic.folder / "bills-back.csv").read_text() == (
+        '"zip","amount","n"\n"01234",1.50,\n"90210",2.00,"7"\n'
+    )
+
+
 def test_rotation_keeps_old_data_readable(clinic):
     clinic.ok("key", "rotate", "clinic/patients")
     clinic.ok("decrypt", "data/patients", "old.csv")

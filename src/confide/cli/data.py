@@ -14,6 +14,7 @@ from confide.errors import Misuse
 
 if TYPE_CHECKING:
     from confide.broker.store import Store
+    from confide.data.csv_source import CsvOptions
     from confide.data.listing import Listing
     from confide.keys.material import Keyset
     from confide.keys.names import KeyName
@@ -28,6 +29,18 @@ AsOption = Annotated[
     str | None, typer.Option("--as", help="`table` or `files`; without: by the source's endings.")
 ]
 ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace what TARGET holds.")]
+TypeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        help="COLUMN=TYPE of a CSV column, instead of the one that is found; repeat. int64, double, string, date, "
+        "timestamp, bool, decimal(p,s).",
+    ),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option(help="What ends a cell of a CSV file: one character, or `tab`; without: a comma."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -39,6 +52,8 @@ def encrypt(
     column: Annotated[
         list[str] | None, typer.Option(help="COLUMN=KEY: a column with a key of its own; repeat.")
     ] = None,
+    types: TypeOption = None,
+    delimiter: DelimiterOption = None,
     form: AsOption = None,
     location: LocationOption = None,
     replace: ReplaceOption = False,
@@ -46,9 +61,16 @@ def encrypt(
 ) -> None:
     """Encrypt a table or files, in constant memory; the target appears whole or not at all.
 
+    A CSV file is UTF-8 with a header. A column becomes bool, int64, double, date or timestamp only if no value
+    changes by that: `007`, `+7`, `1e5`, `NaN`, `True`, integers beyond 64 bits, decimals beyond a double's digits,
+    and dates not like 2026-01-31 or 2026-01-31 23:59:59 (.123, .123456, Z) leave a column text. As numbers,
+    1.50 and 1.5 are the same. An empty cell is null, a quoted one (`""`) an empty text.
+
     Examples:
 
         confide encrypt patients.csv data/patients --key clinic/patients --column ssn=clinic/identifiers
+
+        confide encrypt bills.csv data/bills --key clinic/bills --type "amount=decimal(12,2)"
 
         confide encrypt scans/ data/scans --key clinic/scans --as files
     """
@@ -63,8 +85,10 @@ def encrypt(
     columns = dict(_column(spec) for spec in column or [])
     place = location_of(target, location)
     is_table = _is_table(source, form)
-    if columns and not is_table:
-        raise Misuse("--column is for tables")
+    csv = _csv_options(types or [], delimiter)
+    for option, given in (("--column", columns), ("--type and --delimiter", csv)):
+        if given and not is_table:
+            raise Misuse(f"{option}: only for tables")
     with open_home(context) as home:
         store = home.store
         keyset = keyset_of(store, {name, *columns.values()})
@@ -88,7 +112,7 @@ def encrypt(
         with progress(f"encrypting {source.name}", quiet=json) as told:
             table_id = known.listing.table if known else None
             encrypting = (
-                functools.partial(encrypt_table, columns=columns, table=table_id)
+                functools.partial(encrypt_table, columns=columns, csv=csv, table=table_id)
                 if is_table
                 else functools.partial(encrypt_files, folder_id=table_id)
             )
@@ -264,6 +288,21 @@ def _copied_listing(store: Store, folder: Path) -> Listing:
             f"{folder}: the listing there is serial {listing.serial}; this home knows {newest.listing.serial}"
         )
     return listing
+
+
+def _csv_options(specs: list[str], delimiter: str | None) -> CsvOptions | None:
+    from confide.data.csv_source import CsvOptions
+    from confide.data.csv_types import parse_type
+
+    types = {}
+    for spec in specs:
+        column, separator, kind = spec.rpartition("=")
+        if not separator or column in types:
+            raise Misuse(f"not COLUMN=TYPE, or a column twice: {spec!r}")
+        types[column] = parse_type(kind)
+    if delimiter in ("tab", r"\t"):
+        delimiter = "\t"
+    return CsvOptions(types, delimiter) if types or delimiter is not None else None
 
 
 def _column(spec: str) -> tuple[str, KeyName]:

@@ -34,7 +34,8 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     errors.Conflict: "someone else committed first: look at the result and run again.",
     errors.InvalidPolicy: "mend the lines named above; docs/formats/policy.md has every field.",
     errors.AlreadyExists: "choose another name, or remove the old one yourself.",
-    errors.InvalidFormat: "is this the right file? `confide inspect PATH` says what it is.",
+    errors.InvalidFormat: "is this the right file? `confide inspect PATH` says what it is. A CSV file must be UTF-8 "
+    "(`iconv -f LATIN1 -t UTF-8 OLD > NEW`); `confide encrypt --help` tells of --delimiter and --type.",
 }
 
 

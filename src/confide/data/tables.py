@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from confide.data import csv_source
 from confide.data.atomic import atomic_file, atomic_folder, storage_errors
+from confide.data.csv_source import CsvOptions
 from confide.data.listing import TABLE_ID_BYTES, Format, Listing
 from confide.data.listing_io import Jws, check_folder, write_copy
 from confide.data.parquet import FileSizes, TableKeys, TableReader, write_table
@@ -38,7 +39,7 @@ def encrypt_table(
     columns: Mapping[str, KeyName] | None = None,
     serial: int = 1,
     table: str | None = None,
-    types: Mapping[str, pa.DataType] | None = None,
+    csv: CsvOptions | None = None,
     sign: Sign | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -55,7 +56,7 @@ def encrypt_table(
         columns: top-level column -> its own key.
         serial: of the listing.
         table: id of the table; None makes a new one.
-        types: of CSV columns whose type is not to be inferred.
+        csv: how CSV files are read; None: every type is found, cells end at commas.
         sign: if given, the signed listing is written into the folder as well.
         overwrite: replace what `target` holds.
         progress: told how far it is; a CSV file is read twice.
@@ -73,7 +74,7 @@ def encrypt_table(
     """
     keys = TableKeys(keyset, table or secrets.token_hex(TABLE_ID_BYTES), key, columns or {})
     with atomic_folder(target, overwrite=overwrite) as folder:
-        batches, schema = _open_source(source, types or {}, progress or (lambda _done, _total: None))
+        batches, schema = _open_source(source, csv, progress or (lambda _done, _total: None))
         files = write_table(batches, schema, folder, keys, sizes or FileSizes())
         listing = Listing(
             table=keys.table,
@@ -134,7 +135,7 @@ def _table_writer(file: Any, schema: pa.Schema, target: Path, stack: ExitStack) 
 
 
 def _open_source(
-    source: Path, types: Mapping[str, pa.DataType], progress: Progress
+    source: Path, csv: CsvOptions | None, progress: Progress
 ) -> tuple[Iterator[pa.RecordBatch], pa.Schema]:
     paths = _paths(source)
     is_csv = paths[0].name.endswith(_CSV)
@@ -144,14 +145,17 @@ def _open_source(
 
     def report(more: int) -> None:
         nonlocal done
-        done = min(done + more, total)  # a type that had to be widened was read twice
+        done += more
         progress(done, total)
 
     if is_csv:
-        schema = csv_source.find_schema(paths, types, report)
-        return (batch for path in paths for batch in csv_source.read_batches(path, schema, report)), schema
-    if types:
-        raise Misuse("column types are for CSV files; Parquet has its own")
+        options = csv or CsvOptions({})
+        schema = csv_source.find_schema(paths, options, report)
+        return (
+            row for path in paths for row in csv_source.read_batches(path, schema, options, report)
+        ), schema
+    if csv is not None:
+        raise Misuse("types and delimiters are for CSV files; Parquet has its own types")
     return _parquet_batches(paths, report), _parquet_schema(paths)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from confide.canonical import canonical_json
 from confide.data import csv_source
+from confide.data.csv_source import CsvOptions
 from confide.data.listing_io import LISTING_NAME, check_folder, read_copy
 from confide.data.parquet import FileSizes, TableReader
 from confide.data.tables import decrypt_table, encrypt_table
@@ -66,11 +67,12 @@ def test_csv_to_table_and_back(encrypt, csv, tmp_path, keyset):
     table = TableReader(tmp_path / "out", listing, keyset).read()
     assert table.schema.names == ["id", "name", "größe", "note"]
     assert table.column("größe").to_pylist() == [1.5, None, 3.0]
-    assert table.column("note").to_pylist() == ["", "two\nlines", 'say "hi"']
+    assert table.column("note").to_pylist() == [None, "two\nlines", 'say "hi"']
     assert seen[-1][0] == seen[-1][1] == 2 * csv.stat().st_size
     for name in ("back.csv", "back.parquet"):
         decrypt_table(tmp_path / "out", listing, keyset, tmp_path / name)
     assert pq.read_table(tmp_path / "back.parquet") == table
+    assert (tmp_path / "back.csv").read_text("utf-8").splitlines()[1] == '1,"Ada, L.",1.5,'
     assert pc.read_csv(tmp_path / "back.csv", parse_options=pc.ParseOptions(newlines_in_values=True)).to_pydict() == {
         "id": [1, 2, 3], "name": ["Ada, L.", "Bob", "Zoë"], "größe": [1.5, None, 3.0],
         "note": ["", "two\nlines", 'say "hi"']}  # fmt: skip
@@ -87,7 +89,7 @@ def test_folders_and_packed_files(encrypt, tmp_path, keyset):
     listing = encrypt(folder)
     assert TableReader(tmp_path / "out", listing, keyset).read().to_pydict() == {
         "id": [1, 2, 3],
-        "x": ["", "5", "hello"],
+        "x": [None, "5", "hello"],
     }
 
 
@@ -109,14 +111,14 @@ def test_types_hold_for_every_row(late, expected, encrypt, tmp_path, keyset, mon
 def test_types_that_are_given(encrypt, tmp_path, keyset):
     path = tmp_path / "zip.csv"
     path.write_text("zip\n01234\n")
-    listing = encrypt(path, types={"zip": pa.string()})
+    listing = encrypt(path, csv=CsvOptions({"zip": pa.string()}))
     assert TableReader(tmp_path / "out", listing, keyset).read().to_pydict() == {"zip": ["01234"]}
     path.write_text("zip\nword-canary\n")
     with pytest.raises(InvalidFormat) as caught:
-        encrypt(path, "other", types={"zip": pa.int64()})
+        encrypt(path, "other", csv=CsvOptions({"zip": pa.int64()}))
     assert "canary" not in str(caught.value)
     with pytest.raises(InvalidFormat, match="nothing_such"):
-        encrypt(path, "other", types={"nothing_such": pa.string()})
+        encrypt(path, "other", csv=CsvOptions({"nothing_such": pa.string()}))
 
 
 def test_header_without_rows(encrypt, tmp_path, keyset):
