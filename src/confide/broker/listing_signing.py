@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -12,10 +12,11 @@ from confide.attestation.evidence import describe
 from confide.broker.identity import listing_key
 from confide.broker.store import Store
 from confide.data.listing import MAX_LISTING_BYTES, Listing
-from confide.errors import InvalidFormat
-from confide.keys.signing import key_id, public_key_from_raw, sign_jws, verify_jws
+from confide.errors import InvalidFormat, UnknownKey
+from confide.keys.signing import key_id, public_key_from_raw, raw_public, sign_jws, verify_jws
 
 LISTING_TYP = "confide-listing+json"
+_TRUSTED = "trusted-listing-keys"
 
 
 def sign_listing(listing: Listing, signing_key: Ed25519PrivateKey, signer: str) -> dict[str, Any]:
@@ -47,10 +48,29 @@ def verify_listing(jws: Mapping[str, Any], signers: Mapping[str, Ed25519PublicKe
 
 
 def listing_signers(store: Store, owner: str) -> dict[str, Ed25519PublicKey]:
-    """Return whose signature makes a listing of `owner` good in this home: the owner's and the broker's own.
+    """Return whose signature makes a listing of `owner` good in this home.
+
+    The owner's; this home's own broker's; those of the brokers that the owner published to.
 
     Raises:
         SignatureRefused: the owner is not known here.
     """
-    broker = listing_key(store).public_key()
-    return {owner: public_key_from_raw(store.owner(owner)), key_id(broker): broker}
+    own = listing_key(store).public_key()
+    published = [public_key_from_raw(raw) for raw in _trusted(store, owner)]
+    signers = {key_id(key): key for key in (own, *published)}
+    return {**signers, owner: public_key_from_raw(store.owner(owner))}
+
+
+def trust_listing_keys(store: Store, owner: str, keys: Iterable[Ed25519PublicKey]) -> None:
+    """Accept listings of `owner` signed by a broker with one of these keys, from now on."""
+    with store.transaction():
+        trusted = {*_trusted(store, owner), *map(raw_public, keys)}
+        store.put_secret(_TRUSTED, owner, b"".join(sorted(trusted)))
+
+
+def _trusted(store: Store, owner: str) -> list[bytes]:
+    try:
+        joined = store.secret(_TRUSTED, owner)
+    except UnknownKey:
+        return []
+    return [joined[i : i + 32] for i in range(0, len(joined), 32)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from confide.broker.listing_signing import sign_listing
 from confide.broker.owner_service import CALL_TYP
@@ -13,9 +14,9 @@ from confide.broker.release import ReleasedKey
 from confide.broker.transport import Transport
 from confide.canonical import canonical_json
 from confide.data.listing import Listing
-from confide.errors import BrokerUnavailable
+from confide.errors import BrokerUnavailable, InvalidFormat
 from confide.keys.names import parse_owner
-from confide.keys.signing import sign_jws
+from confide.keys.signing import public_key_from_raw, sign_jws
 
 
 class OwnerClient:
@@ -99,6 +100,18 @@ class OwnerClient:
     def consistency_proof(self, old: int, size: int) -> list[bytes]:
         """Return the proof that the log of `size` entries begins with that of `old`."""
         return _nodes(self._call("audit-proofs", {"size": size, "old": old}), "consistency")
+
+    def listing_keys(self) -> list[Ed25519PublicKey]:
+        """Return the keys that sign the listings which workloads commit at this broker (from its JWKS)."""
+        keys = self._transport.request("GET", "/confide/v1/jwks").json()
+        try:
+            return [
+                public_key_from_raw(base64.urlsafe_b64decode(key["x"] + "=="))
+                for key in keys["keys"]
+                if key["kty"] == "OKP"
+            ]
+        except (KeyError, TypeError, ValueError, InvalidFormat):
+            raise BrokerUnavailable("the broker's answer holds no keys") from None
 
     def _call(self, action: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         path = f"/confide/v1/owners/{self._owner}/{action}"

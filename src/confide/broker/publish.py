@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass
 
 from confide.broker.client import OwnerClient
+from confide.broker.listing_signing import trust_listing_keys
 from confide.broker.release import ReleasedKey
 from confide.broker.store import Store
 from confide.errors import UnknownKey
@@ -24,7 +25,8 @@ class Published:
 def publish(store: Store, owner: str, client: OwnerClient) -> Published:
     """Send everything of `owner`; what the broker has already is not an error.
 
-    Keys go first, so that a policy never names one that the broker lacks.
+    Keys go first, so that a policy never names one that the broker lacks. From then on this home accepts
+    listings of the owner that the broker signed: it commits what workloads write.
 
     Raises:
         BrokerUnavailable, BrokerUntrusted: the broker cannot be reached, or is not the pinned one.
@@ -49,4 +51,5 @@ def publish(store: Store, owner: str, client: OwnerClient) -> Published:
     policy = store.policy(owner)
     if policy is not None:
         client.put_policy(policy.jws)
+    trust_listing_keys(store, owner, client.listing_keys())
     return Published(len(keys), len(listings), policy.serial if policy else None)

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from confide.broker.client import OwnerClient
+from confide.broker.identity import listing_key
+from confide.broker.listing_signing import listing_signers, sign_listing, verify_listing
 from confide.broker.owner_service import CALL_TYP
 from confide.broker.policy_signing import sign_policy
 from confide.broker.publish import publish
@@ -29,7 +31,7 @@ from confide.errors import (
     UnknownKey,
 )
 from confide.keys.names import KeyName
-from confide.keys.signing import generate_signing_key, raw_public, sign_jws
+from confide.keys.signing import generate_signing_key, key_id, raw_public, sign_jws
 
 SECRET = base64.b64encode(b"s" * 32).decode()
 
@@ -219,3 +221,22 @@ def test_publish_from_a_home_to_a_broker(clinic, tmp_path):
         assert remote.policy("clinic").serial == 1
         assert remote.key(KeyName("clinic", "patients")) == clinic.store.key(KeyName("clinic", "patients"))
         assert remote.listing_at("clinic", "data/patients").listing == clinic.listing()
+
+
+def test_after_publishing_a_home_accepts_what_that_broker_signs_and_no_other(clinic, tmp_path):
+    provider = type(clinic.provider)()
+    with contextlib.closing(Store.create(tmp_path / "remote.db", provider)) as remote:
+        remote.put_owner("clinic", raw_public(clinic.signing_key.public_key()))
+        signed = sign_listing(clinic.listing(), listing_key(remote), key_id(listing_key(remote).public_key()))
+        with pytest.raises(SignatureRefused):
+            verify_listing(signed, listing_signers(clinic.store, "clinic"))
+        with EmbeddedBroker(remote) as broker:
+            client = OwnerClient(broker.url, broker.ca_pem, "clinic", clinic.signing_key)
+            publish(clinic.store, "clinic", client)
+            client.close()
+    assert verify_listing(signed, listing_signers(clinic.store, "clinic")) == clinic.listing()
+    stranger = generate_signing_key()
+    for signer in (key_id(stranger.public_key()), "clinic", key_id(listing_key(clinic.store).public_key())):
+        forged = sign_listing(clinic.listing(), stranger, signer)
+        with pytest.raises(SignatureRefused):
+            verify_listing(forged, listing_signers(clinic.store, "clinic"))
