@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from confide.broker.policy import PolicyGrant
-from confide.broker.release import Access, Grant, Release, ReleasedKey
+from confide.broker.release import Access, Consent, Grant, Release, ReleasedKey
 from confide.data.listing import Listing
 from confide.errors import NoGrant, RevokedKey
 from confide.keys.material import NamedKey
@@ -33,6 +33,7 @@ def compose(
     workload: str,
     owners: tuple[str, ...],
     granted: Sequence[GrantedLocation],
+    consents: tuple[Consent, ...],
     logs: KeyName | None,
     expires: int,
     keys: Keys,
@@ -59,6 +60,7 @@ def compose(
             str(name): released(keys(name), may_wrap=may_wrap) for name, may_wrap in sorted(writes.items())
         },
         grants=grants,
+        consents=consents,
         logs=None if logs is None else str(logs),
         expires=expires,
     )

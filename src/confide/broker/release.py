@@ -61,6 +61,19 @@ class Grant(StrictModel):
     listing: Listing | None = None
 
 
+class Consent(StrictModel):
+    """A write under a key of an owner at another broker, to which every owner of this release consents.
+
+    Attributes:
+        location, format, key, columns: as in the policies' write grants.
+    """
+
+    location: Annotated[str, Field(min_length=1, max_length=1024)]
+    format: Annotated[Format, Field(strict=False)]
+    key: KeyNameText
+    columns: dict[str, KeyNameText] = Field(default_factory=dict)
+
+
 class Release(StrictModel):
     """Keys and grants of one workload, from every owner that takes part.
 
@@ -69,6 +82,7 @@ class Release(StrictModel):
         owners: who granted, sorted.
         keys: key name -> key.
         grants: what may be read and written where.
+        consents: writes that another broker's owners may grant beside these grants.
         logs: key that the workload's output is sealed under; None: its output is discarded.
         expires: Unix seconds after which it must not be used.
     """
@@ -78,6 +92,7 @@ class Release(StrictModel):
     owners: Annotated[tuple[OwnerText, ...], Field(strict=False)]
     keys: dict[str, ReleasedKey]
     grants: Annotated[tuple[Grant, ...], Field(strict=False)]
+    consents: Annotated[tuple[Consent, ...], Field(strict=False)] = ()
     logs: KeyNameText | None = None
     expires: int
 

@@ -15,7 +15,7 @@ from confide.attestation.claims import Claims
 from confide.broker.compose import GrantedLocation, Keys, Listings, compose
 from confide.broker.locations import overlap
 from confide.broker.policy import Policy, PolicyGrant, Workload
-from confide.broker.release import Access, Release
+from confide.broker.release import Access, Consent, Release
 from confide.errors import (
     AttestationRefused,
     LaunchRefused,
@@ -87,6 +87,7 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
         workload=participants[0].workload.name,
         owners=tuple(sorted(participant.owner for participant in participants)),
         granted=granted,
+        consents=_consents(participants),
         logs=logs,
         expires=min(now + RELEASE_TTL_S, *(participant.ends for participant in participants)),
         keys=keys,
@@ -178,16 +179,29 @@ def _check_disjoint(granted: Sequence[GrantedLocation]) -> None:
             )
 
 
-def _check_consent(location: GrantedLocation, participants: Sequence[Participant]) -> None:
-    def terms(grant: PolicyGrant) -> tuple[object, ...]:
-        return grant.location, grant.access, grant.format, grant.key, grant.columns
+def _terms(grant: PolicyGrant) -> tuple[object, ...]:
+    return grant.location, grant.access, grant.format, grant.key, grant.columns
 
+
+def _check_consent(location: GrantedLocation, participants: Sequence[Participant]) -> None:
     for participant in participants:
-        if terms(location.grant) not in map(terms, participant.grants):
+        if _terms(location.grant) not in map(_terms, participant.grants):
             raise NoGrant(
                 f"step 7: {participant.owner} does not consent to writing {location.grant.location} "
                 f"under {location.grant.key}"
             )
+
+
+def _consents(participants: Sequence[Participant]) -> tuple[Consent, ...]:
+    """What everybody here consents to of owners elsewhere: the agent holds it against other brokers' grants."""
+    here = {participant.owner for participant in participants}
+    return tuple(
+        Consent(location=grant.location, format=grant.format, key=grant.key, columns=grant.columns)
+        for grant in participants[0].grants
+        if grant.access is Access.WRITE
+        and grant.key_owner not in here
+        and all(_terms(grant) in map(_terms, participant.grants) for participant in participants)
+    )
 
 
 def _logs(participants: Sequence[Participant]) -> KeyName | None:

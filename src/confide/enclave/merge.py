@@ -1,10 +1,16 @@
-"""Releases of several brokers become one: each owner's keys and grants come from one broker only."""
+"""Releases of several brokers become one: each owner's keys and grants come from one broker only.
+
+No broker sees what the others grant, so what `confide.broker.rules` demands between owners (steps 6 and 7) is
+demanded here between brokers.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
-from confide.broker.release import Grant, Release, ReleasedKey
+from confide.broker.locations import overlap
+from confide.broker.release import Access, Consent, Grant, Release, ReleasedKey
 from confide.errors import KeyRefused, NoGrant, PolicyRefused
 
 
@@ -16,8 +22,10 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
         required_owners: owners whose grant the image asks for; empty: whoever granted.
 
     Raises:
-        NoGrant: an owner that the image asks for granted nothing, or nobody granted anything.
-        PolicyRefused: two brokers speak for the same owner, or differ on the workload's name or logs key.
+        NoGrant: an owner that the image asks for granted nothing, or nobody granted anything, or a location
+            is written to which the owners at another broker do not consent.
+        PolicyRefused: two brokers speak for the same owner, differ on the workload's name or logs key, or
+            grant locations that overlap.
         KeyRefused: two brokers released a key of the same name.
     """
     owners: set[str] = set()
@@ -33,6 +41,8 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
         owners.update(release.owners)
         keys.update(release.keys)
         grants.extend(release.grants)
+    for (one, first), (other, second) in itertools.permutations(sorted(releases.items()), 2):
+        _check_locations(one, first, other, second)
     if missing := set(required_owners) - owners:
         raise NoGrant(f"no grant of {', '.join(sorted(missing))}")
     if not grants:
@@ -49,3 +59,18 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
         logs=logs.pop(),
         expires=min(release.expires for release in releases.values()),
     )
+
+
+def _check_locations(one: str, first: Release, other: str, second: Release) -> None:
+    for mine, theirs in itertools.product(first.grants, second.grants):
+        if overlap(mine.location, theirs.location):
+            raise PolicyRefused(
+                f"broker {one} grants {mine.location}, broker {other} {theirs.location}: they overlap"
+            )
+    for grant in first.grants:
+        if grant.access is Access.WRITE and _consent(grant) not in second.consents:
+            raise NoGrant(f"the owners at broker {other} do not consent to writing {grant.location}")
+
+
+def _consent(grant: Grant) -> Consent:
+    return Consent(location=grant.location, format=grant.format, key=grant.key, columns=grant.columns)

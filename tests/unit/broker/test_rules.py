@@ -233,6 +233,20 @@ def test_step_7_consent_gives_no_key_that_its_owner_does_not_grant():
     assert "clinic/out" not in release.keys
 
 
+def test_step_7_consents_to_owners_elsewhere_are_for_the_agent_to_see():
+    both = [
+        policy("bank", grants=[grant("bank-in", key="bank/in"), OUT]),
+        policy("lab", grants=[grant("lab-in", key="lab/in"), OUT]),
+    ]
+    there = [BANK_LISTING, listing("lab", "lab-in", "lab/in", T1)]
+    consents = run(policies=both, listings=there).consents
+    assert [(c.location, c.key) for c in consents] == [("out", "clinic/out")]
+    silent = policy("lab", grants=[grant("lab-in", key="lab/in")])
+    assert run(policies=[both[0], silent], listings=there).consents == ()
+    clinic = policy(grants=[grant(), OUT])
+    assert run(policies=[clinic, both[0]], listings=[listing(), BANK_LISTING]).consents == ()
+
+
 @pytest.mark.parametrize("other", [None, "bank/logs", "clinic/other"])
 def test_step_7_logs_key_needs_everyones_consent(other):
     clinic = policy(workloads=[workload(logs="clinic/logs")])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from confide.broker.release import Access, Grant, Release, ReleasedKey
+from confide.broker.release import Access, Consent, Grant, Release, ReleasedKey
 from confide.data.listing import Format
 from confide.enclave.merge import merge_releases
 from confide.errors import KeyRefused, NoGrant, PolicyRefused
@@ -62,3 +62,48 @@ def test_same_key_twice() -> None:
 def test_policies_that_differ(change: dict[str, str]) -> None:
     with pytest.raises(PolicyRefused, match="differ"):
         merge_releases({"a": _release("clinic"), "b": _release("lab", **change)}, [])
+
+
+WRITE = Grant(
+    owner="clinic", location="out/report", access=Access.WRITE, format=Format.TABLE, key="clinic/results"
+)
+CONSENT = Consent(location="out/report", format=Format.TABLE, key="clinic/results")
+
+
+def test_a_write_needs_the_consent_of_owners_at_other_brokers() -> None:
+    clinic = _release("clinic", grants=(*_release("clinic").grants, WRITE))
+    with pytest.raises(NoGrant, match="broker b do not consent to writing out/report"):
+        merge_releases({"a": clinic, "b": _release("lab")}, [])
+    merged = merge_releases({"a": clinic, "b": _release("lab", consents=(CONSENT,))}, [])
+    assert WRITE in merged.grants
+    assert merged.consents == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "clinic/other"},
+        {"location": "out"},
+        {"format": Format.FILES},
+        {"columns": {"name": "clinic/names"}},
+    ],
+    ids=str,
+)
+def test_a_consent_to_something_else_does_not_count(change: dict[str, Any]) -> None:
+    clinic = _release("clinic", grants=(WRITE,))
+    other = CONSENT.model_copy(update=change)
+    with pytest.raises(NoGrant, match="consent"):
+        merge_releases({"a": _release("lab", consents=(other,)), "b": clinic}, [])
+
+
+def test_a_consent_at_its_own_broker_does_not_count_for_another() -> None:
+    clinic = _release("clinic", grants=(WRITE,), consents=(CONSENT,))
+    with pytest.raises(NoGrant, match="consent"):
+        merge_releases({"a": clinic, "b": _release("lab")}, [])
+
+
+@pytest.mark.parametrize("location", ["data/lab", "data", "data/lab/part"])
+def test_locations_of_two_brokers_that_overlap(location: str) -> None:
+    grant = _release("clinic").grants[0].model_copy(update={"location": location})
+    with pytest.raises(PolicyRefused, match="overlap"):
+        merge_releases({"a": _release("clinic", grants=(grant,)), "b": _release("lab")}, [])
