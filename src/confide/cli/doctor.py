@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from confide.cli.output import emit, stdout, table
 
@@ -46,7 +47,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         colour = {_OK: "green", _MISSING: "red", _ABSENT: "dim"}
         for finding in findings:
             detail = finding.detail + (f" → {finding.advice}" if finding.advice else "")
-            rows.add_row(finding.what, f"[{colour[finding.state]}]{finding.state}[/]", detail)
+            rows.add_row(finding.what, Text(finding.state, style=colour[finding.state]), detail)
         stdout.print(rows)
     if any(finding.state == _MISSING for finding in findings):
         raise typer.Exit(74)

@@ -79,20 +79,21 @@ def show(
     folder: Annotated[Path, typer.Argument(help="An image folder.")],
     json: Annotated[bool, typer.Option("--json", help="Print the whole document.")] = False,
 ) -> None:
-    """Show what is measured: program, argv, environment, grammar, limits, and what is large.
+    """Show what is measured: program, argv, environment, grammar, limits, and what is large. Rehashes every file.
 
     Example:
 
         confide image show ./image
     """
-    from confide.enclave.image import measurement, read_image
+    from confide.enclave.verify import verify_image
 
-    image = read_image(folder)
+    verified = verify_image(folder)
+    image = verified.image
     if json:
         emit(image.model_dump(mode="json"))
         return
     rows = table("", "")
-    rows.add_row("measurement", measurement(image))
+    rows.add_row("measurement", verified.measurement)
     rows.add_row("name", f"{image.name} (profile {image.profile}, role {image.role}, svn {image.svn})")
     rows.add_row("argv", " ".join(image.argv))
     rows.add_row("program", image.program)
@@ -114,16 +115,16 @@ def diff(
     older: Annotated[Path, typer.Argument(help="An image folder.")],
     newer: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
-    """Say which files and settings make two measurements differ. Exits 1 if they do.
+    """Say which files and settings make two measurements differ. Exits 1 if they do. Rehashes every file.
 
     Example:
 
         confide image diff ./approved ./mine
     """
     from confide.enclave.diff import diff_images
-    from confide.enclave.image import read_image
+    from confide.enclave.verify import verify_image
 
-    found = diff_images(read_image(older), read_image(newer)).summary(most=100)
+    found = diff_images(verify_image(older).image, verify_image(newer).image).summary(most=100)
     typer.echo(found.replace("; ", "\n") or "no difference")
     if found:
         raise typer.Exit(1)

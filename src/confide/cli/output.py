@@ -11,8 +11,11 @@ from typing import Any
 import rich.console
 import rich.progress
 import rich.table
+from rich.text import Text
 
 SIMULATED_NOTE = "TEE `simulated`: protects nothing, for trying things out only"
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
 stdout = rich.console.Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 stderr = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
@@ -25,12 +28,25 @@ def emit(value: Any) -> None:
 
 def say(text: str) -> None:
     """Print one line of talk to stderr."""
-    stderr.print(text, markup=False)
+    stderr.print(plain(text), markup=False)
 
 
-def table(*columns: str) -> rich.table.Table:
+def plain(text: str) -> str:
+    """Return `text` with control characters spelled out: names on storage and on the wire are others' choice."""
+    return text.translate(_CONTROL)
+
+
+class Table(rich.table.Table):
+    """A table whose cells show texts as they are: what looks like markup or moves the cursor does neither."""
+
+    def add_row(self, *cells: Any, **style: Any) -> None:
+        """Add a row of texts, or of what rich draws."""
+        super().add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in cells), **style)
+
+
+def table(*columns: str) -> Table:
     """Return an empty table in the house style."""
-    return rich.table.Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
+    return Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
 
 
 @contextmanager

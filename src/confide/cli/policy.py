@@ -69,11 +69,14 @@ def allow(
     """
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
     from confide.cli.programs import image_of, keep_image
+    from confide.enclave.verify import verify_image
 
     options = program_options(profile, arg, include, owner_needed, memory, scratch, cores)
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         built = image_of(program, authorities(home, broker_ca or []), options)
+        if built.folder == program:  # others may have made it: what one reads there is what gets approved
+            verify_image(program)
         image, measurement = built.image, built.measurement
         keep_image(home, built)
         newest = home.store.policy(name)

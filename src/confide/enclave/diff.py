@@ -13,7 +13,8 @@ class ImageDiff:
     """Differences of a newer image against an older one.
 
     Attributes:
-        changed: paths (with leading '/') of files with other content or mode; byte code stands for its source.
+        changed: paths (with leading '/') of files with other content or mode; byte code is left out where its
+            source is among them.
         added: paths only in the newer image.
         removed: paths only in the older image.
         settings: names of the document's other fields that differ.
@@ -50,6 +51,13 @@ def diff_images(older: Image, newer: Image) -> ImageDiff:
 
 
 def _show(paths: Iterable[str]) -> tuple[str, ...]:
-    sources = sorted(f"/{path}" for path in paths if not path.endswith(".pyc"))
+    found = set(paths)
+    shown = sorted(f"/{path}" for path in found if _source(path) not in found)
     # The program first: it is what most often changed, and what the owner knows.
-    return tuple(sorted(sources, key=lambda path: not path.startswith("/app/")))
+    return tuple(sorted(shown, key=lambda path: not path.startswith("/app/")))
+
+
+def _source(path: str) -> str | None:
+    """Return the path of the source that byte code in a `__pycache__` was compiled from, None for other files."""
+    folder, cache, name = path.rpartition("__pycache__/")
+    return f"{folder}{name.partition('.')[0]}.py" if cache and name.endswith(".pyc") else None

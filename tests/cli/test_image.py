@@ -1,0 +1,82 @@
+"""Images that others made: what one looks at is what gets approved."""
+
+from __future__ import annotations
+
+import json
+
+from confide.canonical import sha256_hex
+from confide.cli.output import plain
+from confide.enclave.image import Image, ImageFile, Limits, measurement
+
+
+def make_image(folder, files: dict[str, bytes], args: tuple[str, ...] = ()) -> str:
+    listed = []
+    for name, content in sorted(files.items()):
+        path = folder / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        listed.append(ImageFile(path=name, size=len(content), sha256=sha256_hex(content)))
+    image = Image(
+        name="job",
+        profile="python",
+        argv=("/opt/python",),
+        program="/app/job.py",
+        limits=Limits(memory_mib=64, scratch_mib=1),
+        brokers={},
+        args=args,
+        files=tuple(listed),
+    )
+    (folder / "image.json").write_bytes(image.canonical())
+    return measurement(image)
+
+
+def test_a_document_that_hashes_other_files_is_not_approved(clinic):
+    folder = clinic.folder / "image"
+    make_image(folder, {"app/job.py": b"steal()\n"})
+    (folder / "root/app/job.py").write_bytes(b"print()\n")  # what the owner is shown
+    for command in (
+        ("policy", "allow", "image", "--read", "data/patients"),
+        ("image", "show", "image"),
+        ("image", "diff", "image", "image"),
+    ):
+        said = clinic(*command)
+        assert said.code == 91, (command, said.err)
+        assert "/app/job.py" in said.err
+    assert not (clinic.folder / "policy.toml").exists()
+
+
+def test_an_image_that_holds_what_it_says_is_approved(clinic):
+    approved = make_image(clinic.folder / "image", {"app/job.py": b"print()\n"})
+    clinic.ok("policy", "allow", "image", "--read", "data/patients")
+    assert approved in (clinic.folder / "policy.toml").read_text()
+
+
+def test_byte_code_alone_makes_a_difference(clinic):
+    byte_code = "app/__pycache__/helper.cpython-311.pyc"
+    make_image(clinic.folder / "one", {"app/helper.py": b"pass\n", byte_code: b"honest"})
+    make_image(clinic.folder / "two", {"app/helper.py": b"pass\n", byte_code: b"forged"})
+    make_image(clinic.folder / "three", {"app/helper.py": b"2\n", byte_code: b"of it"})
+    said = clinic("image", "diff", "one", "two")
+    assert (said.code, said.out) == (1, f"/{byte_code} changed\n")
+    assert clinic("image", "diff", "one", "three").out == "/app/helper.py changed\n"
+
+
+def test_the_grammar_is_shown_as_it_is(clinic):
+    make_image(clinic.folder / "image", {"app/job.py": b""}, args=("--name=[a-z]*", "[/bold]"))
+    assert "--name=[a-z]*, [/bold]" in clinic.ok("image", "show", "image").out
+
+
+def test_names_in_the_audit_log_are_shown_as_they_are(clinic):
+    from confide.broker.home import Home
+
+    from .conftest import PASSPHRASE
+
+    with Home.open(clinic.home, PASSPHRASE.encode()) as home:
+        home.store.audit.append({"kind": "refusal", "owners": ["[conceal]x[/conceal]", "[/]", "\x1b[2K"]})
+    said = clinic.ok("audit")
+    assert "[conceal]x[/conceal], [/], \\x1b[2K" in said.out
+    assert "\x1b" in json.loads(clinic.ok("audit", "--json").out)[-1]["owners"][2]
+
+
+def test_control_characters_are_spelled_out():
+    assert plain("a\x1b[2K\rb\tc\x9bd\n") == "a\\x1b[2K\\x0db\\x09c\\x9bd\n"
