@@ -10,7 +10,9 @@ def main() -> None:
     from confide.cli.app import app
     from confide.cli.failure import report
     from confide.errors import ConfideError
+    from confide.keys.private_memory import keep_memory_private
 
+    keep_memory_private()
     try:
         app(standalone_mode=True)
     except ConfideError as error:

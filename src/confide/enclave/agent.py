@@ -9,7 +9,6 @@ an exit code over the control socket, and nothing else.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +29,13 @@ from confide.enclave.log import workload_output
 from confide.enclave.merge import merge_releases
 from confide.enclave.profile import Context, Profile
 from confide.errors import ConfideError, LaunchRefused, NoGrant
+from confide.keys.private_memory import keep_memory_private
 
 if TYPE_CHECKING:
     from confide.broker.client import Session
 
 IMAGE = Path("/run/image.json")
 MAX_BOOT_BYTES = 256 * 1024
-_PR_SET_DUMPABLE = 4
 
 
 class Boot(StrictModel):
@@ -87,7 +86,7 @@ class Attested:
 
 def main(profile: Profile) -> NoReturn:
     """Run as the first process of an enclave, to the end of the workload. Never returns."""
-    _close_to_tracing()
+    keep_memory_private()
     boot = _read_boot()
     os.set_inheritable(boot.evidence, False)
     control = Control(boot.control)
@@ -174,8 +173,3 @@ def _fall_silent() -> None:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-
-
-def _close_to_tracing() -> None:
-    """Keep other processes of the same user from reading this one's memory and descriptors (prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
