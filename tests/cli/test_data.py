@@ -9,6 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from confide.broker.home import Home
+from confide.broker.listing_signing import sign_listing
+from confide.data.listing import Listing
+from confide.data.tables import encrypt_table
+from confide.keys.material import Keyset
+from confide.keys.names import KeyName
+from confide.keys.signing import generate_signing_key, raw_public
+
+PASSPHRASE = "correct horse battery"
+
 
 def data_file(folder: Path) -> Path:
     return next(folder.glob("*.parquet"))
@@ -242,3 +252,40 @@ def test_a_full_disk_leaves_nothing(clinic):
         check=False,
     )
     assert done.stdout.split() == ["code", "73"], done.stdout + done.stderr
+
+
+def test_files_of_another_location_do_not_pass_for_this_one(clinic):
+    clinic.ok("encrypt", "patients.csv", "data/old", "--key", "clinic/patients")
+    # A folder of which this home has no listing of its own.
+    shutil.copytree(clinic.folder / "data" / "old", clinic.folder / "elsewhere")
+    said = clinic("decrypt", "elsewhere", "back.csv")
+    refused(said, 91, "data/old", "elsewhere")
+    clinic.ok("decrypt", "elsewhere", "back.csv", "--location", "data/old")
+
+
+def test_an_owner_enrolled_here_does_not_speak_for_another(clinic):
+    """`aaa` is enrolled here, so its keys and listings are; storage shows its files where clinic's should be."""
+    for place in ("out/report", "out/other"):
+        clinic.ok("encrypt", "patients.csv", place, "--key", "clinic/patients")
+    name = KeyName.parse("aaa/k")
+    signing = generate_signing_key()
+    with Home.open(clinic.home, PASSPHRASE.encode()) as home:
+        home.store.put_owner("aaa", raw_public(signing.public_key()))
+        keys = Keyset({name: home.store.create_key(name)})
+        (clinic.folder / "false.csv").write_text("id\n666\n")
+        for place in ("out/report", "out/new"):
+            shutil.rmtree(clinic.folder / place, ignore_errors=True)
+            signed = []
+
+            def sign(listing: Listing, signed: list = signed) -> dict[str, str]:
+                signed.append(sign_listing(listing, signing, "aaa"))
+                return signed[0]
+
+            listing = encrypt_table(
+                clinic.folder / "false.csv", clinic.folder / place, keys, name, location=place, sign=sign
+            )
+            home.store.put_listing(listing, signed[0])
+    assert clinic("decrypt", "out/report", "back.csv").code in (91, 92, 93)
+    refused(clinic("decrypt", "out/new", "back.csv"), 89, "aaa")
+    assert not (clinic.folder / "back.csv").exists()
+    assert "aaa/k" in clinic.ok("decrypt", "out/new", "back.csv", "--owner", "aaa").err

@@ -53,11 +53,20 @@ def sole_owner(store: Store, named: str | None) -> str:
     Raises:
         Misuse: none, or several.
     """
-    from confide.errors import UnknownKey
     from confide.keys.names import parse_owner
 
     if named is not None:
         return parse_owner(named)
+    mine = own_owners(store)
+    if len(mine) == 1:
+        return mine[0]
+    raise Misuse("which owner? give --owner" if mine else "this home has no owner: `confide init OWNER`")
+
+
+def own_owners(store: Store) -> list[str]:
+    """Return the owners whose signing keys are in this home; others may be enrolled in it."""
+    from confide.errors import UnknownKey
+
     mine = []
     for owner in store.owners():
         try:
@@ -65,6 +74,4 @@ def sole_owner(store: Store, named: str | None) -> str:
         except UnknownKey:
             continue
         mine.append(owner)
-    if len(mine) == 1:
-        return mine[0]
-    raise Misuse("which owner? give --owner" if mine else "this home has no owner: `confide init OWNER`")
+    return mine

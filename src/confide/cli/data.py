@@ -28,6 +28,9 @@ LocationOption = Annotated[
 AsOption = Annotated[
     str | None, typer.Option("--as", help="`table` or `files`; without: by the source's endings.")
 ]
+OwnerOption = Annotated[
+    str | None, typer.Option(help="Whose it is; without: an owner's whose signing key is in this home.")
+]
 ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace what TARGET holds.")]
 TypeOption = Annotated[
     list[str] | None,
@@ -153,6 +156,7 @@ def decrypt(
     location: Annotated[
         str | None, typer.Option(help="Its location in policies; without: SOURCE as given.")
     ] = None,
+    owner: OwnerOption = None,
     replace: ReplaceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -172,7 +176,7 @@ def decrypt(
     if not source.is_dir():
         raise Misuse(f"no folder {source}")
     with open_home(context) as home:
-        listing = _listing_of(home.store, source, location)
+        listing = _listing_of(home.store, source, location, owner)
         keyset = keyset_of(home.store, keys_of(listing))
         with storage_errors(f"cannot make {target.parent}"):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +193,10 @@ def decrypt(
             }
         )
         return
-    say(f"{target}: from {len(listing.files)} file(s), listing {listing.serial} of {listing.location}")
+    say(
+        f"{target}: from {len(listing.files)} file(s), listing {listing.serial} of {listing.location} "
+        f"under {listing.key}"
+    )
 
 
 def inspect(
@@ -198,6 +205,7 @@ def inspect(
     location: Annotated[
         str | None, typer.Option(help="Its location in policies; without: PATH as given.")
     ] = None,
+    owner: OwnerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the signed listing of a location, and check its files against it.
@@ -209,7 +217,7 @@ def inspect(
     from confide.data.listing_io import check_folder
 
     with open_home(context) as home:
-        listing = _listing_of(home.store, path, location)
+        listing = _listing_of(home.store, path, location, owner)
     check_folder(path, listing)
     if json:
         emit(listing.model_dump(mode="json"))
@@ -257,29 +265,46 @@ def keys_of(listing: Listing) -> set[KeyName]:
     return {KeyName.parse(text) for text in (listing.key, *listing.columns.values())}
 
 
-def _listing_of(store: Store, folder: Path, named: str | None) -> Listing:
-    """Return the newest listing that this home knows of the location, else the signed copy beside the data."""
-    from confide.errors import NotEncrypted
+def _listing_of(store: Store, folder: Path, named: str | None, owner: str | None) -> Listing:
+    """Return the newest listing that this home knows of the location, else the signed copy beside the data.
 
-    location = location_of(folder, named) if named or not folder.is_absolute() else folder.as_posix()
-    for owner in store.owners():
-        known = store.listing_at(owner, location)
-        if known is not None:
-            return known.listing
+    Others who are enrolled here may have a listing of the same name, and storage may show their files.
+    """
+    from confide.cli.context import own_owners
+    from confide.errors import FileChanged, NotEncrypted
+    from confide.keys.names import parse_owner
+
+    owners = [parse_owner(owner)] if owner else own_owners(store) or list(store.owners())
+    absolute = folder.is_absolute() and named is None
+    location = folder.as_posix() if absolute else location_of(folder, named)
+    known = [stored.listing for each in owners if (stored := store.listing_at(each, location))]
+    if len(known) > 1:
+        whose = ", ".join(listing.owner for listing in known)
+        raise Misuse(f"{location} is known of {whose}: say whose with --owner")
+    if known:
+        return known[0]
     if not (folder / "_confide.listing").exists():
         raise NotEncrypted(f"{folder}: no signed listing, here or in this home")
-    return _copied_listing(store, folder)
+    listing = _copied_listing(store, folder, owners)
+    if listing.location != location and not absolute:
+        raise FileChanged(
+            f"{folder} holds what was written to {listing.location}, not to {location}; if it was moved, "
+            f"say --location {listing.location}"
+        )
+    return listing
 
 
-def _copied_listing(store: Store, folder: Path) -> Listing:
+def _copied_listing(store: Store, folder: Path, owners: list[str]) -> Listing:
     from confide.broker.listing_signing import listing_signers, verify_listing
     from confide.data.listing_io import LISTING_NAME, open_listed, read_copy
     from confide.data.sealed_header import read_header
-    from confide.errors import Rollback
+    from confide.errors import Rollback, SignatureRefused
     from confide.keys.names import KeyVersion
 
     with open_listed(folder, LISTING_NAME) as file:
         key = KeyVersion.parse(read_header(file).header.key).key
+    if key.owner not in owners:
+        raise SignatureRefused(f"{folder} is under a key of {key.owner}, not of {', '.join(owners)}")
     signers = listing_signers(store, key.owner)
     listing = read_copy(folder, keyset_of(store, {key}), lambda jws: verify_listing(jws, signers).canonical())
     newest = store.listing(listing.owner, listing.table)
