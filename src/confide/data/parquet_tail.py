@@ -10,10 +10,13 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from confide.canonical import sha256_hex
 from confide.errors import InvalidFormat, NotEncrypted
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 MAX_TAIL_BYTES = 256 * 1024 * 1024
 _MAGIC_ENCRYPTED, _MAGIC_PLAIN = b"PARE", b"PAR1"
@@ -64,6 +67,57 @@ def read_tail(file: BinaryIO) -> Tail:
     if len(data) != length:
         raise InvalidFormat("an encrypted Parquet file that changed while it was read")
     return Tail(data, size - length)
+
+
+class TailRecorder(io.RawIOBase):
+    """A Parquet file that is being written, whose tail is taken from the bytes as they pass.
+
+    What is read back may be another file by then: storage is not trusted with what a listing says.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file, self._size, self._last = file, 0, bytearray()
+        self._recording = False
+
+    def record(self) -> None:
+        """Remember every byte from here on; called before the writer closes, as it then writes the tail."""
+        self._recording = True
+
+    def tail(self) -> Tail:
+        """Return the tail of the complete file.
+
+        Raises:
+            InvalidFormat: what was recorded does not end with an encrypted footer.
+        """
+        length = int.from_bytes(self._last[-_END_BYTES:-4], "little") + _END_BYTES
+        if self._last[-4:] != _MAGIC_ENCRYPTED or length > min(len(self._last), MAX_TAIL_BYTES):
+            raise InvalidFormat(
+                "a Parquet file was written without an encrypted footer, or with too large a one"
+            )
+        return Tail(bytes(self._last[-length:]), self._size - length)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._size
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write all of `data`."""
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self._size += len(view)
+        if self._recording:
+            self._last += view
+        return len(view)
+
+    def flush(self) -> None:
+        """Flush the underlying file."""
+        if not self._file.closed:
+            self._file.flush()
 
 
 class TailedFile(io.RawIOBase):

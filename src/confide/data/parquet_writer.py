@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 
-from confide.data.listing import Format, ListedFile
-from confide.data.listing_io import list_file
+from confide.data.listing import ListedFile
 from confide.data.parquet_kms import TableKms, translated
+from confide.data.parquet_tail import TailRecorder
 from confide.errors import Misuse
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName
@@ -84,9 +84,13 @@ def write_table(
         with translated(kms, name):
             properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), config)
             with (
-                pa.OSFile(str(folder / name), "wb") as sink,
+                (folder / name).open("xb") as file,
+                TailRecorder(file) as sink,
                 pq.ParquetWriter(
-                    sink, schema, compression="zstd", encryption_properties=properties
+                    pa.PythonFile(sink, mode="w"),
+                    schema,
+                    compression="zstd",
+                    encryption_properties=properties,
                 ) as writer,
             ):
                 count = 0
@@ -94,8 +98,9 @@ def write_table(
                     writer.write_table(group, row_group_size=max(1, group.num_rows))
                     count += 1
                     group = next(groups, None)
-        with (folder / name).open("rb") as file:
-            listed.append(list_file(name, file, Format.TABLE))
+                sink.record()
+        tail = sink.tail()
+        listed.append(ListedFile(path=name, size=tail.size, binding=tail.binding))
     return sorted(listed, key=lambda file: file.path)
 
 

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from confide.broker.release import Grant
-from confide.data.listing import Format, ListedFile
-from confide.data.listing_io import list_file
+from confide.data.listing import ListedFile
 from confide.data.parquet import TableKeys, write_table
 from confide.data.sealed import SealedWriter
 from confide.errors import InvalidFormat
@@ -78,7 +77,7 @@ def encrypt_files(
             continue
         target = output.stage / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x+b") as file:
+        with target.open("xb") as file:
             with (
                 (output.view / path).open("rb") as plain,
                 SealedWriter(file, output.keyset, key, output.table) as writer,
@@ -86,7 +85,8 @@ def encrypt_files(
                 shutil.copyfileobj(plain, writer, _COPY_BYTES)
             file.flush()
             os.fsync(file.fileno())
-            files.append(list_file(name, file, Format.FILES))
+        # As it was written, not as storage shows it now.
+        files.append(ListedFile(path=name, size=writer.sealed_bytes, binding=writer.binding))
     return sorted(files, key=lambda file: file.path)
 
 
