@@ -27,6 +27,18 @@ LEAF_DAYS = 90
 _SKEW = timedelta(minutes=5)
 
 
+def authority_id(pem: bytes) -> str:
+    """Return what names a broker: the SHA-256 of its authority's certificate (DER), 64 hex digits.
+
+    Raises:
+        InvalidFormat: not a certificate.
+    """
+    try:
+        return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256()).hex()
+    except ValueError:
+        raise InvalidFormat("the broker's authority is not a certificate in PEM form") from None
+
+
 @dataclass(frozen=True)
 class CertificateAuthority:
     """A self-signed authority; `to_pem` holds its private key and belongs into a store's secrets."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from confide.broker.ca import authority_id
 from confide.broker.listing_signing import sign_listing
 from confide.broker.owner_service import CALL_TYP
 from confide.broker.release import ReleasedKey
@@ -39,6 +40,7 @@ class OwnerClient:
         self._transport = Transport(url, ca_pem, timeout_s)
         self._owner = parse_owner(owner)
         self._key = signing_key
+        self._broker = authority_id(ca_pem)
 
     def close(self) -> None:
         """Close the connections."""
@@ -118,7 +120,13 @@ class OwnerClient:
         nonce = self._transport.request("GET", "/confide/v1/nonce").headers.get("replay-nonce")
         if nonce is None:
             raise BrokerUnavailable(f"{self._transport.url}: no nonce in its answer")
-        headers = {"kid": self._owner, "typ": CALL_TYP, "nonce": nonce, "url": self._transport.url + path}
+        headers = {
+            "kid": self._owner,
+            "typ": CALL_TYP,
+            "nonce": nonce,
+            "url": self._transport.url + path,
+            "aud": self._broker,
+        }
         jws = sign_jws(self._key, canonical_json(payload), headers)
         return self._transport.request("POST", path, canonical_json(jws)).json()
 

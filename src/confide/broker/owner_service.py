@@ -81,6 +81,8 @@ class OwnerService:
     Args:
         store: where everything is kept.
         names: host names of this broker; a call signed for another is refused.
+        authority: `authority_id` of this broker; so is one signed for another authority, as two brokers may
+            share a host name.
         clock: Unix seconds.
         monotonic: seconds of a clock that never goes back.
     """
@@ -90,11 +92,13 @@ class OwnerService:
         store: Store,
         *,
         names: Collection[str],
+        authority: str,
         clock: Callable[[], int] = unix_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._names = frozenset(names)
+        self._authority = authority
         self._clock = clock
         self.nonces = Nonces(monotonic)
 
@@ -102,7 +106,7 @@ class OwnerService:
         """Verify and do a call.
 
         1. The JWS verifies under the pinned key of `owner`, for the purpose of a call.
-        2. Its `url` is the one called, at one of this broker's names.
+        2. Its `url` is the one called, at one of this broker's names, and its `aud` this broker's authority.
         3. Its nonce was issued here and not used before.
         4. Its payload is exactly what the action takes.
 
@@ -126,6 +130,8 @@ class OwnerService:
             verified = open_jws(jws, {owner: key}, CALL_TYP, MAX_LISTING_CALL_BYTES)
             if verified.header.get("url") != url or urlsplit(url).hostname not in self._names:
                 raise SignatureRefused(f"call signed for another URL than {url}")
+            if verified.header.get("aud") != self._authority:
+                raise SignatureRefused("call signed for another broker")
             self.nonces.take(verified.header.get("nonce", ""))
             try:
                 request = model.from_json(verified.payload)

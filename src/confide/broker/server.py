@@ -16,7 +16,7 @@ from typing import Self
 
 import uvicorn
 
-from confide.broker.ca import CertificateAuthority
+from confide.broker.ca import CertificateAuthority, authority_id
 from confide.broker.http import make_app
 from confide.broker.owner_service import OwnerService
 from confide.broker.service import WorkloadService
@@ -67,7 +67,7 @@ class Broker:
         context = _tls(authority.issue_leaf(names, unix_now()))
         app = make_app(
             WorkloadService(store, issuer=self.url, allow_simulated=allow_simulated),
-            OwnerService(store, names=names),
+            OwnerService(store, names=names, authority=authority_id(self.ca_pem)),
             RateLimit(time.monotonic, rate_per_s, burst),
         )
         config = uvicorn.Config(

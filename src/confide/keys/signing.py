@@ -27,7 +27,7 @@ ALGORITHM = "EdDSA"
 MAX_HEADER_BYTES = 2048
 """Of the protected header as it travels, base64url."""
 
-_HEADER_NAMES = frozenset({"alg", "kid", "typ", "cty", "nonce", "url"})
+_HEADER_NAMES = frozenset({"alg", "kid", "typ", "cty", "nonce", "url", "aud"})
 _MEMBERS = frozenset({"protected", "payload", "signature"})
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -97,7 +97,7 @@ def sign_jws(private_key: Ed25519PrivateKey, payload: bytes, headers: Mapping[st
     Args:
         private_key: the signer's key.
         payload: any bytes.
-        headers: `kid` and `typ`, and `cty`, `nonce`, `url` where the protocol has them; `alg` is added.
+        headers: `kid` and `typ`, and `cty`, `nonce`, `url`, `aud` where the protocol has them; `alg` is added.
 
     Returns:
         `{"payload", "protected", "signature"}`, each base64url: RFC 7515 section 7.2.2.
@@ -107,7 +107,9 @@ def sign_jws(private_key: Ed25519PrivateKey, payload: bytes, headers: Mapping[st
     """
     protected = {**headers, "alg": ALGORITHM}
     if "kid" not in headers or "typ" not in headers or not protected.keys() <= _HEADER_NAMES:
-        raise Misuse(f"headers of a signature are kid, typ and any of cty, nonce, url; got {sorted(headers)}")
+        raise Misuse(
+            f"headers of a signature are kid, typ and any of cty, nonce, url, aud; got {sorted(headers)}"
+        )
     registry = _Registry(_base64_length(len(payload)))
     try:
         signed = jose.serialize_json({"protected": protected}, payload, _jwk(private_key), registry=registry)
@@ -124,7 +126,7 @@ def open_jws(
     """Verify a flattened JWS.
 
     1. It has the members `protected`, `payload`, `signature`, base64url text within their sizes, no other.
-    2. The protected header has names from `alg`, `kid`, `typ`, `cty`, `nonce`, `url`, each once, all text.
+    2. The protected header has names from `alg`, `kid`, `typ`, `cty`, `nonce`, `url`, `aud`, each once, all text.
     3. `alg` is EdDSA.
     4. `typ` is the one expected, so that a signature made for one purpose does not serve another.
     5. `kid` names one of `keys`.
@@ -182,7 +184,7 @@ class _Registry(JWSRegistry):
 
     def __init__(self, max_payload_chars: int) -> None:
         text = HeaderParameter("text", "str")
-        super().__init__({"nonce": text, "url": text}, algorithms=[ALGORITHM])
+        super().__init__({"nonce": text, "url": text, "aud": text}, algorithms=[ALGORITHM])
         self.max_header_length = MAX_HEADER_BYTES
         self.max_payload_length = max_payload_chars
 

@@ -10,6 +10,7 @@ import ssl
 import httpx
 import pytest
 
+from confide.broker.ca import authority_id
 from confide.broker.client import OwnerClient
 from confide.broker.identity import listing_key
 from confide.broker.listing_signing import listing_signers, sign_listing, verify_listing
@@ -52,7 +53,9 @@ def call(http, broker, clinic, action="put-key", **changed):
         "typ": changed.get("typ", CALL_TYP),
         "nonce": nonce,
         "url": changed.get("url", broker.url + path),
+        "aud": changed.get("aud", authority_id(broker.ca_pem)),
     }
+    headers = {name: value for name, value in headers.items() if value is not None}
     payload = changed.get("payload", {"name": "new", "key": {"current": 1, "versions": {"1": SECRET}}})
     jws = sign_jws(changed.get("key", clinic.signing_key), canonical_json(payload), headers)
     body = changed.get("body") or json.dumps(jws)
@@ -168,6 +171,18 @@ def test_calls_that_are_not_the_owners(http, broker, clinic):
         refused(call(http, broker, clinic, **changed), "SignatureRefused", 403)
     with pytest.raises(UnknownKey):
         clinic.store.key(KeyName("clinic", "new"))
+
+
+def test_a_call_that_another_broker_of_the_same_host_name_passes_on(http, broker, clinic, tmp_path):
+    """The other one asks here for the nonce that it gives to the owner, and sends on what the owner signed."""
+    path = "/confide/v1/owners/clinic/put-key"
+    with (
+        contextlib.closing(Store.create(tmp_path / "other.db", type(clinic.provider)())) as store,
+        EmbeddedBroker(store) as other,
+    ):
+        passed_on = {"url": other.url + path, "headers": {"Host": other.url.removeprefix("https://")}}
+        for aud in (authority_id(other.ca_pem), None):
+            refused(call(http, broker, clinic, aud=aud, **passed_on), "SignatureRefused", 403)
 
 
 def test_bodies_that_are_no_calls(http, broker, clinic):
