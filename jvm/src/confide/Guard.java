@@ -1,6 +1,7 @@
 package confide;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import confide.spark.Hardening;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.hadoop.fs.Path;
@@ -41,7 +42,9 @@ final class Guard {
     return instance;
   }
 
+  /** The keys; there is no other way to them, so none is used under a weakened configuration. */
   Keys keys() {
+    Hardening.required();
     return keys;
   }
 

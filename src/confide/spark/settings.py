@@ -83,6 +83,12 @@ _UNCHECKED = "the other settings would go unchecked"
 _NO_CODE = "code that the measurement does not cover would be loaded"
 
 
+COMPLETE = tuple(
+    f"spark.{area}files.ignore{kind}Files" for area in ("", "sql.") for kind in ("Corrupt", "Missing")
+)
+"""Settings that let a read leave files out."""
+
+
 def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
     return (
         Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
@@ -119,6 +125,11 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
         Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
         Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
         Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
+        # Spark would answer from the files that are left. A read's own option is refused likewise (in Java).
+        *(
+            Setting(name, "false", "a changed or missing file would be left out without a word")
+            for name in COMPLETE
+        ),
         # Places.
         Setting("spark.hadoop.hadoop.tmp.dir", str(scratch / "hadoop"), _SCRATCH),
     )

@@ -23,6 +23,10 @@ WEAKENING = {
     "spark.hadoop.parquet.crypto.factory.class": "mine.Factory",
     "spark.hadoop.parquet.encryption.uniform.key": "k",
     "spark.sql.sources.commitProtocolClass": "mine.Protocol",
+    "spark.files.ignoreCorruptFiles": "true",
+    "spark.files.ignoreMissingFiles": "true",
+    "spark.sql.files.ignoreCorruptFiles": "true",
+    "spark.sql.files.ignoreMissingFiles": "true",
     "spark.jars.packages": "com.example:thing:1.0",
     "spark.jars": "/work/thing.jar",
     "spark.metrics.conf": "/work/metrics.properties",
@@ -59,6 +63,8 @@ for name, value in {
     "spark.sql.sources.commitProtocolClass":
         "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol",
     "parquet.encryption.footer.key": "k",
+    "spark.sql.files.ignoreCorruptFiles": "true",
+    "spark.sql.files.ignoreMissingFiles": "true",
 }.items():
     before = spark.conf.get(name, None)
     try:
@@ -77,6 +83,24 @@ try:
     print("TAKEN")
 except Exception as error:
     print("refused core")
+"""
+
+READ = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+spark.range(3).write.parquet("/tmp/table")
+spark.range(3).write.json("/tmp/lines")
+spark.read.option("ignoreCorruptFiles", "false").parquet("/tmp/table").count()
+for version in ("parquet,json", ""):
+    spark.conf.set("spark.sql.sources.useV1SourceList", version)
+    for option in ("ignoreCorruptFiles", "ignoremissingfiles"):
+        for kind, path in (("parquet", "/tmp/table"), ("json", "/tmp/lines")):
+            try:
+                spark.read.option(option, "true").format(kind).load(path).count()
+                print("TAKEN", option, kind, version)
+            except Exception as error:
+                print("refused", "LaunchRefused: spark.sql.files.ignore" in str(error))
 """
 
 ENVIRONMENT = """
@@ -115,8 +139,15 @@ def test_settings_of_a_session_are_refused_at_the_next_query(run):
     ran = run(SESSION)
     assert ran.code == 0, ran.output
     assert "TAKEN" not in ran.output
-    assert ran.output.count(" True") == 5, ran.output
+    assert ran.output.count(" True") == 7, ran.output
     assert "refused core" in ran.output
+
+
+def test_options_of_a_read_that_leave_files_out_are_refused(run):
+    ran = run(READ)
+    assert ran.code == 0, ran.output
+    assert "TAKEN" not in ran.output
+    assert ran.output.count("refused True") == 8, ran.output
 
 
 def test_the_jvm_refuses_without_the_drivers_check(run):

@@ -17,8 +17,8 @@ import scala.Tuple2;
 /**
  * Compares Spark's settings with the hardened ones and refuses, by name, those that differ.
  *
- * <p>It is asked three times: by the driver before a context is made, by Spark as a plugin, and by the code that
- * uses keys ({@link #required}). The table is {@code confide/spark/settings.py}; it arrives once, through the
+ * <p>It is asked three times: by the driver before a context is made, by Spark as a plugin, and by the way to
+ * the keys ({@link #required}). The table is {@code confide/spark/settings.py}; it arrives once, through the
  * agent's socket.
  */
 public final class Hardening implements SparkPlugin {

@@ -1,9 +1,13 @@
 package confide.spark;
 
+import java.util.Map;
 import java.util.TreeMap;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.SparkSessionExtensions;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
+import org.apache.spark.sql.execution.datasources.HadoopFsRelation;
+import org.apache.spark.sql.execution.datasources.LogicalRelation;
+import org.apache.spark.sql.execution.datasources.v2.DataSourceV2Relation;
 import scala.Function1;
 import scala.jdk.javaapi.CollectionConverters;
 import scala.runtime.AbstractFunction1;
@@ -24,11 +28,32 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
               @Override
               public BoxedUnit apply(LogicalPlan plan) {
                 Hardening.checkPresent(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
+                CollectionConverters.asJava(plan.collectLeaves()).forEach(SessionHardening::checkRead);
                 return BoxedUnit.UNIT;
               }
             };
           }
         });
     return BoxedUnit.UNIT;
+  }
+
+  /** The options of one read go before the session's settings. */
+  private static void checkRead(LogicalPlan leaf) {
+    Map<String, String> options = Map.of();
+    if (leaf instanceof LogicalRelation read && read.relation() instanceof HadoopFsRelation files) {
+      options = CollectionConverters.asJava(files.options());
+    } else if (leaf instanceof DataSourceV2Relation read) {
+      options = read.options();
+    }
+    options.forEach(
+        (name, value) -> {
+          if (name.matches("(?i)ignore(Corrupt|Missing)Files")) {
+            Hardening.checkPresent(Map.of("spark.sql.files." + canonical(name), value));
+          }
+        });
+  }
+
+  private static String canonical(String option) {
+    return option.equalsIgnoreCase("ignoreCorruptFiles") ? "ignoreCorruptFiles" : "ignoreMissingFiles";
   }
 }

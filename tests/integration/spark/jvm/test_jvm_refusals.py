@@ -151,3 +151,18 @@ def test_a_link_among_the_files(world):
     with pytest.raises(Exception, match="FileChanged: a symbolic link"):
         numbers(world).write.mode("append").parquet(world.uri(where))
     assert (world.agent.scratch / "private" / "x.parquet").read_text() == "plain and private"
+
+
+def test_no_key_without_checked_settings(world):
+    frame = world.spark.read.parquet(world.uri("read/uniform"))
+    world.enforced(False)
+    try:
+        with pytest.raises(Exception, match="LaunchRefused: keys are used only under"):
+            frame.collect()
+        with pytest.raises(Exception, match="LaunchRefused: keys are used only under"):
+            numbers(world).write.parquet(world.uri(world.fresh("uniform")))
+        with pytest.raises(Exception, match="LaunchRefused: keys are used only under"):
+            numbers(world).write.json(world.uri(world.fresh("files")))
+    finally:
+        world.enforced(True)
+    assert frame.count() == 1000
