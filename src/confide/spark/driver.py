@@ -16,6 +16,7 @@ from pathlib import Path
 
 from confide.errors import ConfideError, Unavailable
 from confide.spark.agent import ask
+from confide.spark.explanation import explain
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,6 +30,11 @@ def main(argv: Sequence[str]) -> None:
     except ConfideError as error:
         traceback.print_exc()
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - as Python ends a program, and one line more
+        sys.excepthook(type(error), error, error.__traceback__)
+        if said := explain(error):
+            print(f"confide: {said}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _connect(descriptor: int) -> None:
