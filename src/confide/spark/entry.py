@@ -8,15 +8,16 @@ from confide.enclave import agent
 from confide.enclave.image import JAVA, SCRATCH, SITE
 from confide.enclave.python_sources import python_binary
 from confide.enclave.workload_sandbox import sandbox_prefix
-from confide.spark.image_spec import FOLDER
+from confide.spark.image_spec import ARCHIVE, JAR, LOG_CONFIG
 from confide.spark.profile import Installation, SparkProfile
 
 INSTALLATION = Installation(
     java=Path(JAVA, "bin/java"),
     python=Path(python_binary()),
     jars=Path(SITE, "pyspark/jars"),
-    jar=Path(FOLDER, "confide.jar"),
-    log_config=Path(FOLDER, "log4j2.properties"),
+    jar=Path(JAR),
+    log_config=Path(LOG_CONFIG),
+    archive=Path(ARCHIVE),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 MODULE_OPTIONS: tuple[str, ...] = (
@@ -41,8 +42,8 @@ GATEWAY_CLASS = "confide.spark.Gateway"
 def command(
     *,
     java: PurePosixPath,
-    jars: PurePosixPath,
-    jar: PurePosixPath,
+    class_path: str,
+    archive: PurePosixPath | None,
     log_config: PurePosixPath,
     scratch: PurePosixPath,
     heap_mib: int,
@@ -52,8 +53,8 @@ def command(
 
     Args:
         java: the `java` program.
-        jars: folder of Spark's jars.
-        jar: our own jar.
+        class_path: as `class_path` returns it.
+        archive: of classes (`confide.spark.archive`), if there is one.
         log_config: log4j2 configuration.
         scratch: private scratch space.
         heap_mib: largest Java heap, MiB.
@@ -63,7 +64,8 @@ def command(
         str(java),
         *MODULE_OPTIONS,
         f"-Xmx{heap_mib}m",
-        "-Xshare:auto",
+        "-Xshare:auto",  # an archive that does not fit is left aside
+        *((f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off") if archive else ()),
         # Nothing that copies memory out: no attaching debugger, dumps, or counters in a shared file.
         "-XX:+DisableAttachMechanism",
         "-XX:-UsePerfData",
@@ -77,10 +79,15 @@ def command(
         "-Dfile.encoding=UTF-8",
         "-Djava.net.preferIPv4Stack=true",
         "-cp",
-        f"{jar}:{jars}/*",
+        class_path,
         GATEWAY_CLASS,
         port_file,
     ]
+
+
+def class_path(jar: PurePosixPath, jars: Iterable[PurePosixPath]) -> str:
+    """Return the class path: our jar first, then Spark's in the order of their names, on every machine alike."""
+    return ":".join(map(str, [jar, *sorted(jars)]))
 
 
 def heap_mib(memory_mib: int) -> int:

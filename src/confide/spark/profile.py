@@ -30,6 +30,7 @@ class Installation:
         jars: Spark's jars.
         jar: our jar.
         log_config: log4j2's configuration.
+        archive: of classes; need not exist.
     """
 
     java: Path
@@ -37,6 +38,7 @@ class Installation:
     jars: Path
     jar: Path
     log_config: Path
+    archive: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,12 @@ class SparkProfile:
             _stop(java)
 
     def _java(self, context: Context, port_file: str) -> list[str]:
+        jars = self.installation.jars.glob("*.jar")
+        archive = self.installation.archive
         return jvm.command(
             java=PurePosixPath(self.installation.java),
-            jars=PurePosixPath(self.installation.jars),
-            jar=PurePosixPath(self.installation.jar),
+            class_path=jvm.class_path(PurePosixPath(self.installation.jar), map(PurePosixPath, jars)),
+            archive=PurePosixPath(archive) if archive and archive.exists() else None,
             log_config=PurePosixPath(self.installation.log_config),
             scratch=PurePosixPath(context.scratch),
             heap_mib=jvm.heap_mib(context.image.limits.memory_mib),

@@ -11,8 +11,8 @@ from confide.spark import jvm
 def command(**changes):
     given = {
         "java": PurePosixPath("/opt/confide/java/bin/java"),
-        "jars": PurePosixPath("/jars"),
-        "jar": PurePosixPath("/our.jar"),
+        "class_path": "/our.jar:/jars/a.jar",
+        "archive": None,
         "log_config": PurePosixPath("/log4j2.properties"),
         "scratch": PurePosixPath("/scratch"),
         "heap_mib": 512,
@@ -22,7 +22,7 @@ def command(**changes):
 
 
 def test_ends_with_class_path_class_and_port():
-    assert command()[-4:] == ["-cp", "/our.jar:/jars/*", "confide.spark.Gateway", "/proc/self/fd/9"]
+    assert command()[-4:] == ["-cp", "/our.jar:/jars/a.jar", "confide.spark.Gateway", "/proc/self/fd/9"]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,16 @@ def test_ends_with_class_path_class_and_port():
 )
 def test_flags(flag):
     assert flag in command()
+
+
+def test_class_path_does_not_depend_on_the_folders_order():
+    jars = [PurePosixPath("/jars/b.jar"), PurePosixPath("/jars/a.jar")]
+    assert jvm.class_path(PurePosixPath("/z.jar"), jars) == "/z.jar:/jars/a.jar:/jars/b.jar"
+
+
+def test_archive():
+    assert not any("SharedArchiveFile" in part for part in command())
+    assert "-XX:SharedArchiveFile=/classes.jsa" in command(archive=PurePosixPath("/classes.jsa"))
 
 
 def test_every_path_that_java_writes_is_below_the_scratch():
