@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +16,8 @@ from confide.cli.output import emit, progress, say, stdout, table
 from confide.errors import Misuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from confide.broker.store import Store
     from confide.data.csv_source import CsvOptions
     from confide.data.listing import Listing
@@ -80,7 +85,6 @@ def encrypt(
     from confide.broker.listing_signing import sign_listing
     from confide.data.atomic import storage_errors
     from confide.data.folders import encrypt_files
-    from confide.data.tables import encrypt_table
     from confide.keys.names import KeyName
     from confide.keys.signing import private_key_from_raw
 
@@ -114,12 +118,12 @@ def encrypt(
             target.parent.mkdir(parents=True, exist_ok=True)
         with progress(f"encrypting {source.name}", quiet=json) as told:
             table_id = known.listing.table if known else None
-            encrypting = (
-                functools.partial(encrypt_table, columns=columns, csv=csv, table=table_id)
-                if is_table
-                else functools.partial(encrypt_files, folder_id=table_id)
-            )
-            listing: Listing = encrypting(source, target, keyset, name, progress=told, **common)
+            encrypting: Callable[..., Listing] = functools.partial(encrypt_files, folder_id=table_id)
+            if is_table:
+                encrypting = functools.partial(
+                    _tables().encrypt_table, columns=columns, csv=csv, table=table_id
+                )
+            listing = encrypting(source, target, keyset, name, progress=told, **common)
         with store.transaction():
             store.commit_listing(listing, jws, base)
             store.audit.append(
@@ -171,7 +175,6 @@ def decrypt(
     from confide.data.atomic import storage_errors
     from confide.data.folders import decrypt_files
     from confide.data.listing import Format
-    from confide.data.tables import decrypt_table
 
     if not source.is_dir():
         raise Misuse(f"no folder {source}")
@@ -181,7 +184,7 @@ def decrypt(
         with storage_errors(f"cannot make {target.parent}"):
             target.parent.mkdir(parents=True, exist_ok=True)
         with progress(f"decrypting {source.name}", quiet=json) as told:
-            decrypting = decrypt_table if listing.format is Format.TABLE else decrypt_files
+            decrypting = _tables().decrypt_table if listing.format is Format.TABLE else decrypt_files
             decrypting(source, listing, keyset, target, overwrite=replace, progress=told)
     if json:
         emit(
@@ -315,7 +318,22 @@ def _copied_listing(store: Store, folder: Path, owners: list[str]) -> Listing:
     return listing
 
 
+def _tables() -> ModuleType:
+    """Import what tables need: a quarter of a second, and Arrow must give freed memory back, not keep 100 MB."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    import pyarrow as pa
+
+    from confide.data import tables
+
+    with contextlib.suppress(NotImplementedError):  # built without jemalloc
+        pa.jemalloc_set_decay_ms(0)
+    return tables
+
+
 def _csv_options(specs: list[str], delimiter: str | None) -> CsvOptions | None:
+    if not specs and delimiter is None:
+        return None
+    _tables()
     from confide.data.csv_source import CsvOptions
     from confide.data.csv_types import parse_type
 
@@ -327,7 +345,7 @@ def _csv_options(specs: list[str], delimiter: str | None) -> CsvOptions | None:
         types[column] = parse_type(kind)
     if delimiter in ("tab", r"\t"):
         delimiter = "\t"
-    return CsvOptions(types, delimiter) if types or delimiter is not None else None
+    return CsvOptions(types, delimiter)
 
 
 def _column(spec: str) -> tuple[str, KeyName]:

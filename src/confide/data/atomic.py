@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from confide.errors import AlreadyExists, StorageUnavailable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_STEADY_BYTES = 8 * 1024 * 1024
 
 
 @contextmanager
@@ -78,6 +84,35 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+class SteadyFile(io.RawIOBase):
+    """Writes to an unbuffered file, and has the kernel write to the disk meanwhile.
+
+    Else all of it waits for the sync at the end, when there is nothing left to do at the same time.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file, self._written, self._begun = file, 0, 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write all of `data`."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._written += size
+        if self._written - self._begun >= _STEADY_BYTES and hasattr(os, "posix_fadvise"):
+            # Linux begins to write out the dirty pages of a range that is no longer needed, without waiting.
+            length = self._written - self._begun
+            os.posix_fadvise(self._file.fileno(), self._begun, length, os.POSIX_FADV_DONTNEED)
+            self._begun = self._written
+        return size
 
 
 def sync_folder(path: Path) -> None:

@@ -6,15 +6,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydantic import ValidationError
 
-from confide.data.atomic import atomic_file, atomic_folder, storage_errors
+from confide.data.atomic import SteadyFile, atomic_file, atomic_folder, storage_errors
 from confide.data.listing import MAX_FILES, TABLE_ID_BYTES, Format, ListedFile, Listing
-from confide.data.listing_io import LISTING_NAME, check_folder, open_listed, write_copy
+from confide.data.listing_io import LISTING_NAME, Progress, Sign, check_folder, open_listed, write_copy
 from confide.data.sealed import SealedReader, SealedWriter
-from confide.data.tables import Progress, Sign
 from confide.errors import ConfideError, Misuse
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName
@@ -145,10 +144,9 @@ def _seal(
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb", buffering=0) as out:
-        with SealedWriter(out, keyset, key, folder_id) as writer:
-            for chunk in _chunks(plain):
-                writer.write(chunk)
-                meter.add(len(chunk))
+        with SealedWriter(cast("BinaryIO", SteadyFile(out)), keyset, key, folder_id) as writer:
+            while count := writer.write_from(plain):
+                meter.add(count)
         return ListedFile(path=name, size=writer.sealed_bytes, binding=writer.binding)
 
 

@@ -35,6 +35,10 @@ LISTING_NAME = "_confide.listing"
 MAX_JWS_BYTES = MAX_LISTING_BYTES * 4 // 3 + 64 * 1024
 
 Jws: TypeAlias = dict[str, Any]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+Sign: TypeAlias = Callable[[Listing], Jws]
+"""Signs a listing as its owner."""
 Verify: TypeAlias = Callable[[Jws], bytes]
 """Checks a signed listing and returns its payload, or raises PolicyRefused or SignatureRefused."""
 

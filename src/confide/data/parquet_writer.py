@@ -62,7 +62,8 @@ def write_table(
 ) -> list[ListedFile]:
     """Write record batches as one or more encrypted Parquet files into an existing folder.
 
-    A table without rows still gets one file, which carries the schema. Memory: about two row groups.
+    A table without rows still gets one file, which carries the schema. Memory: about one row group,
+    and what encoding it takes.
 
     Returns:
         The files' entries for the listing, sorted by path.
@@ -97,6 +98,7 @@ def write_table(
                 while group is not None and count < sizes.file_row_groups and sink.tell() < sizes.file_bytes:
                     writer.write_table(group, row_group_size=max(1, group.num_rows))
                     count += 1
+                    group = None  # not two of them in memory
                     group = next(groups, None)
                 sink.record()
         tail = sink.tail()

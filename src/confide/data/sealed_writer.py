@@ -13,6 +13,8 @@ from confide.keys.material import Keyset
 from confide.keys.names import KeyName
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import ReadableBuffer
 
 
@@ -20,7 +22,7 @@ class SealedWriter(io.RawIOBase):
     """Seals what is written under `key`. Only `close` makes the file a valid one.
 
     A `with` block left by an exception, `abort`, and a writer that is merely dropped leave bytes that every
-    reader refuses. While one segment is encrypted and written by a second thread, the next one fills.
+    reader refuses. While a second thread writes one segment, the next one fills and is encrypted.
 
     Args:
         file: receives the sealed bytes from its present position on.
@@ -44,8 +46,9 @@ class SealedWriter(io.RawIOBase):
         self._header, self._binding = parsed.header, parsed.binding
         self._cipher = SegmentCipher(data_key, parsed.raw)
         self._segment, self._fill = 0, 0
-        self._filling, self._spare = bytearray(PLAIN_BYTES), bytearray()
-        self._sealed = memoryview(bytearray(SEGMENT_BYTES))
+        self._filling = memoryview(bytearray(PLAIN_BYTES))
+        self._following: memoryview | None = None
+        self._sealed, self._spare = bytearray(SEGMENT_BYTES), bytearray()
         self._worker: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
         file.write(parsed.raw + self._cipher.header)
@@ -81,23 +84,38 @@ class SealedWriter(io.RawIOBase):
         source = memoryview(data).cast("B")
         position = 0
         while position < len(source):
-            room = plain_start(self._segment + 1) - plain_start(self._segment) - self._fill
-            if room == 0:  # full, and more follows: so it is not the last one
+            if self._fill == self._size():  # full, and more follows: so it is not the last one
                 self._hand_over()
-                continue
-            step = min(room, len(source) - position)
+            step = min(self._size() - self._fill, len(source) - position)
             self._filling[self._fill : self._fill + step] = source[position : position + step]
             self._fill += step
             position += step
         return len(source)
+
+    def write_from(self, file: BinaryIO) -> int:
+        """Read once from an unbuffered file, straight into the segment; return the bytes read, 0 at its end."""
+        self._check_open()
+        read: Callable[[memoryview], int] = file.readinto  # type: ignore[attr-defined]  # BinaryIO lacks it
+        if self._fill < self._size():
+            count = read(self._filling[self._fill : self._size()])
+            self._fill += count
+            return count
+        if self._following is None:
+            self._following = memoryview(bytearray(PLAIN_BYTES))
+        count = read(self._following)
+        if count:  # more follows: so the full segment is not the last one
+            self._hand_over()
+            self._filling, self._following, self._fill = self._following, self._filling, count
+        return count
 
     def close(self) -> None:
         """Write the last segment; the file is valid from here on."""
         if not self._open:
             return
         try:
+            sealed = self._encrypt(last=True)
             self._wait()
-            self._seal(self._filling, self._fill, self._segment, last=True)
+            self._put(sealed)
         finally:
             self._release()
 
@@ -114,13 +132,17 @@ class SealedWriter(io.RawIOBase):
     def __del__(self) -> None:
         self.abort()  # the base class would close, and so complete the file
 
+    def _size(self) -> int:
+        return plain_start(self._segment + 1) - plain_start(self._segment)
+
     def _hand_over(self) -> None:
+        sealed = self._encrypt(last=False)
         self._wait()
         if self._worker is None:
             self._worker = ThreadPoolExecutor(1, "confide-seal")
-            self._spare = bytearray(PLAIN_BYTES)
-        self._pending = self._worker.submit(self._seal, self._filling, self._fill, self._segment, last=False)
-        self._filling, self._spare = self._spare, self._filling
+            self._spare = bytearray(SEGMENT_BYTES)
+        self._pending = self._worker.submit(self._put, sealed)
+        self._sealed, self._spare = self._spare, self._sealed
         self._segment, self._fill = self._segment + 1, 0
 
     def _wait(self) -> None:
@@ -132,9 +154,12 @@ class SealedWriter(io.RawIOBase):
                 self._release()
                 raise
 
-    def _seal(self, plaintext: bytearray, length: int, segment: int, *, last: bool) -> None:
-        sealed = self._sealed[: length + TAG_BYTES]
-        self._cipher.encrypt(segment, last, memoryview(plaintext)[:length], sealed)
+    def _encrypt(self, *, last: bool) -> memoryview:
+        sealed = memoryview(self._sealed)[: self._fill + TAG_BYTES]
+        self._cipher.encrypt(self._segment, last, self._filling[: self._fill], sealed)
+        return sealed
+
+    def _put(self, sealed: memoryview) -> None:
         self._file.write(sealed)
         self._bytes_out += len(sealed)
 

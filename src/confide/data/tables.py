@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -16,16 +16,13 @@ from confide.data import csv_source
 from confide.data.atomic import atomic_file, atomic_folder, storage_errors
 from confide.data.csv_source import CsvOptions
 from confide.data.listing import TABLE_ID_BYTES, Format, Listing
-from confide.data.listing_io import Jws, check_folder, write_copy
+from confide.data.listing_io import Progress, Sign, check_folder, write_copy
 from confide.data.parquet import FileSizes, TableKeys, TableReader, write_table
 from confide.errors import InvalidFormat, Misuse
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
-Sign: TypeAlias = Callable[[Listing], Jws]
-"""Signs a listing as its owner."""
+_BATCH_ROWS, _BATCH_BYTES, _BUFFER_BYTES = 64 * 1024, 4 * 1024 * 1024, 256 * 1024
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
 
 
@@ -188,7 +185,7 @@ def _parquet_batches(paths: list[Path], report: csv_source.Report) -> Iterator[p
         size, told = path.stat().st_size, 0
         with _parquet_file(path) as file:
             rows, read = max(1, file.metadata.num_rows), 0
-            batches = file.iter_batches()
+            batches = file.iter_batches(_batch_rows(file.metadata))
             while True:
                 try:
                     batch = next(batches, None)
@@ -202,9 +199,17 @@ def _parquet_batches(paths: list[Path], report: csv_source.Report) -> Iterator[p
                 yield batch
 
 
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    """Return how many rows to read at once, at the rows' size where they are largest."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    row_bytes = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
+
+
 def _parquet_file(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        # Column chunks are read through buffers, not whole: a row group may be larger than memory.
+        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         with storage_errors(f"cannot read {path.name}"):
             if isinstance(error, OSError) and error.errno is not None:

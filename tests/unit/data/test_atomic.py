@@ -1,9 +1,12 @@
 import errno
+import io
 import os
+import random
 
 import pytest
 
-from confide.data.atomic import atomic_file, atomic_folder
+from confide.data import atomic
+from confide.data.atomic import SteadyFile, atomic_file, atomic_folder
 from confide.errors import AlreadyExists, StorageUnavailable
 
 
@@ -100,3 +103,33 @@ def test_mode(tmp_path):
 def test_no_parent(make, tmp_path):
     with pytest.raises(StorageUnavailable), make(tmp_path / "no" / "x"):
         pass
+
+
+def test_steady_writing_writes_all_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_STEADY_BYTES", 10_000)
+    data = random.Random(3).randbytes(100_001)
+    with open(tmp_path / "f", "xb", buffering=0) as file:
+        steady = SteadyFile(file)
+        for start in range(0, len(data), 7000):
+            piece = data[start : start + 7000]
+            assert steady.write(piece) == len(piece)
+    assert (tmp_path / "f").read_bytes() == data
+
+
+def test_steady_writing_goes_on_after_short_writes():
+    class Short(io.RawIOBase):
+        written = b""
+
+        def write(self, data):
+            self.written += bytes(data[:3])
+            return len(data[:3])
+
+    file = Short()
+    assert SteadyFile(file).write(b"0123456789") == 10
+    assert file.written == b"0123456789"
+
+
+def test_steady_writing_to_a_full_disk():
+    with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError) as caught:
+        SteadyFile(file).write(b"x")
+    assert caught.value.errno == errno.ENOSPC

@@ -226,3 +226,27 @@ def test_no_secret_in_any_repr(keyset, key, folder):
     writer = SealedWriter(io.BytesIO(), keyset, key, folder)
     assert "\\x01" not in repr(writer)
     assert "\\x01" not in repr(keyset)
+
+
+@pytest.mark.parametrize("size", [0, 1, FIRST - 1, FIRST, FIRST + 1, FIRST + PLAIN_BYTES, len(DATA)])
+def test_straight_from_a_file(size, keyset, key, folder, tmp_path):
+    (tmp_path / "in").write_bytes(DATA[:size])
+    out = io.BytesIO()
+    with open(tmp_path / "in", "rb", buffering=0) as file, SealedWriter(out, keyset, key, folder) as writer:
+        while writer.write_from(file):
+            pass
+        assert writer.tell() == size
+    assert len(out.getvalue()) == writer.sealed_bytes == len(seal(DATA[:size], keyset, key, folder))
+    assert SealedReader(io.BytesIO(out.getvalue()), keyset).readall() == DATA[:size]
+    with pytest.raises(ValueError, match="closed"):
+        writer.write_from(io.BytesIO(b"x"))
+
+
+def test_pieces_and_files_mixed(keyset, key, folder):
+    out, rest = io.BytesIO(), io.BytesIO(DATA[1000:])
+    with SealedWriter(out, keyset, key, folder) as writer:
+        writer.write(DATA[:1000])
+        while writer.write_from(rest):
+            pass
+        writer.write(b"end")
+    assert SealedReader(io.BytesIO(out.getvalue()), keyset).readall() == DATA + b"end"

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from confide.canonical import canonical_json
-from confide.data import csv_source
+from confide.data import csv_source, tables
 from confide.data.csv_source import CsvOptions
 from confide.data.listing_io import LISTING_NAME, check_folder, read_copy
 from confide.data.parquet import FileSizes, TableReader
@@ -270,3 +270,13 @@ def test_io_module_is_enough_for_a_reader(encrypt, csv, tmp_path, keyset):
     data = io.BytesIO((tmp_path / "out" / listing.files[0].path).read_bytes())
     with EncryptedFile(data, keyset, listing.table, listing.files[0]) as file:
         assert file.rows == 3
+
+
+def test_parquet_of_large_rows_is_read_in_small_batches(encrypt, tmp_path, keyset, monkeypatch):
+    monkeypatch.setattr(tables, "_BATCH_BYTES", 100_000)
+    rng = random.Random(8)
+    table = pa.table({"blob": [rng.randbytes(30_000) for _ in range(20)], "n": range(20)})
+    pq.write_table(table, tmp_path / "in.parquet")
+    assert tables._batch_rows(pq.read_metadata(tmp_path / "in.parquet")) == 3
+    listing = encrypt(tmp_path / "in.parquet")
+    assert TableReader(tmp_path / "out", listing, keyset).read() == table
