@@ -27,7 +27,7 @@ def logs(
     """
     from confide.data.sealed import SealedReader
     from confide.data.sealed_header import read_header
-    from confide.enclave.log import LOG_FOLDER
+    from confide.enclave.log import LOG_FOLDER, log_id
     from confide.keys.material import Keyset
     from confide.keys.names import KeyVersion
 
@@ -40,7 +40,9 @@ def logs(
             with path.open("rb") as sealed:
                 name = KeyVersion.parse(read_header(sealed).header.key).key
                 sealed.seek(0)
-                with SealedReader(sealed, Keyset({name: home.store.key(name)})) as plain:
+                with SealedReader(
+                    sealed, Keyset({name: home.store.key(name)}), expected_folder=log_id(path.name)
+                ) as plain:
                     for line in plain:
                         if grep is None or grep.encode() in line:
                             sys.stdout.buffer.write(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import select
 import threading
@@ -12,12 +13,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from confide.broker.release import Release
+from confide.canonical import sha256_hex
+from confide.data.listing import TABLE_ID_BYTES
 from confide.data.sealed import SealedWriter
-from confide.errors import StorageUnavailable
+from confide.errors import InvalidFormat, StorageUnavailable
 from confide.keys.names import KeyName
 
 LOG_FOLDER = "confide-logs"
 _CHUNK_BYTES = 64 * 1024
+_NAME = re.compile(r"(.+)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.log", re.DOTALL)
+
+
+def log_id(name: str) -> str:
+    """Return the folder id that the log called `name` is sealed with: its workload's, which no data has.
+
+    Raises:
+        InvalidFormat: not the name of a log.
+    """
+    match = _NAME.fullmatch(name)
+    if not match:
+        raise InvalidFormat(f"not the name of a log: {name}")
+    return sha256_hex(f"confide/v1/logs\0{match[1]}".encode())[: 2 * TABLE_ID_BYTES]
 
 
 @contextlib.contextmanager
@@ -47,7 +63,7 @@ def workload_output(release: Release, work: Path) -> Iterator[int]:
         raise StorageUnavailable(f"sealed log {path}: {error.strerror}") from None
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sealed = SealedWriter(
-        file, release.keyset(), KeyName.parse(release.logs), secrets.token_hex(16), close_file=True
+        file, release.keyset(), KeyName.parse(release.logs), log_id(path.name), close_file=True
     )
     stop = threading.Event()
     pump = threading.Thread(target=_pump, args=(reader, sealed, stop), name="sealed-log", daemon=True)
