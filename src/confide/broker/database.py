@@ -94,6 +94,13 @@ class Database:
         with self._lock, _translated():
             self._connection.close()
 
+    def idle(self) -> bool:
+        """Return whether no other thread is using the connection right now."""
+        free = self._lock.acquire(blocking=False)
+        if free:
+            self._lock.release()
+        return free
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run the block all or nothing; inner transactions join the outermost, which commits.

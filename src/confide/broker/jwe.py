@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicNumbers,
+)
 from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwe import JWERegistry
 from joserfc.jwk import ECKey
 
-from confide.attestation.evidence import PUBKEY_ALGORITHM
+from confide.attestation.evidence import PUBKEY_ALGORITHM, coordinate
 from confide.errors import Tampered
 
 ENCRYPTION = "A256GCM"
@@ -32,7 +36,9 @@ _REGISTRY = _Registry(algorithms=[PUBKEY_ALGORITHM, ENCRYPTION])
 
 def seal_to(tee_pubkey: Mapping[str, str], plaintext: bytes) -> dict[str, str]:
     """Return `plaintext` encrypted to the workload's public key (JWK)."""
-    key = ECKey.import_key({name: tee_pubkey[name] for name in ("kty", "crv", "x", "y")})
+    point = EllipticCurvePublicNumbers(coordinate(tee_pubkey["x"]), coordinate(tee_pubkey["y"]), SECP256R1())
+    public_key = point.public_key()
+    key = ECKey(public_key, public_key)
     header = {"alg": PUBKEY_ALGORITHM, "enc": ENCRYPTION}
     # The compact form holds the same five parts, with the ephemeral key in the protected header.
     compact = jwe.encrypt_compact(header, plaintext, key, registry=_REGISTRY)

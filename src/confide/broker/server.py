@@ -17,6 +17,7 @@ from typing import Self
 import uvicorn
 
 from confide.broker.ca import CertificateAuthority, authority_id
+from confide.broker.connection import BoundedHttp
 from confide.broker.http import make_app
 from confide.broker.owner_service import OwnerService
 from confide.broker.service import WorkloadService
@@ -73,7 +74,8 @@ class Broker:
         config = uvicorn.Config(
             app,
             ssl_context_factory=lambda *_: context,
-            http="h11",
+            http=BoundedHttp,
+            loop="asyncio",
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -161,7 +163,8 @@ def serve_forever(
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Naming TCP lets asyncio switch off Nagle's delay (TCP_NODELAY), which costs 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -78,6 +78,10 @@ class WorkloadService:
         self.tokens = TokenIssuer(token_key(store), issuer)
         self._listing_key = listing_key(store)
 
+    def idle(self) -> bool:
+        """Return whether the store is free right now, so that a short piece of work would not wait."""
+        return self._store.idle()
+
     def challenge(self, body: bytes) -> tuple[str, dict[str, Any]]:
         """Answer a KBS `Request`; return the session's identifier and the challenge.
 

@@ -101,6 +101,10 @@ class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords):
         """Close the database. What was committed is on disk already."""
         self._database.close()
 
+    def idle(self) -> bool:
+        """Return whether no other thread is at work here right now."""
+        return self._database.idle()
+
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context whose changes, audit entries included, are kept all or not at all.
 

@@ -5,6 +5,8 @@ Within its five minutes a token stands for the session it came from. Format: doc
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,9 +17,11 @@ from joserfc.jws import JWSRegistry
 from pydantic import TypeAdapter, ValidationError
 
 from confide.attestation.claims import Claims, Tee
+from confide.canonical import sha256_hex
 from confide.errors import AttestationRefused
 
 TOKEN_TTL_S = 300
+MAX_REMEMBERED = 256
 MAX_TOKEN_CHARS = 512 * 1024
 EAT_PROFILE = "tag:github.com,2024:confidential-containers/Trustee"
 
@@ -45,6 +49,7 @@ class TokenIssuer:
     def __init__(self, key: ec.EllipticCurvePrivateKey, issuer: str) -> None:
         self._key = ECKey(key, key, {"alg": "ES256", "use": "sig"})
         self._key.ensure_kid()
+        self._verified: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self.issuer = issuer
 
     def jwk(self) -> dict[str, Any]:
@@ -85,7 +90,9 @@ class TokenIssuer:
             "tee-pubkey": dict(claims.tee_pubkey),
         }
         header = {"alg": "ES256", "typ": "JWT", "kid": self._key.kid}
-        return jwt.encode(header, payload, self._key, registry=_REGISTRY)
+        token = jwt.encode(header, payload, self._key, registry=_REGISTRY)
+        self._remember(token, payload)
+        return token
 
     def verify(self, token: str, now: int) -> Claims:
         """Return the claims of a token that this broker issued.
@@ -99,10 +106,7 @@ class TokenIssuer:
         """
         if len(token) > MAX_TOKEN_CHARS:
             raise AttestationRefused("token is too large")
-        try:
-            payload = jwt.decode(token, self._key, registry=_REGISTRY).claims
-        except (JoseError, ValueError):
-            raise AttestationRefused("token does not verify") from None
+        payload = self._payload(token)
         begin, end = payload.get("iat"), payload.get("exp")
         if not isinstance(begin, int) or not isinstance(end, int) or not begin <= now < end:
             raise AttestationRefused("token has expired")
@@ -112,3 +116,25 @@ class TokenIssuer:
             return _CLAIMS.validate_python(payload["submods"]["cpu0"]["ear.veraison.annotated-evidence"])
         except (KeyError, TypeError, ValidationError):
             raise AttestationRefused("token holds no claims") from None
+
+    def _payload(self, token: str) -> Mapping[str, Any]:
+        """Return what a token says whose signature is this broker's; those that it just made it knows."""
+        known = self._verified.get(_digest(token))
+        if known is not None:
+            return known
+        try:
+            payload = jwt.decode(token, self._key, registry=_REGISTRY).claims
+        except (JoseError, ValueError):
+            raise AttestationRefused("token does not verify") from None
+        self._remember(token, payload)
+        return payload
+
+    def _remember(self, token: str, payload: Mapping[str, Any]) -> None:
+        self._verified[_digest(token)] = payload
+        while len(self._verified) > MAX_REMEMBERED:
+            self._verified.popitem(last=False)
+
+
+def _digest(token: str) -> str:
+    """Return what a token is remembered by: looking it up tells nothing of the tokens that others hold."""
+    return sha256_hex(token.encode(errors="surrogatepass"))
