@@ -51,7 +51,7 @@ def compose(
         for text in (grant.key, *grant.columns.values()):
             name = KeyName.parse(text)
             writes[name] = writes.get(name, False) or grant.access is Access.WRITE
-    if logs is not None:
+    if logs is not None and logs.owner in owners:
         writes[logs] = True
     return Release(
         workload=workload,

@@ -83,7 +83,8 @@ class Release(StrictModel):
         keys: key name -> key.
         grants: what may be read and written where.
         consents: writes that another broker's owners may grant beside these grants.
-        logs: key that the workload's output is sealed under; None: its output is discarded.
+        logs: key that the workload's output is sealed under; None: its output is discarded. A key of an owner
+            at another broker is only named here.
         expires: Unix seconds after which it must not be used.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from confide.attestation.claims import Claims
@@ -61,6 +61,7 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
     Raises:
         AttestationRefused, MeasurementRefused, LaunchRefused, PolicyRefused, NoGrant, UnknownKey, RevokedKey.
     """
+    policies = list(policies)
     if claims.debug:
         raise AttestationRefused("step 1: debug evidence releases nothing")
     named = [
@@ -80,7 +81,7 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
     for location in granted:
         if location.grant.access is Access.WRITE:
             _check_consent(location, participants)
-    logs = _logs(participants)
+    logs = _logs(participants, {policy.owner for policy in policies})
     if not granted:
         raise NoGrant("step 5: no owner grants this workload a key of its own")
     return compose(
@@ -204,7 +205,8 @@ def _consents(participants: Sequence[Participant]) -> tuple[Consent, ...]:
     )
 
 
-def _logs(participants: Sequence[Participant]) -> KeyName | None:
+def _logs(participants: Sequence[Participant], known: Collection[str]) -> KeyName | None:
+    """Return the key that everybody here names; that of an owner unknown here is for another broker to release."""
     named = {participant.workload.logs for participant in participants}
     if named == {None}:
         return None
@@ -213,6 +215,6 @@ def _logs(participants: Sequence[Participant]) -> KeyName | None:
         differ = f"{', '.join(silent)} names none" if silent else "they name different ones"
         raise NoGrant(f"step 7: the owners do not agree on one logs key: {differ}")
     key = KeyName.parse(str(named.pop()))
-    if key.owner not in {participant.owner for participant in participants}:
+    if key.owner in known and key.owner not in {participant.owner for participant in participants}:
         raise NoGrant(f"step 7: logs key {key}: its owner does not take part")
     return key

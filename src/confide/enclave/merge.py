@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from confide.broker.locations import overlap
 from confide.broker.release import Access, Consent, Grant, Release, ReleasedKey
 from confide.errors import KeyRefused, NoGrant, PolicyRefused
+from confide.keys.names import KeyName
 
 
 def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[str]) -> Release:
@@ -23,9 +24,10 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
 
     Raises:
         NoGrant: an owner that the image asks for granted nothing, or nobody granted anything, or a location
-            is written to which the owners at another broker do not consent.
-        PolicyRefused: two brokers speak for the same owner, differ on the workload's name or logs key, or
-            grant locations that overlap.
+            is written to which the owners at another broker do not consent, or the logs key that they name
+            was not released by its owner.
+        PolicyRefused: two brokers speak for the same owner, or one for an owner who takes no part there; they
+            differ on the workload's name or logs key, or grant locations that overlap.
         KeyRefused: two brokers released a key of the same name.
     """
     owners: set[str] = set()
@@ -38,6 +40,7 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
             )
         if twice := keys.keys() & release.keys.keys():
             raise KeyRefused(f"broker {broker} released {', '.join(sorted(twice))}, as another broker did")
+        _check_owners(broker, release)
         owners.update(release.owners)
         keys.update(release.keys)
         grants.extend(release.grants)
@@ -51,14 +54,25 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
     logs = {release.logs for release in releases.values()}
     if len(workloads) > 1 or len(logs) > 1:
         raise PolicyRefused("the owners' policies differ on the workload's name or its logs key")
+    log_key = logs.pop()
+    if log_key is not None and log_key not in keys:
+        raise NoGrant(f"logs key {log_key} was not released: its owner does not take part")
     return Release(
         workload=workloads.pop(),
         owners=tuple(sorted(owners)),
         keys=keys,
         grants=tuple(grants),
-        logs=logs.pop(),
+        logs=log_key,
         expires=min(release.expires for release in releases.values()),
     )
+
+
+def _check_owners(broker: str, release: Release) -> None:
+    named = {KeyName.parse(key).owner for key in release.keys} | {grant.owner for grant in release.grants}
+    if foreign := named - set(release.owners):
+        raise PolicyRefused(
+            f"broker {broker} speaks for {', '.join(sorted(foreign))}, who take no part there"
+        )
 
 
 def _check_locations(one: str, first: Release, other: str, second: Release) -> None:

@@ -256,8 +256,15 @@ def test_step_7_logs_key_needs_everyones_consent(other):
 
 
 def test_step_7_logs_key_of_an_owner_who_takes_no_part():
+    bank = policy("bank", [workload(measurements=(M2,))], [grant("bank-in", key="bank/in")])
     with pytest.raises(NoGrant, match="step 7"):
-        run(policies=[policy(workloads=[workload(logs="bank/logs")])])
+        run(policies=[policy(workloads=[workload(logs="bank/logs")]), bank])
+
+
+def test_step_7_logs_key_of_an_owner_elsewhere_is_named_and_not_released():
+    release = run(policies=[policy(workloads=[workload(logs="bank/logs")])])
+    assert release.logs == "bank/logs"
+    assert set(release.keys) == {"clinic/in"}
 
 
 def test_step_7_agreed_logs_key():

@@ -107,3 +107,36 @@ def test_locations_of_two_brokers_that_overlap(location: str) -> None:
     grant = _release("clinic").grants[0].model_copy(update={"location": location})
     with pytest.raises(PolicyRefused, match="overlap"):
         merge_releases({"a": _release("clinic", grants=(grant,)), "b": _release("lab")}, [])
+
+
+KEY = ReleasedKey(current=1, versions={})
+
+
+def test_logs_key_that_an_owner_at_another_broker_names_and_its_own_releases() -> None:
+    clinic = _release("clinic", logs="clinic/logs", keys={"clinic/logs": KEY})
+    merged = merge_releases({"a": _release("lab", logs="clinic/logs"), "b": clinic}, [])
+    assert merged.logs == "clinic/logs"
+    assert set(merged.keys) == {"clinic/logs", "lab/k"}
+
+
+@pytest.mark.parametrize("logs", [None, "lab/k", "clinic/k"])
+def test_logs_key_to_which_an_owner_at_another_broker_does_not_consent(logs: str | None) -> None:
+    clinic = _release("clinic", logs="clinic/logs", keys={"clinic/logs": KEY})
+    with pytest.raises(PolicyRefused, match="differ"):
+        merge_releases({"a": _release("lab", logs=logs), "b": clinic}, [])
+
+
+@pytest.mark.parametrize("brokers", [("clinic",), ("clinic", "lab")], ids=len)
+def test_logs_key_that_nobody_releases(brokers: tuple[str, ...]) -> None:
+    with pytest.raises(NoGrant, match="bank/logs"):
+        merge_releases({name: _release(name, logs="bank/logs") for name in brokers}, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"owners": ("bank",)}, {"keys": {"clinic/logs": KEY}}, {"grants": (WRITE,)}],
+    ids=["owners", "keys", "grants"],
+)
+def test_a_broker_that_speaks_for_an_owner_who_is_not_its_own(change: dict[str, Any]) -> None:
+    with pytest.raises(PolicyRefused, match=r"broker b speaks for .*, who take no part there"):
+        merge_releases({"a": _release("clinic"), "b": _release("lab", **change)}, [])
