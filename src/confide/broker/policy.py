@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from confide.attestation.claims import Tee
+from confide.broker.expressions import check_expression
 from confide.broker.locations import parse_location
 from confide.broker.policy_faults import cross_faults, model_faults
 from confide.broker.policy_lines import Document, read_document
@@ -44,10 +45,9 @@ def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
 
 def _regex(text: str) -> str:
     try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return text
+        return check_expression(text)
+    except ValueError as error:
+        raise ValueError(f"not a regular expression (RE2): {error}") from None
 
 
 def _whole_seconds(value: datetime) -> datetime:
@@ -74,7 +74,7 @@ class Workload(StrictModel):
         role: role of the image in the workload.
         measurements: acceptable measurements of the image.
         minimum_svn: lowest acceptable security version number.
-        launch: launch parameter -> regular expression that its value must match in full.
+        launch: launch parameter -> regular expression (RE2) that its value must match in full.
         logs: key that the workload's output is sealed under.
     """
 

@@ -7,12 +7,12 @@ docs/formats/policy.md. Every refusal's text is for the owners' log; on the wire
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from confide.attestation.claims import Claims
 from confide.broker.compose import GrantedLocation, Keys, Listings, compose
+from confide.broker.expressions import matches
 from confide.broker.locations import overlap
 from confide.broker.policy import Policy, PolicyGrant, Workload
 from confide.broker.release import Access, Consent, Release
@@ -147,7 +147,7 @@ def _check_launch(policy: Policy, workload: Workload, claims: Claims) -> None:
         value = claims.launch.get(name)
         if value is None:
             raise LaunchRefused(f"step 4: launch parameter {name} is missing; {policy.owner} demands it")
-        if not re.fullmatch(expression, value):
+        if not matches(expression, value):
             raise LaunchRefused(
                 f"step 4: launch parameter {name} is {value!r}; {policy.owner} demands {expression!r}"
             )
