@@ -17,6 +17,8 @@ def main() -> None:
         app(standalone_mode=True)
     except ConfideError as error:
         sys.exit(report(error, as_json="--json" in sys.argv))
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of our output went away
     except KeyboardInterrupt:
         sys.stderr.write("\nconfide: interrupted\n")
         sys.exit(130)

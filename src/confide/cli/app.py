@@ -62,9 +62,7 @@ app.command("init")(init.init)
 app.command("encrypt")(data.encrypt)
 app.command("decrypt")(data.decrypt)
 app.command("inspect")(data.inspect)
-app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
-    run.run
-)
+app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("logs")(logs.logs)
 app.command("doctor")(doctor)
 app.command("demo")(demo)

@@ -12,7 +12,11 @@ import typer
 from confide.cli.context import open_home
 from confide.cli.output import emit, say, stdout, table
 
-app = typer.Typer(help="The audit log: list it, prove it.", invoke_without_command=True)
+app = typer.Typer(
+    help="The audit log: list it, prove it.",
+    epilog="Example:  confide audit --kind refusal --limit 5",
+    invoke_without_command=True,
+)
 
 
 @app.callback(invoke_without_command=True)

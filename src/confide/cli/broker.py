@@ -14,7 +14,11 @@ from confide.cli.context import open_home, settings, sole_owner
 from confide.cli.output import SIMULATED_NOTE, say
 from confide.errors import Misuse
 
-app = typer.Typer(help="A broker of its own: serve, enroll owners and hosts.", no_args_is_help=True)
+app = typer.Typer(
+    help="A broker of its own: serve, enroll owners and hosts. The whole sequence: docs/how-to/own-broker.md.",
+    epilog="Example:  confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example",
+    no_args_is_help=True,
+)
 
 KeyArgument = Annotated[
     str, typer.Argument(help="Ed25519 public key, base64, as `confide broker identity` prints it.")

@@ -91,7 +91,7 @@ def _version(*command: str) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return (done.stdout + done.stderr).strip().splitlines()[0] if done.returncode == 0 else None
+    return (done.stdout + done.stderr).strip().partition("\n")[0] if done.returncode == 0 else None
 
 
 def _java() -> Finding:
@@ -116,11 +116,7 @@ def _bubblewrap() -> Finding:
     found = _version("bwrap", "--version")
     if found is None:
         return Finding("bubblewrap", _MISSING, "confines simulated runs", "apt-get install bubblewrap")
-    if _version("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "true") is None and (
-        subprocess.run(
-            ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "true"], capture_output=True, check=False
-        ).returncode
-    ):
+    if _version("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "true") is None:
         return Finding(
             "bubblewrap",
             _MISSING,

@@ -22,7 +22,11 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say, stdout, table
 
-app = typer.Typer(help="Images: build, show, compare.", no_args_is_help=True)
+app = typer.Typer(
+    help="Images: build, show, compare.",
+    epilog="Example:  confide image build job.py -o job-image",
+    no_args_is_help=True,
+)
 
 
 @app.command()

@@ -22,7 +22,11 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say
 
-app = typer.Typer(help="Policies: allow a program, check, sign and apply.", no_args_is_help=True)
+app = typer.Typer(
+    help="Policies: allow a program, check, sign and apply.",
+    epilog="Example:  confide policy allow job.py --read data/patients --logs clinic/results",
+    no_args_is_help=True,
+)
 
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The policy document.")]
 DEFAULT_FILE = Path("policy.toml")
