@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 UV_VERSION=0.13.9
 
-say() { printf '\033[2m[setup]\033[0m %s\n' "$*" >&2; }
+say() { printf '[setup] %s\n' "$*" >&2; }
 
 install_debian() {  # install_debian PACKAGE...
   if ! command -v apt-get >/dev/null; then

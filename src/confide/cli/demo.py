@@ -33,7 +33,7 @@ def demo(
         typer.Option("--dir", help="Empty folder to work in and keep; without it, a temporary one."),
     ] = None,
 ) -> None:
-    """Show the whole way of the data on real records, in about a minute.
+    """Show the whole way of the data on real records, in a minute or two.
 
     Example:
 
@@ -48,7 +48,9 @@ def demo(
         if any(folder.iterdir()):
             raise DemoFailed(f"{folder} is not empty")
         _Tour(folder.absolute()).tell()
-    stdout.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s.")
+    kept = f"Everything is in {folder}." if folder else "Nothing was kept (--dir keeps it)."
+    stdout.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. {kept}")
+    stdout.print("Next: `confide init OWNER`, and 'Your first own program' in README.md.", markup=False)
 
 
 class _Tour:
@@ -115,7 +117,7 @@ class _Tour:
         shutil.copy(_example(), self._folder / _PROGRAM)
         text = (self._folder / _PROGRAM).read_text(encoding="utf-8")
         self._say(
-            f"{_PROGRAM}: {len(text.splitlines())} lines; SQL join and group-by, DataFrames, an MLlib pipeline, "
+            f"{_PROGRAM} (examples/01_study.py): {len(text.splitlines())} lines; SQL join and group-by, DataFrames, an MLlib pipeline, "
             f"a Python function; imports of confide: {text.count('import confide')}."
         )
 
@@ -130,6 +132,7 @@ class _Tour:
         )
         self._run("confide policy check policy.toml")
         self._run("confide policy apply policy.toml")
+        self._say("It runs now; Spark takes a while:")
         self._run(f"confide run --tee simulated {_PROGRAM}")
         self._say("What the program printed is sealed too; the owner reads it:")
         self._run("confide logs --last 1 --grep airlines:")
@@ -138,6 +141,7 @@ class _Tour:
         import pyarrow.parquet
 
         self._chapter("4. The same result as on plain data", "owner")
+        self._say("The owner decrypts the inputs, runs the same file with plain Spark, and compares:")
         plain = self._owner / "plain"
         (plain / "data").mkdir(parents=True)
         for name in ("patients", "flights", "airlines"):
@@ -160,6 +164,7 @@ class _Tour:
         path = self._folder / _PROGRAM
         original = path.read_bytes()
         path.write_bytes(original.replace(b"radius < 12", b"radius < 11"))
+        self._say("In size_class, `radius < 12` becomes `radius < 11`:")
         said = self._run(f"confide run --tee simulated {_PROGRAM}", expect=MeasurementRefused.exit_code)
         self._expect(_PROGRAM in said, "the refusal does not name the changed file")
         path.write_bytes(original)
