@@ -117,7 +117,8 @@ class _Tour:
         shutil.copy(_example(), self._folder / _PROGRAM)
         text = (self._folder / _PROGRAM).read_text(encoding="utf-8")
         self._say(
-            f"{_PROGRAM} (examples/01_study.py): {len(text.splitlines())} lines; SQL join and group-by, DataFrames, an MLlib pipeline, "
+            f"{_PROGRAM} (examples/01_study.py): {len(text.splitlines())} lines; SQL join and group-by, "
+            "DataFrames, an MLlib pipeline, "
             f"a Python function; imports of confide: {text.count('import confide')}."
         )
 
