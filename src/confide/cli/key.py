@@ -10,7 +10,11 @@ import typer
 from confide.cli.context import open_home
 from confide.cli.output import emit, say, stdout, table
 
-app = typer.Typer(help="Named keys: create, list, rotate, revoke.", no_args_is_help=True)
+app = typer.Typer(
+    help="Named keys: create, list, rotate, revoke.",
+    epilog="Example:  confide key create clinic/patients",
+    no_args_is_help=True,
+)
 
 NameArgument = Annotated[str, typer.Argument(help="owner/name, e.g. `clinic/patients`.")]
 
