@@ -146,7 +146,8 @@ def test_end_without_a_word_is_told_with_what_was_said(probe: Probe) -> None:
 
 def _runner(enclave: Enclave) -> subprocess.Popen[bytes]:
     code = (
-        "import sys, json, pathlib\n"
+        "import sys, json, pathlib, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored\n"
         "from confide.enclave.run import RunRequest, run\n"
         "image, home, data = map(pathlib.Path, sys.argv[1:])\n"
         "request = RunRequest(image, 'simulated', home, {'local': 'https://127.0.0.1:1'}, data)\n"

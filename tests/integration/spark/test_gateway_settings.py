@@ -89,13 +89,16 @@ READ = """
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
-spark.range(3).write.parquet("/tmp/table")
-spark.range(3).write.json("/tmp/lines")
-spark.read.option("ignoreCorruptFiles", "false").parquet("/tmp/table").count()
+import tempfile
+
+place = tempfile.mkdtemp()
+spark.range(3).write.parquet(place + "/table")
+spark.range(3).write.json(place + "/lines")
+spark.read.option("ignoreCorruptFiles", "false").parquet(place + "/table").count()
 for version in ("parquet,json", ""):
     spark.conf.set("spark.sql.sources.useV1SourceList", version)
     for option in ("ignoreCorruptFiles", "ignoremissingfiles"):
-        for kind, path in (("parquet", "/tmp/table"), ("json", "/tmp/lines")):
+        for kind, path in (("parquet", place + "/table"), ("json", place + "/lines")):
             try:
                 spark.read.option(option, "true").format(kind).load(path).count()
                 print("TAKEN", option, kind, version)
