@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from confide.broker.database import Database
 from confide.broker.store_records import Records
 from confide.canonical import canonical_json
 from confide.errors import Misuse, Rollback
@@ -31,6 +33,10 @@ class StoredPolicy:
 
 class PolicyRecords(Records):
     """Policies by owner, sealed with their serial. Who puts one here has verified it."""
+
+    def __init__(self, database: Database, root: bytes, clock: Callable[[], int]) -> None:
+        super().__init__(database, root, clock)
+        self._opened: dict[str, tuple[int, bytes, StoredPolicy]] = {}
 
     def put_policy(self, owner: str, serial: int, jws: dict[str, Any], toml: bytes) -> None:
         """Keep an owner's policy in place of an older one; the very same again changes nothing.
@@ -76,5 +82,10 @@ class PolicyRecords(Records):
 
     def _stored(self, row: tuple[str, int, bytes]) -> StoredPolicy:
         owner, serial, sealed = row
+        known = self._opened.get(owner)  # the very cell, read at every request: opened once
+        if known is not None and known[:2] == (serial, sealed):
+            return known[2]
         document = json.loads(self._unseal("policy", f"{owner}:{serial}", sealed))
-        return StoredPolicy(owner, serial, document["jws"], document["toml"].encode())
+        stored = StoredPolicy(owner, serial, document["jws"], document["toml"].encode())
+        self._opened[owner] = serial, sealed, stored
+        return stored
