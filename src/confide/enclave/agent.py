@@ -25,7 +25,7 @@ from confide.enclave.control import Control
 from confide.enclave.image import RUN, SCRATCH, WORK, Image
 from confide.enclave.issuer import open_issuer
 from confide.enclave.launch import ARGS, broker_urls, check_launch, split_arguments
-from confide.enclave.log import workload_output
+from confide.enclave.log import failure_told, workload_output
 from confide.enclave.merge import merge_releases
 from confide.enclave.profile import Context, Profile
 from confide.errors import ConfideError, LaunchRefused, NoGrant
@@ -90,16 +90,16 @@ def main(profile: Profile) -> NoReturn:
     boot = _read_boot()
     os.set_inheritable(boot.evidence, False)
     control = Control(boot.control)
-    released = False
+    released = logged = False
     try:
         image = Image.from_json(IMAGE.read_bytes())  # canonical: its hash was just measured
         parameters = check_launch(image, boot.launch)
         _fall_silent()
         attested = _attest(image, boot, parameters, control)
-        released = True
+        released, logged = True, attested.release.logs is not None
         code = _run(profile, image, parameters, attested, control)
     except ConfideError as error:
-        control.failed(error, released)
+        control.failed(error, released, logged)
         os._exit(error.exit_code)
     except BaseException:  # noqa: BLE001 - no traceback may leave with values of the workload in it
         control.failed(ConfideError("internal error of the agent"), keys_released=True)
@@ -128,7 +128,8 @@ def _attest(image: Image, boot: Boot, parameters: Mapping[str, str], control: Co
         control.say("attested", broker=broker)
     releases = {broker: session.release() for broker, session in sessions.items()}
     release = merge_releases(releases, image.owners)
-    control.say("released", workload=release.workload, owners=" ".join(release.owners))
+    kept = release.logs is not None
+    control.say("released", workload=release.workload, owners=" ".join(release.owners), logs=kept)
     return Attested(sessions, releases, release)
 
 
@@ -141,6 +142,7 @@ def _run(
     with (
         _serving(AgentSocket(socket_path, attested.release, WORK, SCRATCH, secrets, attested.commit)),
         workload_output(attested.release, Path(WORK)) as output,
+        failure_told(output),
     ):
         code = profile.run(
             Context(

@@ -10,10 +10,16 @@ import socket
 import threading
 import time
 
+from confide import errors
 from confide.errors import ConfideError
 
 GRACE_SECONDS = 5.0
 STOPPED_EXIT_CODE = 130
+
+
+def reported_name(error: ConfideError) -> str:
+    """Return the name of the error's class in `confide.errors`, or of the nearest one there above it."""
+    return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
 
 
 class Control:
@@ -27,15 +33,23 @@ class Control:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
 
-    def say(self, state: str, **details: int | str) -> None:
+    def say(self, state: str, **details: int | str | bool) -> None:
         """Tell the runner the state; a runner that went away is none of the workload's business."""
         with contextlib.suppress(OSError):
             self._socket.sendall(json.dumps({"state": state, **details}).encode() + b"\n")
 
-    def failed(self, error: ConfideError, keys_released: bool) -> None:
-        """Tell the runner why it failed: in full before keys were released, coarsely afterwards."""
+    def failed(self, error: ConfideError, keys_released: bool, logged: bool = False) -> None:
+        """Tell the runner why it failed: in full before keys were released, coarsely afterwards.
+
+        Args:
+            error: why.
+            keys_released: whether keys were released.
+            logged: whether the sealed log tells it in full.
+        """
         message = error.public if keys_released else str(error)
-        self.say("failed", error=type(error).__name__, message=message)
+        if logged:
+            message += "; the sealed log says it in full"
+        self.say("failed", error=reported_name(error), message=message)
 
     def stop_on_request(self) -> None:
         """From now on end the workload's processes when the runner closes its end.

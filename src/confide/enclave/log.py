@@ -16,7 +16,8 @@ from confide.broker.release import Release
 from confide.canonical import sha256_hex
 from confide.data.listing import TABLE_ID_BYTES
 from confide.data.sealed import SealedWriter
-from confide.errors import InvalidFormat, StorageUnavailable
+from confide.enclave.control import reported_name
+from confide.errors import ConfideError, InvalidFormat, StorageUnavailable
 from confide.keys.names import KeyName
 
 LOG_FOLDER = "confide-logs"
@@ -76,6 +77,18 @@ def workload_output(release: Release, work: Path) -> Iterator[int]:
         pump.join()
         os.close(reader)
         sealed.close()  # also when the workload failed: that is when its output is wanted
+
+
+@contextlib.contextmanager
+def failure_told(output: int) -> Iterator[None]:
+    """Write a failure of the block as a line to `output`, in full: the host is told coarsely only."""
+    try:
+        yield
+    except ConfideError as error:
+        line = f"confide: {reported_name(error)}: {error}".replace("\n", "\\n")
+        with contextlib.suppress(OSError):
+            os.write(output, line.encode(errors="backslashreplace") + b"\n")
+        raise
 
 
 def _pump(reader: int, sealed: SealedWriter, stop: threading.Event) -> None:

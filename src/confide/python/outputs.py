@@ -18,13 +18,19 @@ from confide.python.locations import Location
 from confide.python.snapshot import Snapshot, changed, snapshot
 
 
+class WroteElsewhere(NoGrant):
+    """The program wrote where nothing is granted; which place is the program's to know, so not public."""
+
+    public = "the program wrote where nothing is granted"
+
+
 def commit_outputs(locations: Iterable[Location], context: Context, view: Path, before: Snapshot) -> None:
     """Encrypt and commit every output that the program changed; each location is one commit.
 
     Nothing is encrypted before it is clear that all changes lie in outputs.
 
     Raises:
-        NoGrant: the program changed something elsewhere.
+        WroteElsewhere: the program changed something elsewhere.
         InvalidFormat: a table that it left is not Parquet.
         Conflict, BrokerUnavailable, ...: from the commit; what was encrypted for it is removed again.
         StorageUnavailable: disk full, permission, I/O.
@@ -34,7 +40,11 @@ def commit_outputs(locations: Iterable[Location], context: Context, view: Path, 
     outputs = [location for location in locations if location.write]
     for path in sorted(touched):
         if not any(location.holds(path) for location in outputs):
-            raise NoGrant(f"the program wrote {path}, where no policy grants writing")
+            places = ", ".join(location.path for location in outputs) or "nowhere"
+            raise WroteElsewhere(
+                f"{path} is not a location that the policy lets it write (it may write: {places}); "
+                "nothing was committed"
+            )
     for location in outputs:
         mine = frozenset(path for path in touched if location.holds(path))
         if mine:

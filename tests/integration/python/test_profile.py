@@ -149,8 +149,13 @@ def test_files_beside_the_locations_are_out_of_reach(study: Study) -> None:
 
 def test_writing_elsewhere_is_refused_and_commits_nothing(study: Study) -> None:
     study.grant("out", "write", "files", "clinic/results")
-    with pytest.raises(NoGrant):
+    study.logs = "clinic/logs"
+    with pytest.raises(NoGrant) as caught:
         study.run(f"open('out/x', 'w').write('x'); open('stray.txt', 'w').write('{CANARY}')")
+    assert "the program wrote where nothing is granted; the sealed log" in str(caught.value)
+    assert "stray" not in str(caught.value)
+    assert "confide: NoGrant: stray.txt is not a location" in _log(study)
+    assert "(it may write: out); nothing was committed" in _log(study)
     assert not list((study.data / "commits").iterdir())
     assert not study.mentions(CANARY)
 
