@@ -139,5 +139,6 @@ def what_changed(home: Home, built: BuiltImage) -> str | None:
         except InvalidImage:
             continue
         if approved.name == built.image.name and path.stem != built.measurement:
-            return diff_images(approved, built.image).summary()
+            found = diff_images(approved, built.image)
+            return found.summary() + (f": give --profile {found.profiles[0]}" if found.profiles else "")
     return None

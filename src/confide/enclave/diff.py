@@ -18,20 +18,24 @@ class ImageDiff:
         added: paths only in the newer image.
         removed: paths only in the older image.
         settings: names of the document's other fields that differ.
+        profiles: the older and the newer profile where they differ, which makes all else differ too.
     """
 
     changed: tuple[str, ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
     settings: tuple[str, ...]
+    profiles: tuple[str, str] | None = None
 
     def summary(self, most: int = 5) -> str:
-        """Return one line, such as `/app/job.py changed; args changed`; empty if nothing differs."""
+        """Return one line, such as `args changed; /app/job.py changed`; empty if nothing differs."""
+        if self.profiles:
+            return "profile {} changed to {}".format(*self.profiles)
         parts = [
+            *(f"{name} changed" for name in self.settings),
             *(f"{path} changed" for path in self.changed),
             *(f"{path} added" for path in self.added),
             *(f"{path} removed" for path in self.removed),
-            *(f"{name} changed" for name in self.settings),
         ]
         more = [f"and {len(parts) - most} more"] if len(parts) > most else []
         return "; ".join(parts[:most] + more)
@@ -47,6 +51,7 @@ def diff_images(older: Image, newer: Image) -> ImageDiff:
         added=_show(after.keys() - before.keys()),
         removed=_show(before.keys() - after.keys()),
         settings=tuple(name for name in names if getattr(older, name) != getattr(newer, name)),
+        profiles=(older.profile, newer.profile) if older.profile != newer.profile else None,
     )
 
 

@@ -149,7 +149,7 @@ def test_same_inputs_same_measurement_in_another_cache(probe: Probe, tmp_path: P
 def test_changed_program_is_named_by_the_difference(probe: Probe) -> None:
     older = probe("say(state='one')").image
     newer = probe("say(state='two')", args=("--x",)).image
-    assert diff_images(older, newer).summary() == "/app/job.py changed; args changed"
+    assert diff_images(older, newer).summary() == "args changed; /app/job.py changed"
     assert diff_images(older, older).summary() == ""
 
 
