@@ -63,6 +63,17 @@ def sole_owner(store: Store, named: str | None) -> str:
     raise Misuse("which owner? give --owner" if mine else "this home has no owner: `confide init OWNER`")
 
 
+def check_own_owner(store: Store, owner: str) -> None:
+    """Return if the owner's signing key is in this home.
+
+    Raises:
+        Misuse: it is not.
+    """
+    mine = own_owners(store)
+    if owner not in mine:
+        raise Misuse(f"this home has no owner `{owner}` (owners: {', '.join(mine) or 'none'})")
+
+
 def own_owners(store: Store) -> list[str]:
     """Return the owners whose signing keys are in this home; others may be enrolled in it."""
     from confide.errors import UnknownKey

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from confide.cli.context import open_home
+from confide.cli.hints import advice
 from confide.cli.output import emit, progress, say, stdout, table
-from confide.errors import Misuse
+from confide.errors import AlreadyExists, Misuse, SignatureRefused, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from confide.keys.material import Keyset
     from confide.keys.names import KeyName
 
+_REPLACE = "--replace replaces it."
 _TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet")
 
 LocationOption = Annotated[
@@ -116,7 +118,7 @@ def encrypt(
         }
         with storage_errors(f"cannot make {target.parent}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-        with progress(f"encrypting {source.name}", quiet=json) as told:
+        with advice(AlreadyExists, _REPLACE), progress(f"encrypting {source.name}", quiet=json) as told:
             table_id = known.listing.table if known else None
             encrypting: Callable[..., Listing] = functools.partial(encrypt_files, folder_id=table_id)
             if is_table:
@@ -180,10 +182,11 @@ def decrypt(
         raise Misuse(f"no folder {source}")
     with open_home(context) as home:
         listing = _listing_of(home.store, source, location, owner)
-        keyset = keyset_of(home.store, keys_of(listing))
+        with advice(UnknownKey, f"sealed for {listing.owner}: only its home can open it."):
+            keyset = keyset_of(home.store, keys_of(listing))
         with storage_errors(f"cannot make {target.parent}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-        with progress(f"decrypting {source.name}", quiet=json) as told:
+        with advice(AlreadyExists, _REPLACE), progress(f"decrypting {source.name}", quiet=json) as told:
             decrypting = _tables().decrypt_table if listing.format is Format.TABLE else decrypt_files
             decrypting(source, listing, keyset, target, overwrite=replace, progress=told)
     if json:
@@ -301,13 +304,14 @@ def _copied_listing(store: Store, folder: Path, owners: list[str]) -> Listing:
     from confide.broker.listing_signing import listing_signers, verify_listing
     from confide.data.listing_io import LISTING_NAME, open_listed, read_copy
     from confide.data.sealed_header import read_header
-    from confide.errors import Rollback, SignatureRefused
+    from confide.errors import Rollback
     from confide.keys.names import KeyVersion
 
     with open_listed(folder, LISTING_NAME) as file:
         key = KeyVersion.parse(read_header(file).header.key).key
     if key.owner not in owners:
-        raise SignatureRefused(f"{folder} is under a key of {key.owner}, not of {', '.join(owners)}")
+        with advice(SignatureRefused, f"sealed for {key.owner}: only its home can open it."):
+            raise SignatureRefused(f"{folder} is under a key of {key.owner}, not of {', '.join(owners)}")
     signers = listing_signers(store, key.owner)
     listing = read_copy(folder, keyset_of(store, {key}), lambda jws: verify_listing(jws, signers).canonical())
     newest = store.listing(listing.owner, listing.table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from confide import errors
 
 _HINTS: dict[type[errors.ConfideError], str] = {
@@ -33,14 +36,28 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     errors.MissingDependency: "`confide doctor` lists what is missing and how to get it.",
     errors.Conflict: "someone else committed first: look at the result and run again.",
     errors.InvalidPolicy: "mend the lines named above; docs/formats/policy.md has every field.",
-    errors.AlreadyExists: "choose another name, or remove the old one yourself.",
+    errors.AlreadyExists: "choose another name; nothing was overwritten.",
     errors.InvalidFormat: "is this the right file? `confide inspect PATH` says what it is. A CSV file must be UTF-8 "
     "(`iconv -f LATIN1 -t UTF-8 OLD > NEW`); `confide encrypt --help` tells of --delimiter and --type.",
 }
 
 
+@contextlib.contextmanager
+def advice(cls: type[errors.ConfideError], hint: str | None) -> Iterator[None]:
+    """Give errors of `cls` from the block this hint instead of their class's; None: leave them as they are."""
+    try:
+        yield
+    except cls as error:
+        if hint is not None:
+            error.add_note(hint)
+        raise
+
+
 def hint_for(error: errors.ConfideError) -> str | None:
-    """Return the advice for `error`, by its class or the nearest class above it; None if there is none."""
+    """Return the advice for `error`: its own, or that of its class or the nearest class above; None without."""
+    own: list[str] = getattr(error, "__notes__", [])
+    if own:
+        return own[0]
     for cls in type(error).__mro__:
         if cls in _HINTS:
             return _HINTS[cls]

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from confide.cli.context import settings
+from confide.cli.hints import advice
 from confide.cli.output import emit, say
 from confide.cli.passphrase import read_passphrase
+from confide.errors import AlreadyExists
 
 
 def init(
@@ -34,7 +36,9 @@ def init(
     name = parse_owner(owner) if owner is not None else None
     chosen = settings(context)
     passphrase = read_passphrase(chosen.passphrase_fd, confirm=True)
-    with Home.create(chosen.home, passphrase) as home, home.store.transaction():
+    with advice(AlreadyExists, "this home exists; use it, or give --home another folder."):
+        made = Home.create(chosen.home, passphrase)
+    with made as home, home.store.transaction():
         signing_id = None
         if name is not None:
             key = generate_signing_key()

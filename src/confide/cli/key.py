@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated
 
 import typer
 
-from confide.cli.context import open_home
+from confide.cli.context import check_own_owner, open_home
 from confide.cli.output import emit, say, stdout, table
+from confide.errors import Misuse, UnknownKey
 
 app = typer.Typer(
     help="Named keys: create, list, rotate, revoke.",
@@ -31,7 +33,7 @@ def create(context: typer.Context, name: NameArgument) -> None:
 
     key = KeyName.parse(name)
     with open_home(context) as home, home.store.transaction():
-        home.store.owner_signing_key(key.owner)  # only an owner of this home makes keys here
+        check_own_owner(home.store, key.owner)
         home.store.create_key(key)
         home.store.audit.append({"kind": "key-create", "owner": key.owner, "key": str(key), "version": 1})
     say(f"key {key}: version 1")
@@ -75,13 +77,19 @@ def revoke(
 
     key = KeyName.parse(name)
     what = f"{key}:{version}" if version else f"{key} (every version)"
-    if not yes:
-        typer.confirm(f"Erase {what}? Data under it can never be read again.", abort=True)
-    with open_home(context) as home, home.store.transaction():
-        home.store.revoke_key(key, version)
-        home.store.audit.append(
-            {"kind": "key-revoke", "owner": key.owner, "key": str(key), "version": version or 0}
-        )
+    if not yes and not sys.stdin.isatty():
+        raise Misuse("no terminal to confirm on: give --yes")
+    with open_home(context) as home:
+        found = [summary for summary in home.store.keys(key.owner) if summary.name == key]
+        if not found or version not in (None, *(v.version for v in found[0].versions)):
+            raise UnknownKey(f"no key {key}{f':{version}' if version else ''} here")
+        if not yes:
+            typer.confirm(f"Erase {what}? Data under it can never be read again.", abort=True)
+        with home.store.transaction():
+            home.store.revoke_key(key, version)
+            home.store.audit.append(
+                {"kind": "key-revoke", "owner": key.owner, "key": str(key), "version": version or 0}
+            )
     say(f"revoked {what}")
 
 

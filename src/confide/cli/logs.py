@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from confide.cli.context import open_home
+from confide.cli.hints import advice
 from confide.cli.output import say
-from confide.errors import Misuse
+from confide.errors import Misuse, UnknownKey
 
 
 def logs(
@@ -40,9 +41,9 @@ def logs(
             with path.open("rb") as sealed:
                 name = KeyVersion.parse(read_header(sealed).header.key).key
                 sealed.seek(0)
-                with SealedReader(
-                    sealed, Keyset({name: home.store.key(name)}), expected_folder=log_id(path.name)
-                ) as plain:
+                with advice(UnknownKey, f"sealed for {name.owner}: only its home can open it."):
+                    keyset = Keyset({name: home.store.key(name)})
+                with SealedReader(sealed, keyset, expected_folder=log_id(path.name)) as plain:
                     for line in plain:
                         if grep is None or grep.encode() in line:
                             sys.stdout.buffer.write(line)

@@ -19,8 +19,9 @@ def read_passphrase(fd: int | None, *, confirm: bool = False) -> bytes:
     commands of a script.
 
     Raises:
-        Misuse: the descriptor is not readable, there is no terminal to ask on, or the two answers differ.
-        WrongPassphrase: empty, or when choosing one, shorter than 8 characters.
+        Misuse: the descriptor is not readable, there is no terminal to ask on, or the two answers differ;
+            when choosing one, it is shorter than 8 characters.
+        WrongPassphrase: empty.
     """
     if fd is not None:
         passphrase = _from_descriptor(fd)
@@ -30,10 +31,10 @@ def read_passphrase(fd: int | None, *, confirm: bool = False) -> bytes:
             raise Misuse("the two passphrases differ")
     else:
         raise Misuse("no terminal to ask for the passphrase on: give it with --passphrase-fd")
+    if confirm and len(passphrase) < MIN_LENGTH:
+        raise Misuse(f"the passphrase is too short: choose at least {MIN_LENGTH} characters")
     if not passphrase:
         raise WrongPassphrase("the passphrase is empty")
-    if confirm and len(passphrase) < MIN_LENGTH:
-        raise WrongPassphrase(f"choose a passphrase of at least {MIN_LENGTH} characters")
     return passphrase
 
 

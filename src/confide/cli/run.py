@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from confide.cli.context import open_home, settings
+from confide.cli.hints import advice
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
@@ -24,11 +27,12 @@ from confide.cli.options import (
     program_options,
 )
 from confide.cli.output import SIMULATED_NOTE, emit, say
-from confide.errors import MeasurementRefused, Misuse
+from confide.errors import LaunchRefused, MeasurementRefused, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
     from confide.cli.programs import BuiltImage
+    from confide.enclave.image import Image
 
 
 def run(
@@ -70,11 +74,12 @@ def run(
         confide run --tee simulated --profile python train.py
     """
     from confide.cli.programs import image_of, what_changed
-    from confide.enclave.run import RunRequest
+    from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
 
     if not tee:
         raise Misuse("which TEE? give --tee (today: --tee simulated, which protects nothing)")
+    check_tee(tee)  # like all that can be told before an image is built
     options = program_options(profile, arg, include, owner, memory, scratch, cores)
     report = _Report(quiet=json)
     with _brokers(context, broker or [], broker_ca or []) as brokers:
@@ -90,7 +95,8 @@ def run(
             scratch_disk=scratch_disk,
         )
         try:
-            code = run_image(request, report.status)
+            with advice(LaunchRefused, _declaration(built.image, request.arguments)):
+                code = run_image(request, report.status)
         except MeasurementRefused as error:
             changed = what_changed(brokers.home, built) if brokers.home is not None else None
             if changed:
@@ -112,16 +118,50 @@ class _Brokers:
 def _brokers(context: typer.Context, urls: list[str], authorities: list[Path]) -> Iterator[_Brokers]:
     from confide.cli.brokers import EMBEDDED, embedded_authority, named_authorities
 
+    home_folder = settings(context).home
     if urls:
         named = named_authorities(authorities)
         if len(urls) != len(named):
             raise Misuse("give one --broker-ca for each --broker, in the same order")
+        _check_remote(urls, home_folder)
         yield _Brokers(named, dict(zip(named, urls, strict=True)), None)
         return
+    if not (home_folder / "root.json").exists():
+        raise Misuse(
+            f"no home at {home_folder}: `confide init OWNER` makes one; "
+            "or give --broker URL --broker-ca FILE to run with another's broker"
+        )
     from confide.broker.server import EmbeddedBroker
 
     with open_home(context) as home, EmbeddedBroker(home.store, allow_simulated=True) as server:
         yield _Brokers(embedded_authority(home), {EMBEDDED: server.url}, home)
+
+
+def _check_remote(urls: list[str], home: Path) -> None:
+    from confide.enclave.launch import BROKER_URL
+    from confide.enclave.simulated.host import KEY_FILE
+
+    for url in urls:
+        if not BROKER_URL.fullmatch(url):
+            raise Misuse(f"--broker {url}: give an https URL of a host")
+    if not (home / KEY_FILE).exists():
+        raise Misuse(
+            f"no host key in {home}: `confide broker identity --host` makes one; "
+            "the broker's administrator enrolls it"
+        )
+
+
+def _declaration(image: Image, arguments: Sequence[str]) -> str | None:
+    """Return how to declare the arguments that the image does not take; None if it takes all."""
+    new = [a for a in arguments if not any(re.fullmatch(pattern, a) for pattern in image.args)]
+    if not new:
+        return None
+    patterns = [re.escape(argument).replace(r"\-", "-") for argument in new]
+    line = dumps([*image.args, *patterns], ensure_ascii=False)
+    return (
+        f"declare it in the program's [tool.confide] block: `# args = {line}`, or with --arg at `policy allow` and "
+        "`run` alike; then approve again."
+    )
 
 
 class _Report:
@@ -129,6 +169,7 @@ class _Report:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._logs = True
         self.states: list[Mapping[str, Any]] = []
 
     def image(self, built: BuiltImage) -> None:
@@ -146,11 +187,15 @@ class _Report:
             case "attested":
                 self._say("attested")
             case "released":
+                self._logs = bool(status.get("logs", True))
                 self._say("keys released to the enclave")
             case "started":
-                self._say("running; its output is sealed for the owner")
+                kept = "sealed for the owner" if self._logs else "discarded: the policy names no logs key"
+                self._say(f"running; its output is {kept}")
             case "finished":
                 self._say(f"finished with exit code {status.get('exit_code')}")
+                if status.get("exit_code") and self._logs:
+                    self._say("why: `confide logs` (owner)")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -19,7 +19,7 @@ BROKER_PREFIX = "broker."
 MAX_VALUE_CHARS = 4096
 MAX_ARGUMENTS = 64
 
-_BROKER_URL = re.compile(r"https://(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?/?")
+BROKER_URL = re.compile(r"https://(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?/?")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -81,7 +81,7 @@ def _check_arguments(image: Image, arguments: tuple[str, ...]) -> None:
 def _check_broker(image: Image, name: str, url: str) -> None:
     if name not in image.brokers:
         raise LaunchRefused(f"broker {name!r} is not pinned by the image")
-    if not _BROKER_URL.fullmatch(url):
+    if not BROKER_URL.fullmatch(url):
         raise LaunchRefused(f"broker {name}: not an https URL of a host: {url!r}")
 
 

@@ -61,6 +61,17 @@ class RunRequest:
         }
 
 
+def check_tee(tee: str) -> None:
+    """Return if images run under this TEE here.
+
+    Raises:
+        Misuse, MissingDependency: the TEE is unknown, or not supported.
+    """
+    if tee != "simulated":
+        known = tee in ("sgx", "tdx", "snp")
+        raise (MissingDependency if known else Misuse)(f"cannot run under the TEE {tee!r} here")
+
+
 def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
     """Verify the image, run it to its end, and return the workload's exit code.
 
@@ -68,8 +79,8 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
 
     Args:
         request: what to run.
-        on_status: is told each state: `verified` (with `measurement`), `attested`, `released`, `started`,
-            `finished` (with `exit_code`).
+        on_status: is told each state: `verified` (with `measurement`), `attested`, `released` (with `logs`:
+            whether output is kept), `started`, `finished` (with `exit_code`).
 
     Raises:
         LaunchRefused: parameters outside the image's grammar.
@@ -78,9 +89,7 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
         ConfideError: whatever the agent was refused, with its message.
         Unavailable: the enclave ended without a word.
     """
-    if request.tee != "simulated":
-        known = request.tee in ("sgx", "tdx", "snp")
-        raise (MissingDependency if known else Misuse)(f"cannot run under the TEE {request.tee!r} here")
+    check_tee(request.tee)
     if not request.data_root.is_dir():
         raise Misuse(f"the data root {request.data_root} is not a folder")
     verified = verify_image(request.image)

@@ -30,6 +30,12 @@ def test_file_that_holds_no_key(tmp_path: Path, content: str) -> None:
         host_key(tmp_path)
 
 
-def test_home_that_is_not_there(tmp_path: Path) -> None:
+def test_home_that_is_not_there_is_made_closed_to_others(tmp_path: Path) -> None:
+    host_key(tmp_path / "absent")
+    assert (tmp_path / "absent").stat().st_mode & 0o777 == 0o700
+
+
+def test_home_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(StorageUnavailable):
-        host_key(tmp_path / "absent")
+        host_key(tmp_path / "file")

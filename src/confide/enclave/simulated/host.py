@@ -19,7 +19,7 @@ KEY_FILE = "simulated-host.key"
 
 
 def host_key(home: Path) -> Ed25519PrivateKey:
-    """Return this host's key, making it on first use.
+    """Return this host's key, making it, and the folder (0700) for it, on first use.
 
     Args:
         home: folder of the home.
@@ -31,9 +31,10 @@ def host_key(home: Path) -> Ed25519PrivateKey:
     """
     path = home / KEY_FILE
     try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _read(path)
+        return _read(path)  # of a home that is a file, this tells
     except OSError as error:
         raise StorageUnavailable(f"key of the simulated host at {path}: {error.strerror}") from None
     key = generate_signing_key()

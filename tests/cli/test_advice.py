@@ -1,0 +1,59 @@
+"""Messages that tell what to do next."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.mark.parametrize("chosen", [b"", b"short"])
+def test_a_short_passphrase_is_misuse(confide, tmp_path, chosen):
+    (tmp_path / "short").write_bytes(chosen)
+    descriptor = os.open(tmp_path / "short", os.O_RDONLY)
+    said = confide("init", "clinic", descriptor=descriptor)
+    os.close(descriptor)
+    assert said.code == 64
+    assert "choose at least 8 characters" in said.err
+
+
+def test_a_home_that_exists_is_kept(clinic):
+    said = clinic("init", "clinic")
+    assert said.code == 68
+    assert "use it, or give --home" in said.err
+    assert "remove" not in said.err
+
+
+def test_existing_targets_name_replace(clinic):
+    said = clinic("encrypt", "patients.csv", "data/patients", "--key", "clinic/patients")
+    assert (said.code, "--replace" in said.err) == (68, True)
+    (clinic.folder / "out.csv").touch()
+    said = clinic("decrypt", "data/patients", "out.csv")
+    assert (said.code, "--replace" in said.err) == (68, True)
+
+
+def test_a_key_of_an_owner_elsewhere(clinic):
+    said = clinic("key", "create", "other/x")
+    assert (said.code, "no owner `other` (owners: clinic)" in said.err) == (64, True)
+
+
+def test_revoking_without_a_terminal(clinic):
+    said = clinic("key", "revoke", "clinic/patients")
+    assert (said.code, "give --yes" in said.err) == (64, True)
+    assert clinic("key", "revoke", "clinic/none", "--yes").code == 82
+    assert clinic("key", "revoke", "clinic/patients", "--version", "2", "--yes").code == 82
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "word"),
+    [
+        (("--tee", "sgx"), 74, "sgx"),
+        (("--tee", "simulated"), 64, "--broker"),
+        (("--tee", "simulated", "--broker", "http://kbs:1", "--broker-ca", "ca.pem"), 64, "https URL"),
+        (("--tee", "simulated", "--broker", "https://kbs:1", "--broker-ca", "ca.pem"), 64, "identity --host"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_anything_is_built(confide, options, code, word):
+    (confide.folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    said = confide("run", *options, "absent.py")
+    assert (said.code, word in said.err) == (code, True), said.err
