@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
+
+from confide.cli.run import _declaration, _Report
 
 
 @pytest.mark.parametrize("chosen", [b"", b"short"])
@@ -57,3 +60,22 @@ def test_a_run_that_cannot_be_is_refused_before_anything_is_built(confide, optio
     (confide.folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     said = confide("run", *options, "absent.py")
     assert (said.code, word in said.err) == (code, True), said.err
+
+
+@pytest.mark.parametrize(
+    ("logs", "kept", "why"), [(True, "sealed for the owner", True), (False, "names no logs key", False)]
+)
+def test_a_run_says_whether_its_output_is_kept(capsys, logs, kept, why):
+    told = _Report(quiet=False)
+    for status in ({"state": "released", "logs": logs}, {"state": "started"}):
+        told.status(status)
+    told.status({"state": "finished", "exit_code": 1})
+    said = capsys.readouterr().err
+    assert kept in said
+    assert ("why: `confide logs`" in said) == why
+
+
+def test_an_undeclared_argument_is_shown_as_a_line_to_paste():
+    image = SimpleNamespace(args=("[a-z]+",))
+    assert _declaration(image, ("abc",)) is None
+    assert '`# args = ["[a-z]+", "--year=2013"]`' in str(_declaration(image, ("abc", "--year=2013")))

@@ -62,3 +62,11 @@ def test_another_sealed_file_in_its_place(clinic, log):
 def test_names_that_no_log_has(name):
     with pytest.raises(InvalidFormat):
         log_id(name)
+
+
+def test_a_log_of_another_home(clinic, log):
+    clinic.home = clinic.folder / "elsewhere"
+    clinic.ok("init", "lab")
+    said = clinic("logs")
+    assert (said.code, said.out) == (82, "")
+    assert "sealed for clinic: only its home can open it" in said.err
