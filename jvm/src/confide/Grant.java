@@ -87,6 +87,11 @@ final class Grant {
     return key;
   }
 
+  @Override
+  public String toString() {
+    return (write ? "write " : "read ") + location;
+  }
+
   void requireWrite() throws ConfideException {
     if (!write) {
       throw new ConfideException("NoGrant", "the grant of " + location + " is to read, not to write");

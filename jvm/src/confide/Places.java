@@ -4,6 +4,7 @@ import java.net.URI;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -15,9 +16,15 @@ import org.apache.hadoop.fs.Path;
 final class Places {
   private record Entry(String prefix, Place.Kind kind, Grant grant) {}
 
+  /** Grants that a refusal names; of more it says how many. */
+  private static final int MAX_NAMED = 8;
   private final List<Entry> entries = new ArrayList<>();
+  private final List<Grant> grants;
+  private final String root;
 
   Places(String root, List<String> scratch, List<String> program, List<Grant> grants) {
+    this.root = canonical(new Path("file:" + root).toUri());
+    this.grants = List.copyOf(grants);
     scratch.forEach(folder -> entries.add(new Entry("file:" + folder, Place.Kind.SCRATCH, null)));
     program.forEach(folder -> entries.add(new Entry("file:" + folder, Place.Kind.PROGRAM, null)));
     entries.add(new Entry("file:" + root, null, null));
@@ -49,7 +56,20 @@ final class Places {
         return new Place(Place.Kind.ABOVE, null, "");
       }
     }
-    throw new ConfideException("NoGrant", "no grant for " + path);
+    throw new ConfideException("NoGrant", "no grant for " + fromRoot(text) + "; granted: " + granted());
+  }
+
+  private String fromRoot(String text) {
+    return Names.isWithin(text, root) && text.length() > root.length() ? text.substring(root.length() + 1) : text;
+  }
+
+  private String granted() {
+    if (grants.isEmpty()) {
+      return "nothing";
+    }
+    String named = grants.stream().limit(MAX_NAMED).map(Grant::toString).collect(Collectors.joining(", "));
+    int more = grants.size() - MAX_NAMED;
+    return more > 0 ? named + " and " + more + " more" : named;
   }
 
   private static String canonical(URI uri) {

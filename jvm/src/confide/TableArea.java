@@ -26,7 +26,7 @@ final class TableArea extends GrantedArea {
     FSDataInputStream in = raw.open(file, bufferBytes);
     try {
       byte[] tail = ParquetTail.read(in, status.getLen(), expected.binding(), file);
-      return new FSDataInputStream(new TailInputStream(in, status.getLen(), tail));
+      return new FSDataInputStream(new TailInputStream(in, grant.location, status.getLen(), tail));
     } catch (IOException | RuntimeException e) {
       in.close();
       throw e;
