@@ -57,6 +57,11 @@ public final class GuardFileSystem extends FileSystem {
     return fs instanceof SealedFileSystem ? ((SealedFileSystem) fs).under(path) : fs.makeQualified(path);
   }
 
+  /** Whether a path lies in a granted location, and not in scratch or the program. */
+  public static boolean isGranted(Path path, Configuration conf) throws IOException {
+    return granted(path, conf) != null;
+  }
+
   /** The granted area that a path lies in; null if it lies in none. */
   static GrantedArea granted(Path path, Configuration conf) throws IOException {
     Path qualified = under(path, conf);

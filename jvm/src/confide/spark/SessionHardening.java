@@ -1,10 +1,19 @@
 package confide.spark;
 
+import confide.ConfideException;
+import confide.GuardFileSystem;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.URI;
 import java.util.Map;
 import java.util.TreeMap;
+import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.SparkSessionExtensions;
+import org.apache.spark.sql.catalyst.catalog.CatalogTable;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
+import org.apache.spark.sql.execution.command.CreateDataSourceTableAsSelectCommand;
+import org.apache.spark.sql.execution.command.CreateDataSourceTableCommand;
 import org.apache.spark.sql.execution.datasources.HadoopFsRelation;
 import org.apache.spark.sql.execution.datasources.LogicalRelation;
 import org.apache.spark.sql.execution.datasources.v2.DataSourceV2Relation;
@@ -28,7 +37,10 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
               @Override
               public BoxedUnit apply(LogicalPlan plan) {
                 Hardening.checkPresent(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
-                CollectionConverters.asJava(plan.collectLeaves()).forEach(SessionHardening::checkRead);
+                CollectionConverters.asJava(plan.collectLeaves()).forEach(leaf -> {
+                  checkRead(leaf);
+                  checkTable(leaf, session);
+                });
                 return BoxedUnit.UNIT;
               }
             };
@@ -51,6 +63,32 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
             Hardening.checkPresent(Map.of("spark.sql.files." + canonical(name), value));
           }
         });
+  }
+
+  /** A table without a path of its own lies in the warehouse, which is scratch unless the program moved it. */
+  private static void checkTable(LogicalPlan leaf, SparkSession session) {
+    CatalogTable table;
+    if (leaf instanceof CreateDataSourceTableAsSelectCommand create) {
+      table = create.table();
+    } else if (leaf instanceof CreateDataSourceTableCommand create) {
+      table = create.table();
+    } else {
+      return;
+    }
+    if (!table.tableType().name().equals("MANAGED")) {
+      return;
+    }
+    URI place = table.storage().locationUri().isDefined()
+        ? table.storage().locationUri().get()
+        : session.sessionState().catalog().defaultTablePath(table.identifier());
+    try {
+      if (!GuardFileSystem.isGranted(new Path(place), session.sessionState().newHadoopConf())) {
+        throw new ConfideException("NoGrant", "the table " + table.identifier().table()
+            + " would lie in scratch, which is gone after the run; write to a granted location");
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private static String canonical(String option) {
