@@ -10,14 +10,16 @@ MAX_CHARS = 1000
 _OURS = re.compile(r"(?:confide\.ConfideException: |\b(?=LaunchRefused: ))([A-Z][A-Za-z]+: [^\r\n]+)")
 _BROKEN_TAG = re.compile(r"AEADBadTagException|GCM tag check failed|TagVerification")
 _FILE = re.compile(r"\b(?:file|sealed|s3a|hdfs|gs|abfss?):/[^\s'\"]+")
+_NOT_PARQUET = re.compile(r"(\S+) is not a Parquet file")
 _FULL = re.compile(r"No space left on device")
 
 
 def explain(error: BaseException) -> str | None:
     """Return `ErrorClass: what was wrong` for an error whose cause is known; None for any other.
 
-    Confide's own errors cross the engine with their class name in front. A page that does not authenticate is
-    found by Parquet itself, and a full disk by whoever writes, both under a text of their own.
+    Confide's own errors cross the engine with their class name in front. A page that does not authenticate and
+    a file that is no Parquet are found by Parquet itself, and a full disk by whoever writes, all under texts of
+    their own.
     """
     text = "\n".join(_texts(error))
     if found := _OURS.findall(text):
@@ -25,6 +27,10 @@ def explain(error: BaseException) -> str | None:
     if _BROKEN_TAG.search(text):
         where = _FILE.search(text)
         return f"FileChanged: does not authenticate: {where[0].rstrip('.,') if where else 'a page'}"[
+            :MAX_CHARS
+        ]
+    if found := _NOT_PARQUET.findall(text):  # of a table, the guard lets nothing else through
+        return f"NoGrant: {found[-1]} is not Parquet, and lies in no location that is granted as a table"[
             :MAX_CHARS
         ]
     if _FULL.search(text):

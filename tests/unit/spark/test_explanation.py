@@ -36,6 +36,10 @@ class Captured(Exception):
             "org.apache.parquet.crypto.TagVerificationException: GCM tag check failed",
             "FileChanged: does not authenticate: file:///work/data/t/part-0.parquet",
         ),
+        (
+            "java.lang.RuntimeException: file:/work/data/a.csv is not a Parquet file. Expected magic number",
+            "NoGrant: file:/work/data/a.csv is not Parquet, and lies in no location that is granted as a table",
+        ),
         ("java.io.IOException: No space left on device", "StorageUnavailable: no space left"),
         ("java.lang.ArithmeticException: / by zero", None),
         ("mine.ConfideExceptions: FileMissing: x", None),
