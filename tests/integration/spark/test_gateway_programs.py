@@ -166,3 +166,47 @@ def test_driver_and_functions_run_behind_a_sandbox(profile, make_context, short_
     said = (short_path / "log").read_text()
     assert code == 0, said
     assert "functions [[]]\ndriver []" in said
+
+
+TABLES = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+makers = {
+    "save": lambda: spark.range(3).write.saveAsTable("t"),
+    "append": lambda: spark.range(3).write.mode("append").saveAsTable("t"),
+    "select": lambda: spark.sql("create table t using parquet as select 1 as id"),
+    "empty": lambda: spark.sql("create table t (id int) using parquet"),
+}
+for name, make in makers.items():
+    try:
+        make()
+        print("TAKEN", name)
+    except Exception as error:
+        print("refused", name, "NoGrant: the table t would lie in scratch" in str(error))
+spark.range(3).createOrReplaceTempView("v")
+print("view", spark.table("v").count())
+spark.range(3).write.saveAsTable("t")
+"""
+
+
+def test_a_table_that_would_vanish_is_refused(run):
+    ran = run(TABLES)
+    assert ran.code == 1
+    assert "TAKEN" not in ran.output
+    assert ran.output.count(" True") == 4, ran.output
+    assert "view 3" in ran.output
+    said = (
+        "NoGrant: the table t would lie in scratch, which is gone after the run; write to a granted location"
+    )
+    assert ran.output.splitlines()[-1] == f"confide: {said}"
+
+
+def test_a_path_without_a_grant_is_said_once(run):
+    ran = run(
+        "from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.getOrCreate().read.parquet('data/wards').count()\n"
+    )
+    assert ran.code == 1
+    assert "Assume no metadata directory" not in ran.output
+    assert ran.output.splitlines()[-1] == "confide: NoGrant: no grant for data/wards; granted: nothing"

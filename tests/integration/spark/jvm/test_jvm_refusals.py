@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from confide.spark.explanation import explain
+
 pytestmark = pytest.mark.spark
 
 
@@ -60,6 +62,61 @@ def test_another_format_in_a_table(world, kind):
     with pytest.raises(Exception, match="NotEncrypted"):
         (writer.option("rowTag", "r") if kind == "xml" else writer).save(world.uri(where))
     assert files_of(world.path(where)) == []
+
+
+IS_A_TABLE = r"NoGrant: read/uniform is a table: read it with spark\.read\.parquet"
+
+
+@pytest.mark.parametrize("kind", ["csv", "text", "json", "binaryFile", "xml"])
+def test_reading_a_table_as_another_format(world, kind):
+    reader = world.spark.read.format(kind).option("rowTag", "r")
+    with pytest.raises(Exception, match=IS_A_TABLE):
+        reader.load("read/uniform").collect()
+    with pytest.raises(Exception, match=IS_A_TABLE):
+        reader.load(str(next(world.path("read/uniform").glob("*.parquet")))).collect()
+
+
+def test_reading_a_table_as_text_with_a_schema_or_in_small_splits(world):
+    with pytest.raises(Exception, match=IS_A_TABLE):
+        world.spark.read.schema("a string").option("mode", "DROPMALFORMED").csv("read/uniform").collect()
+    with pytest.raises(Exception, match=IS_A_TABLE):
+        world.spark.sparkContext.textFile("read/uniform", 50).collect()
+
+
+def test_reading_a_table_as_orc(world):
+    with pytest.raises(Exception, match=r"NoGrant|Malformed ORC"):
+        world.spark.read.orc("read/uniform").collect()
+
+
+def test_reading_a_table_as_bytes(world):
+    with pytest.raises(Exception, match=IS_A_TABLE):
+        world.spark.sparkContext.binaryFiles("read/uniform").map(lambda pair: len(pair[1])).collect()
+
+
+def test_reading_files_as_a_table(world):
+    where = world.fresh("files")
+    numbers(world).write.csv(world.uri(where))
+    with pytest.raises(Exception, match="is not a Parquet file") as refusal:
+        world.spark.read.parquet(where).collect()
+    said = explain(refusal.value)
+    assert said is not None
+    assert said.startswith(f"NoGrant: file:{world.uri(where)}/part-")
+    assert said.endswith("is not Parquet, and lies in no location that is granted as a table")
+
+
+def test_parquet_in_files_is_read_as_parquet(world):
+    where = world.fresh("files")
+    numbers(world).write.parquet(world.uri(where))
+    assert world.spark.read.parquet(where).count() == 10
+
+
+def test_a_refusal_names_the_location_and_the_grants(world):
+    with pytest.raises(
+        Exception, match=r"no grant for data/wards; granted: write tables/0, write uniform/0, "
+    ):
+        world.spark.read.parquet("data/wards").collect()
+    with pytest.raises(Exception, match=r"no grant for file:/etc/x; granted: .* and \d+ more"):
+        world.spark.read.parquet("/etc/x").collect()
 
 
 def test_rdd_files_in_a_table(world):
