@@ -10,6 +10,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: setup  ## the main job on real data, told as it goes
+	@.venv/bin/confide image prepare
 	@.venv/bin/confide demo
 
 test: check  ## lint, types, unit and integration tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -76,6 +77,23 @@ def build(
         return
     say(f"{folder}: {len(built.image.files):,} files, {total / 2**20:,.0f} MiB")
     typer.echo(built.measurement)
+
+
+@app.command()
+def prepare(profile: ProfileOption = "spark") -> None:
+    """Build what all images of a profile share, so that later builds are quick. Needs no home.
+
+    Example:
+
+        confide image prepare
+    """
+    from confide.cli.programs import ProgramOptions, image_of
+
+    with tempfile.TemporaryDirectory(prefix="confide-") as folder:
+        program = Path(folder) / "prepare.py"
+        program.write_text("import pyspark\n" if profile == "spark" else "", encoding="utf-8")
+        built = image_of(program, {}, ProgramOptions(profile=profile))
+    say(f"layers of profile {profile}: {len(built.image.files):,} files")
 
 
 @app.command()
