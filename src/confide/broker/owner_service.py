@@ -17,7 +17,8 @@ from confide.broker.policy_signing import verify_policy
 from confide.broker.release import Release, ReleasedKey
 from confide.broker.sessions import Nonces
 from confide.broker.store import Store, unix_now
-from confide.data.listing import MAX_LISTING_BYTES, StrictModel
+from confide.data.listing import MAX_LISTING_BYTES
+from confide.document import StrictModel
 from confide.errors import InvalidFormat, Refused, SignatureRefused, UnknownKey
 from confide.keys.names import KeyName
 from confide.keys.signing import open_jws, public_key_from_raw

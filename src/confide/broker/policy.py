@@ -18,7 +18,8 @@ from confide.broker.locations import parse_location
 from confide.broker.policy_faults import cross_faults, model_faults
 from confide.broker.policy_lines import Document, read_document
 from confide.broker.release import Access
-from confide.data.listing import Format, KeyNameText, OwnerText, StrictModel, TableId
+from confide.data.listing import Format, KeyNameText, OwnerText, TableId
+from confide.document import StrictModel
 from confide.errors import Fault, InvalidPolicy
 from confide.keys.names import KeyName
 

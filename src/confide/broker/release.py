@@ -12,7 +12,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from confide.data.listing import Format, KeyNameText, Listing, OwnerText, StrictModel, TableId
+from confide.data.listing import Format, KeyNameText, Listing, OwnerText, TableId
+from confide.document import StrictModel
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
 

@@ -27,7 +27,8 @@ from confide.broker.rules import decide, owners_concerned
 from confide.broker.sessions import Sessions
 from confide.broker.store import Store, unix_now
 from confide.broker.tokens import TokenIssuer
-from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listing, StrictModel, TableId
+from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listing, TableId
+from confide.document import StrictModel
 from confide.errors import AttestationRefused, InvalidFormat, NoGrant, Refused, UnknownKey
 from confide.keys.names import KeyName
 from confide.keys.signing import key_id

@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from confide.canonical import canonical_json
+from confide.document import StrictModel
 from confide.errors import Misuse
 from confide.keys.names import KeyName, parse_owner
 
@@ -68,22 +68,6 @@ class Format(StrEnum):
 
     TABLE = "table"
     FILES = "files"
-
-
-class StrictModel(BaseModel):
-    """Base of every document model: immutable, no unknown fields, no coercion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def canonical(self) -> bytes:
-        """Return the document's canonical JSON (RFC 8785)."""
-        value: dict[str, Any] = self.model_dump(mode="json")
-        return canonical_json(value)
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """Parse strictly from JSON bytes. Raises pydantic's ValidationError."""
-        return cls.model_validate_json(data)
 
 
 class ListedFile(StrictModel):

@@ -14,8 +14,9 @@ from typing import Annotated, BinaryIO
 from pydantic import AfterValidator, ValidationError
 
 from confide.canonical import sha256_hex
-from confide.data.listing import StrictModel, TableId
+from confide.data.listing import TableId
 from confide.data.segments import KEY_BYTES
+from confide.document import StrictModel
 from confide.errors import InvalidFormat, Misuse, NotEncrypted, Tampered
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName, KeyVersion

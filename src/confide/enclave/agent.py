@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 from pydantic import Field, ValidationError
 
 from confide.broker.release import Access, Release
-from confide.data.listing import ListedFile, Listing, StrictModel
+from confide.data.listing import ListedFile, Listing
+from confide.document import StrictModel
 from confide.enclave.agent_socket import AgentSocket
 from confide.enclave.control import Control
 from confide.enclave.image import RUN, SCRATCH, WORK, Image

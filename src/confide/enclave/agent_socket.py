@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from confide.broker.release import Release
-from confide.data.listing import MAX_FILES, ListedFile, Listing, StrictModel, TableId
+from confide.data.listing import MAX_FILES, ListedFile, Listing, TableId
+from confide.document import StrictModel
 from confide.errors import ConfideError, Misuse, UnknownKey
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024

@@ -14,7 +14,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from confide.canonical import sha256_hex
-from confide.data.listing import OwnerText, StrictModel
+from confide.data.listing import OwnerText
+from confide.document import StrictModel
 from confide.errors import InvalidImage, Misuse
 
 IMAGE_FILE = "image.json"
