@@ -9,7 +9,9 @@
     │   │   ├── RevokedKey           83
     │   │   └── NoGrant              84  the policy does not allow this key, location or access
     │   ├── AttestationRefused       85  evidence, nonce or session not accepted
-    │   │   └── MeasurementRefused   86  genuine evidence of code that no policy allows
+    │   │   ├── EvidenceRefused      85  a numbered step of a verifier failed
+    │   │   ├── MeasurementRefused   86  genuine evidence of code that no policy allows
+    │   │   └── PlatformRefused      97  genuine evidence of a platform that the policy does not accept
     │   ├── PolicyRefused            87  signature, owner, validity
     │   │   └── Rollback             88  an older policy or listing than the newest known
     │   ├── SignatureRefused         89  a call not signed by the owner it speaks for
@@ -25,6 +27,7 @@
     │   ├── BrokerUntrusted          72  its certificate is not the pinned one
     │   ├── StorageUnavailable       73  disk full, permission, I/O
     │   ├── MissingDependency        74  a program, library or extra is not installed
+    │   ├── CollateralUnavailable    76  certificates, CRLs or TCB data of the platform: missing, expired
     │   └── Conflict                 75  someone else changed it meanwhile
     └── Misuse                       64  the request makes no sense as it stands
         ├── InvalidPolicy            65  the document has faults; all are listed
@@ -108,6 +111,30 @@ class MeasurementRefused(AttestationRefused):
     exit_code = 86
     http_status = 403
     public = "no policy allows this measurement"
+
+
+class EvidenceRefused(AttestationRefused):
+    """A verifier refuses evidence at one of its numbered steps.
+
+    Attributes:
+        evidence: what was verified, for instance `SNP report`.
+        step: number of the step in the verifier's docstring and in docs/attestation.md, from 1.
+        reason: why it failed.
+    """
+
+    def __init__(self, evidence: str, step: int, reason: str) -> None:
+        super().__init__(f"{evidence}, step {step}: {reason}")
+        self.evidence = evidence
+        self.step = step
+        self.reason = reason
+
+
+class PlatformRefused(AttestationRefused):
+    """The evidence is genuine, but the policy does not accept the platform: its TCB, firmware, chip or settings."""
+
+    exit_code = 97
+    http_status = 403
+    public = "no policy accepts this platform"
 
 
 class PolicyRefused(Refused):
@@ -212,6 +239,13 @@ class MissingDependency(Unavailable):
     """A program, library or extra that is not installed."""
 
     exit_code = 74
+
+
+class CollateralUnavailable(Unavailable):
+    """What evidence is verified against (certificates, CRLs, TCB data) is missing or has expired."""
+
+    exit_code = 76
+    public = "no valid collateral for this platform"
 
 
 class Conflict(Unavailable):

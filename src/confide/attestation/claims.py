@@ -18,6 +18,62 @@ class Tee(StrEnum):
     SGX = "sgx"
     TDX = "tdx"
     SNP = "snp"
+    AZURE_SNP = "az-snp-vtpm"
+    AZURE_TDX = "az-tdx-vtpm"
+
+
+@dataclass(frozen=True)
+class Tcb:
+    """State of a platform's trusted computing base, as its vendor's data judge it at the time of verification.
+
+    Attributes:
+        status: Intel: `UpToDate`, `SWHardeningNeeded`, `ConfigurationNeeded`, `ConfigurationAndSWHardeningNeeded`,
+            `OutOfDate`, `OutOfDateConfigurationNeeded`, the worse of platform and quoting enclave. AMD publishes
+            no such verdict: empty, and `components` are compared.
+        advisories: security advisories that the level is open to, sorted.
+        date: Unix seconds: of the TCB level that the platform meets; None where there is none (AMD).
+        evaluation: Intel's tcbEvaluationDataNumber, 0 for AMD.
+        components: security version numbers. AMD: `bootloader`, `tee`, `snp`, `microcode`, Turin `fmc` too; the
+            lowest over the reported, committed and launch TCB. Empty for Intel.
+        smt: hyperthreads are on; None where the evidence does not say.
+        dynamic_platform: packages can be added to the platform; None where the evidence does not say.
+        cached_keys: platform keys are cached by its registration server; None where the evidence does not say.
+    """
+
+    status: str = ""
+    advisories: tuple[str, ...] = ()
+    date: int | None = None
+    evaluation: int = 0
+    components: Mapping[str, int] = field(default_factory=dict)
+    smt: bool | None = None
+    dynamic_platform: bool | None = None
+    cached_keys: bool | None = None
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What hardware evidence says about the machine and what it launched, by the names that policies use.
+
+    Attributes:
+        registers: name -> lower-case hex. SGX: `mrenclave`, `mrsigner`, `config_id`, `family_id`, `ext_prod_id`,
+            `attributes`, `misc_select`. TDX: `mrtd`, `rtmr0`..`rtmr3`, `mrconfigid`, `mrowner`, `mrownerconfig`,
+            `mrseam`, `mrsignerseam`, `td_attributes`, `xfam`. SNP: `measurement`, `host_data`, `id_key_digest`,
+            `author_key_digest`, `family_id`, `image_id`. Azure: those, and `pcr0`..`pcr23`.
+        numbers: name -> number. SGX: `isv_prod_id`, `isv_svn`, `config_svn`. SNP: `guest_svn`, `vmpl`, `policy`,
+            `platform_info`.
+        hardware_ids: what identifies the machine, lower-case hex: platform instance id (PIID) or else PPID; chip id.
+            Empty where the machine hides it.
+        tcb: state of its trusted computing base.
+        debug: it can be inspected from outside.
+        expires: Unix seconds at which the collateral or a certificate of this verification expires.
+    """
+
+    registers: Mapping[str, str]
+    numbers: Mapping[str, int]
+    hardware_ids: tuple[str, ...]
+    tcb: Tcb
+    debug: bool
+    expires: int
 
 
 @dataclass(frozen=True)
@@ -26,14 +82,15 @@ class Claims:
 
     Attributes:
         tee: kind of TEE that signed the evidence.
-        measurement: SHA-256 of the canonical image document, 64 hex digits (for hardware TEEs, the value
-            that the image's rendering gives there).
+        measurement: what identifies the code, 64 hex digits: MRENCLAVE of SGX; elsewhere the SHA-256 of the canonical
+            image document, which the launcher (simulated) or the measured guest's agent states.
         role: role of the image in its workload, for instance `driver`.
         svn: security version number of the image (minimum versions in policies compare with it).
         debug: the TEE can be inspected from outside; such evidence never releases a key.
-        hardware_id: identity of the platform (simulated: the enrolled host's id).
+        hardware_id: identity of the platform (simulated: the enrolled host's id; empty where it is hidden).
         tee_pubkey: JWK (public) of the key that the evidence binds; releases are encrypted to it.
         launch: launch parameters outside the measurement, name -> value, as the agent declared them.
+        platform: what hardware says of machine and launch; None for the simulated TEE.
     """
 
     tee: Tee
@@ -44,3 +101,4 @@ class Claims:
     hardware_id: str
     tee_pubkey: Mapping[str, str] = field(repr=False)
     launch: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None

@@ -105,17 +105,33 @@ def coordinate(text: str) -> int:
     return int.from_bytes(base64.urlsafe_b64decode(text + "="), "big")
 
 
+class StatedImage(WireModel):
+    """What a measured agent says of the image that it verified and runs.
+
+    Attributes:
+        measurement: SHA-256 of the canonical image document, 64 hex digits.
+        role: role of the image in its workload.
+        svn: security version number of the image.
+    """
+
+    measurement: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    role: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    svn: Annotated[int, Field(ge=0, le=65535)]
+
+
 class RuntimeData(WireModel):
     """What evidence binds through its report data.
 
     Attributes:
         nonce: of the broker's challenge.
         tee_pubkey: the workload's key, made for this attestation.
+        image: what the agent says that it runs; None where it says nothing (other clients of the protocol).
         launch: launch parameters outside the measurement, name -> value.
     """
 
     nonce: Nonce
     tee_pubkey: TeePubkey
+    image: StatedImage | None = None
     launch: Annotated[dict[LaunchName, LaunchValue], Field(max_length=MAX_LAUNCH_PARAMETERS)] = Field(
         default_factory=dict
     )

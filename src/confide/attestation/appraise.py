@@ -1,0 +1,120 @@
+"""From a verified platform to a yes or a no under a policy's requirements. Pure; the numbers are those of
+docs/attestation.md."""
+
+from __future__ import annotations
+
+from confide.attestation.claims import Platform, Tee
+from confide.attestation.requirements import AMD, INTEL, OUTDATED, PlatformRequirements
+from confide.errors import PlatformRefused
+
+DAY_S = 24 * 3600
+_SMT, _MIGRATION, _CXL = 1 << 16, 1 << 18, 1 << 21
+_SEPT_VE_DISABLE = 1 << 28  # Intel TDX Module ABI specification, ATTRIBUTES
+_RESTRICTIONS = {
+    "single-socket": 1 << 20,
+    "aes-256-xts": 1 << 22,
+    "rapl-disabled": 1 << 23,
+    "ciphertext-hiding": 1 << 24,
+    "page-swap-disabled": 1 << 25,
+}
+
+
+def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: int) -> None:
+    """Hold a verified platform against what a policy demands.
+
+    1. It cannot be inspected from outside (no debug).
+    2. What it was verified with has not expired.
+    3. Its hardware id is listed, where the policy lists any.
+    4. Every register that the policy names has one of the listed values; an SGX product id is the one named.
+    5. Its TCB status is accepted; an outdated one only within the days of grace after its TCB level's date.
+    6. Every advisory that it is open to is accepted.
+    7. TCB evaluation number, and every TCB component, are at least the lowest accepted.
+    8. Hyperthreads, a dynamic platform and cached keys are accepted where the evidence states them.
+    9. AMD: the VMPL and the guest policy are within what is accepted. TDX: SEPT_VE_DISABLE is set, unless the
+       policy lists `td_attributes`: without it the host can inject exceptions into the guest.
+
+    Args:
+        tee: whose evidence it was.
+        platform: of verified evidence.
+        demanded: valid for `tee`.
+        now: Unix seconds.
+
+    Raises:
+        PlatformRefused: names the step.
+    """
+    if platform.debug:
+        _refuse(1, "it can be inspected from outside (debug)")
+    if now >= platform.expires:
+        _refuse(2, "its collateral or certificate has expired since it was verified")
+    _check_identity(platform, demanded)
+    if tee in INTEL and platform.tcb.status not in demanded.status:
+        said = platform.tcb.status or "unknown"
+        _refuse(5, f"TCB status {said} is not accepted (accepted: {', '.join(demanded.status)})")
+    _check_tcb(platform, demanded, now)
+    _check_settings(platform, demanded)
+    if tee in AMD:
+        _check_guest_policy(platform, demanded)
+    if tee in (Tee.TDX, Tee.AZURE_TDX) and "td_attributes" not in demanded.registers:
+        _check_td_attributes(platform)
+
+
+def _check_identity(platform: Platform, demanded: PlatformRequirements) -> None:
+    if demanded.hardware_ids is not None and not set(platform.hardware_ids) & set(demanded.hardware_ids):
+        said = " ".join(platform.hardware_ids) or "hidden by the machine"
+        _refuse(3, f"hardware id {said} is not listed")
+    for name, values in demanded.registers.items():
+        value = platform.registers.get(name)
+        if value is None or value not in values:
+            _refuse(4, f"{name} is {value or 'not in the evidence'}, which is not listed")
+    product = platform.numbers.get("isv_prod_id")
+    if demanded.isv_prod_id is not None and product != demanded.isv_prod_id:
+        _refuse(4, f"isv_prod_id is {product}, not {demanded.isv_prod_id}")
+
+
+def _check_tcb(platform: Platform, demanded: PlatformRequirements, now: int) -> None:
+    tcb = platform.tcb
+    if tcb.status in OUTDATED and (tcb.date is None or now >= tcb.date + demanded.grace_days * DAY_S):
+        _refuse(5, f"TCB status {tcb.status}, and its {demanded.grace_days} days of grace are over")
+    if missing := sorted(set(tcb.advisories) - set(demanded.advisories)):
+        _refuse(6, f"open to {', '.join(missing)}, which the policy does not accept")
+    if tcb.evaluation < demanded.minimum_evaluation:
+        _refuse(7, f"TCB evaluation {tcb.evaluation}, at least {demanded.minimum_evaluation} is demanded")
+    for name, lowest in demanded.minimum_tcb.items():
+        version = tcb.components.get(name)
+        if version is None or version < lowest:
+            _refuse(7, f"TCB component {name} is {version}, at least {lowest} is demanded")
+
+
+def _check_settings(platform: Platform, demanded: PlatformRequirements) -> None:
+    tcb = platform.tcb
+    if tcb.smt and not demanded.allow_smt:
+        _refuse(8, "hyperthreads are on (allow_smt)")
+    if tcb.dynamic_platform and not demanded.allow_dynamic_platform:
+        _refuse(8, "packages can be added to the platform (allow_dynamic_platform)")
+    if tcb.cached_keys and not demanded.allow_cached_keys:
+        _refuse(8, "platform keys are cached by a registration server (allow_cached_keys)")
+
+
+def _check_guest_policy(platform: Platform, demanded: PlatformRequirements) -> None:
+    vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
+    if vmpl > demanded.highest_vmpl:
+        _refuse(9, f"asked for from VMPL {vmpl}, at most {demanded.highest_vmpl} is accepted")
+    if policy & _SMT and not demanded.allow_smt:
+        _refuse(9, "the guest policy admits hyperthreads (allow_smt)")
+    if policy & _MIGRATION and not demanded.allow_migration:
+        _refuse(9, "the guest policy admits a migration agent (allow_migration)")
+    if policy & _CXL and not demanded.allow_cxl:
+        _refuse(9, "the guest policy admits CXL (allow_cxl)")
+    for name in demanded.guest_policy:
+        if not policy & _RESTRICTIONS[name]:
+            _refuse(9, f"the guest policy lacks {name}")
+
+
+def _check_td_attributes(platform: Platform) -> None:
+    attributes = int.from_bytes(bytes.fromhex(platform.registers["td_attributes"]), "little")
+    if not attributes & _SEPT_VE_DISABLE:
+        _refuse(9, "td_attributes lacks SEPT_VE_DISABLE")
+
+
+def _refuse(step: int, reason: str) -> None:
+    raise PlatformRefused(f"platform, step {step}: {reason}")

@@ -1,0 +1,64 @@
+"""From a verified platform to claims about the workload on it: which measurement counts for which TEE."""
+
+from __future__ import annotations
+
+import hmac
+
+from confide.attestation.claims import Claims, Platform, Tee
+from confide.attestation.evidence import RuntimeData
+from confide.errors import AttestationRefused
+
+DEFAULT_ROLE = "driver"
+_BOUND_CONFIGURATION = {
+    Tee.TDX: "mrconfigid",
+    Tee.AZURE_TDX: "mrconfigid",
+    Tee.SNP: "host_data",
+    Tee.AZURE_SNP: "host_data",
+}
+
+
+def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims:
+    """Return the claims of a workload whose evidence was verified and binds `runtime_data`.
+
+    SGX measures the program itself: the measurement is MRENCLAVE, the security version ISVSVN. A confidential VM
+    measures a guest, which policies list as registers; the guest's agent states the image that it verified and
+    runs. Where the VM was launched with a configuration digest (SNP HOST_DATA, TDX MRCONFIGID; the init-data
+    convention), the statement must be that digest, and without a statement the digest is the measurement.
+
+    Raises:
+        AttestationRefused: the evidence says neither, or the two differ.
+    """
+    image = runtime_data.image
+    if tee is Tee.SGX:
+        measurement, svn = platform.registers["mrenclave"], platform.numbers["isv_svn"]
+    else:
+        bound = platform.registers[_BOUND_CONFIGURATION[tee]]
+        measurement, svn = (
+            _measurement(bound, image.measurement if image else None),
+            image.svn if image else 0,
+        )
+    return Claims(
+        tee=tee,
+        measurement=measurement,
+        role=image.role if image else DEFAULT_ROLE,
+        svn=svn,
+        debug=platform.debug,
+        hardware_id=platform.hardware_ids[0] if platform.hardware_ids else "",
+        tee_pubkey=runtime_data.tee_pubkey.wire(),
+        launch=dict(runtime_data.launch),
+        platform=platform,
+    )
+
+
+def _measurement(bound: str, stated: str | None) -> str:
+    """Return the measurement from a configuration digest (hex, zeros where there is none) and a statement."""
+    digest, padding = bound[:64], bound[64:]
+    if not digest.strip("0"):
+        if stated is None:
+            raise AttestationRefused("neither the agent nor the launch of the VM says which image runs")
+        return stated
+    if padding.strip("0"):
+        raise AttestationRefused("the VM's configuration digest is not a SHA-256 padded with zeros")
+    if stated is not None and not hmac.compare_digest(stated, digest):
+        raise AttestationRefused("the agent states another image than the VM was launched with")
+    return digest
