@@ -1,12 +1,14 @@
 """The class archive: classes of Spark and ours, parsed and checked beforehand, for the JVM to map (JEP 350).
 
 It only saves time: a JVM that finds it not to fit starts without. Its bytes hold addresses and so are not the
-same twice; it is recorded once for each set of jars and Java, and kept. It is a measured file like any other.
+same twice; it is recorded once for each set of jars and Java, and kept. It is a measured file like any other: where
+it cannot be recorded that is kept too, or the next image would have another measurement than the one approved.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import subprocess
 import tempfile
@@ -19,12 +21,18 @@ from confide.spark import jvm
 from confide.spark.jar import spark_jars
 
 _SECONDS = 600
+_TRIES = 3  # Java 17 crashes now and then while it writes an archive
 _FORMAT = "1"
 _OUT = "/opt/confide/out"
+_MAX_SAID = 64 * 1024
+_LOG = logging.getLogger(__name__)
 
 
 def build_archive(cache: Path, jar: Path, java_home: Path, inside_jar: PurePosixPath) -> Path | None:
-    """Return the archive, recording it in the folder `cache` if it is not there yet; None if Java cannot.
+    """Return the archive, recording it in the folder `cache` if it is not there yet.
+
+    None if Java cannot, now or at an earlier try: a file `classes-*.failed` in the folder says so and holds what
+    Java said; delete it to try again.
 
     Args:
         cache: where it is kept.
@@ -34,24 +42,39 @@ def build_archive(cache: Path, jar: Path, java_home: Path, inside_jar: PurePosix
     """
     jars = spark_jars()
     target = cache / f"classes-{_identity(jar, jars, java_home)[:32]}.jsa"
+    failed = target.with_suffix(".failed")
+    bwrap = shutil.which("bwrap")
     if target.exists():
         return target
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
+    if bwrap is None or failed.exists():
         return None
     with tempfile.TemporaryDirectory(dir=cache) as text:
         scratch = Path(text)
         _copy(jars, scratch / "jars")
         _copy([jar], scratch / "own", inside_jar.name)
-        (scratch / "out").mkdir()
         argv = [bwrap, *_places(scratch, java_home, inside_jar), "--", *_command(jars, inside_jar)]
-        try:
-            done = subprocess.run(argv, capture_output=True, check=False, timeout=_SECONDS)
-            if done.returncode == 0:
+        for _ in range(_TRIES):
+            fault = _record(argv, scratch / "out")
+            if fault is None:
                 (scratch / "out" / "classes.jsa").replace(target)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-    return target if target.exists() else None
+                return target
+    failed.write_text(fault or "", encoding="utf-8")
+    _LOG.warning("no class archive, so Spark starts slower: Java could not record it (%s)", failed)
+    return None
+
+
+def _record(argv: Sequence[str], out: Path) -> str | None:
+    """Run Java once with an empty folder `out`; return what it said if it left no archive there."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    try:
+        done = subprocess.run(argv, capture_output=True, check=False, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0 and (out / "classes.jsa").exists():
+        return None
+    said = (done.stdout + done.stderr)[-_MAX_SAID:].decode(errors="replace")
+    return f"exit code {done.returncode}\n{said}"
 
 
 def _identity(jar: Path, jars: Sequence[Path], java_home: Path) -> str:
