@@ -1,0 +1,111 @@
+"""Evidence of an Azure confidential VM, in the form in which the Confidential Containers attesters send it.
+
+Forms 1 and 2 differ in one thing: in form 2 the guest had the report data put into the HCL report too. The unnumbered
+form before them is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from confide.attestation.azure.hcl import MAX_HCL_BYTES
+from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
+from confide.attestation.evidence import describe
+from confide.document import StrictModel
+from confide.errors import InvalidFormat
+
+MAX_VCEK_BYTES = 4 * 1024
+MAX_TD_QUOTE_BYTES = 16 * 1024
+MAX_SIGNATURE_BYTES = 512
+
+
+def _bytes(form: str, decode: Callable[[str], bytes], max_characters: int, max_bytes: int) -> BeforeValidator:
+    """Decode text within its size; bytes, which JSON has not, are taken as they are."""
+
+    def read(value: object) -> bytes:
+        if isinstance(value, str) and len(value) <= max_characters:
+            value = decode(value)
+        if not isinstance(value, bytes) or len(value) > max_bytes:
+            raise ValueError(f"not {form} of at most {max_bytes} bytes")
+        return value
+
+    return BeforeValidator(read)
+
+
+def _base64url(max_bytes: int) -> BeforeValidator:
+    decode = partial(base64.b64decode, altchars=b"-_", validate=True)
+    return _bytes("base64url", decode, (max_bytes + 2) // 3 * 4, max_bytes)
+
+
+def _hex(max_bytes: int) -> BeforeValidator:
+    return _bytes("hex", bytes.fromhex, 2 * max_bytes, max_bytes)
+
+
+class QuoteEvidence(StrictModel):
+    """A TPM's quote.
+
+    Attributes:
+        message: the TPMS_ATTEST that is signed; hex on the wire.
+        signature: RSASSA-PKCS1-v1_5 with SHA-256; hex on the wire.
+        pcrs: the 24 values of the SHA-256 bank, 32 bytes each; hex on the wire.
+    """
+
+    message: Annotated[bytes, _hex(MAX_QUOTE_BYTES)]
+    signature: Annotated[bytes, _hex(MAX_SIGNATURE_BYTES)]
+    pcrs: Annotated[
+        tuple[Annotated[bytes, _hex(PCR_BYTES), Field(min_length=PCR_BYTES)], ...],
+        Field(min_length=PCR_COUNT, max_length=PCR_COUNT, strict=False),
+    ]
+
+
+class AzureEvidence(StrictModel):
+    """Evidence of either kind of VM: exactly one of `vcek` and `td_quote` is there.
+
+    Attributes:
+        version: of the form, 1 or 2.
+        hcl_report: as read from the TPM; base64url on the wire.
+        tpm_quote: quote by the key that the HCL report names.
+        vcek: SNP: certificate (DER) of the key that signed the hardware report; base64url on the wire.
+        td_quote: TDX: quote for the TDREPORT in the HCL report; base64url on the wire.
+    """
+
+    version: Literal[1, 2]
+    hcl_report: Annotated[bytes, _base64url(MAX_HCL_BYTES)]
+    tpm_quote: QuoteEvidence
+    vcek: Annotated[bytes, _base64url(MAX_VCEK_BYTES)] | None = None
+    td_quote: Annotated[bytes, _base64url(MAX_TD_QUOTE_BYTES)] | None = None
+
+    @classmethod
+    def of(cls, evidence: Mapping[str, Any]) -> Self:
+        """Read `primary_evidence` of the KBS protocol; nothing in it is trusted.
+
+        Raises:
+            InvalidFormat: not of this form, or larger than it may be.
+        """
+        try:
+            return cls.model_validate(dict(evidence))
+        except ValidationError as error:
+            raise InvalidFormat(f"Azure evidence: {describe(error)}") from None
+
+    def wire(self) -> dict[str, Any]:
+        """Return the evidence as JSON values."""
+        quote = self.tpm_quote
+        hardware = {"vcek": self.vcek, "td_quote": self.td_quote}
+        return {
+            "version": self.version,
+            "hcl_report": _encode(self.hcl_report),
+            "tpm_quote": {
+                "message": quote.message.hex(),
+                "signature": quote.signature.hex(),
+                "pcrs": [value.hex() for value in quote.pcrs],
+            },
+        } | {name: _encode(value) for name, value in hardware.items() if value is not None}
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
