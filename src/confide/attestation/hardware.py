@@ -9,12 +9,7 @@ from confide.attestation.evidence import RuntimeData
 from confide.errors import AttestationRefused
 
 DEFAULT_ROLE = "driver"
-_BOUND_CONFIGURATION = {
-    Tee.TDX: "mrconfigid",
-    Tee.AZURE_TDX: "mrconfigid",
-    Tee.SNP: "host_data",
-    Tee.AZURE_SNP: "host_data",
-}
+_BOUND_CONFIGURATION = {Tee.TDX: "mrconfigid", Tee.SNP: "host_data"}
 
 
 def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims:
@@ -23,7 +18,8 @@ def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims
     SGX measures the program itself: the measurement is MRENCLAVE, the security version ISVSVN. A confidential VM
     measures a guest, which policies list as registers; the guest's agent states the image that it verified and
     runs. Where the VM was launched with a configuration digest (SNP HOST_DATA, TDX MRCONFIGID; the init-data
-    convention), the statement must be that digest, and without a statement the digest is the measurement.
+    convention), the statement must be that digest, and without a statement the digest is the measurement. On Azure
+    those two fields are the provider's to set and no guest checks them: there only the agent's statement counts.
 
     Raises:
         AttestationRefused: the evidence says neither, or the two differ.
@@ -32,7 +28,7 @@ def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims
     if tee is Tee.SGX:
         measurement, svn = platform.registers["mrenclave"], platform.numbers["isv_svn"]
     else:
-        bound = platform.registers[_BOUND_CONFIGURATION[tee]]
+        bound = platform.registers[_BOUND_CONFIGURATION[tee]] if tee in _BOUND_CONFIGURATION else ""
         measurement, svn = (
             _measurement(bound, image.measurement if image else None),
             image.svn if image else 0,
