@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from confide.attestation.azure.hcl import MAX_HCL_BYTES
+from confide.attestation.azure.structures import base64url
 from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.attestation.evidence import describe
 from confide.document import StrictModel
@@ -38,8 +38,7 @@ def _bytes(form: str, decode: Callable[[str], bytes], max_characters: int, max_b
 
 
 def _base64url(max_bytes: int) -> BeforeValidator:
-    decode = partial(base64.b64decode, altchars=b"-_", validate=True)
-    return _bytes("base64url", decode, (max_bytes + 2) // 3 * 4, max_bytes)
+    return _bytes("base64url", base64url, (max_bytes + 2) // 3 * 4, max_bytes)
 
 
 def _hex(max_bytes: int) -> BeforeValidator:
@@ -74,7 +73,7 @@ class AzureEvidence(StrictModel):
         td_quote: TDX: quote for the TDREPORT in the HCL report; base64url on the wire.
     """
 
-    version: Literal[1, 2]
+    version: Annotated[int, Field(ge=1, le=2)]
     hcl_report: Annotated[bytes, _base64url(MAX_HCL_BYTES)]
     tpm_quote: QuoteEvidence
     vcek: Annotated[bytes, _base64url(MAX_VCEK_BYTES)] | None = None

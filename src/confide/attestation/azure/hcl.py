@@ -7,7 +7,6 @@ report of OpenHCL (`AttestationReport`, `RequestData`, little-endian); JWK: RFC 
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
+from confide.attestation.azure.structures import base64url
 from confide.errors import InvalidFormat
 
 MAX_HCL_BYTES = 8 * 1024
@@ -154,7 +154,7 @@ def _number(text: Any) -> int:
     if not isinstance(text, str) or not 0 < len(text) <= _AK_BITS[1] // 6 + 2:
         raise InvalidFormat(f"runtime data: {AK_ID} has a number that is not base64url within its size")
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        raw = base64url(text)
     except ValueError:
         raise InvalidFormat(f"runtime data: {AK_ID} has a number that is not base64url") from None
     return int.from_bytes(raw, "big")

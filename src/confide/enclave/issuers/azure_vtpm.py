@@ -24,6 +24,7 @@ from confide.attestation.azure.evidence import (
     QuoteEvidence,
 )
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl
+from confide.attestation.azure.structures import base64url
 from confide.attestation.azure.tpm import has_digest, read_quote
 from confide.attestation.claims import Tee
 from confide.enclave.issuers.kernel_files import asking
@@ -119,7 +120,7 @@ def _td_quote(client: httpx.Client, td_report: bytes) -> bytes:
     if not isinstance(text, str):
         raise InvalidFormat("metadata: no quote")
     try:
-        quote = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        quote = base64url(text)
     except ValueError:
         raise InvalidFormat("metadata: the quote is not base64url") from None
     return _within(quote, MAX_TD_QUOTE_BYTES)

@@ -23,7 +23,9 @@ def mounted(tmp_path):
     pytest.importorskip("mfusepy", reason="needs mfusepy", exc_type=OSError)
     if not Path("/dev/fuse").exists():
         pytest.skip("needs FUSE")
-    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANY, 0, 0, 0)  # Occlum's stand-in writes into the asker's memory
+    ctypes.CDLL(None).prctl(
+        _PR_SET_PTRACER, _ANY, 0, 0, 0
+    )  # Occlum's stand-in writes into the asker's memory
     with contextlib.ExitStack() as stack:
         count = iter(range(100))
 
@@ -32,7 +34,9 @@ def mounted(tmp_path):
             place.mkdir()
             outside = place.stat().st_dev
             process = subprocess.Popen(
-                [sys.executable, str(STANDINS), kind, str(place)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+                [sys.executable, str(STANDINS), kind, str(place)],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
             stack.callback(_unmount, process, place)
             process.stdin.write(json.dumps(settings).encode())

@@ -13,6 +13,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 
 import mfusepy
 
@@ -132,7 +133,9 @@ class Gramine(Standin):
             self.report_data = b"\1" * 64
         self.quotes += 1
         quote = sgx_quote(self.report_data, self.quotes)
-        return {"oversized": quote + bytes(64 * 1024), "empty": b"", "cut": quote[:400]}.get(self.fault, quote)
+        return {"oversized": quote + bytes(64 * 1024), "empty": b"", "cut": quote[:400]}.get(
+            self.fault, quote
+        )
 
     def save(self, path, value):
         self.report_data = value[:64].ljust(64, b"\0")
@@ -272,8 +275,11 @@ class TpmDevice(Standin):
         if self.fault == "short write":
             return len(data) - 1
         command = struct.unpack_from(">I", data, 6)[0]
-        if command == 0x17E and (self.fault == "PCRs always change" or self.settings.pop("change once", False)):
-            self.ask(struct.pack(">HIIIIIHBHIH", 0x8002, 65, 0x182, 23, 9, 0x40000009, 0, 0, 0, 1, 0xB) + os.urandom(32))
+        if command == 0x17E and (
+            self.fault == "PCRs always change" or self.settings.pop("change once", False)
+        ):
+            extend = struct.pack(">HIIIIIHBHIH", 0x8002, 65, 0x182, 23, 9, 0x40000009, 0, 0, 0, 1, 0xB)
+            self.ask(extend + os.urandom(32))
         self.answer = self.ask(data)
         return len(data)
 
@@ -285,6 +291,14 @@ class TpmDevice(Standin):
         return 0
 
     def ask(self, command):
+        """Like the kernel, ask again where the TPM says TPM_RC_RETRY."""
+        delay = 0.02
+        while (answer := self.ask_once(command))[6:10] == b"\0\0\x09\x22" and delay < 2:
+            time.sleep(delay)
+            delay *= 2
+        return answer
+
+    def ask_once(self, command):
         with socket.socket(socket.AF_UNIX) as tpm:
             tpm.connect(self.settings["socket"])
             tpm.sendall(command)

@@ -46,7 +46,13 @@ def test_misbehaviour(mounted, report_data, tee, fault, reason):
 
 @pytest.mark.parametrize(
     ("tee", "provider"),
-    [(Tee.TDX, "sev_guest"), (Tee.SNP, "tdx_guest"), (Tee.TDX, "arm_cca_guest"), (Tee.SNP, ""), (Tee.TDX, "tdx")],
+    [
+        (Tee.TDX, "sev_guest"),
+        (Tee.SNP, "tdx_guest"),
+        (Tee.TDX, "arm_cca_guest"),
+        (Tee.SNP, ""),
+        (Tee.TDX, "tdx"),
+    ],
 )
 def test_a_guest_of_something_else(mounted, report_data, tee, provider):
     folder = mounted("configfs-tsm", provider=provider)
