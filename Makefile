@@ -32,6 +32,8 @@ fuzz: setup  ## property tests at length
 bench: setup  ## every table of docs/performance.md
 	$(PY) -m benchmarks
 
+test test-all: export CONFIDE_TEST_TOOLS = 1  # setup installs a software TPM
+
 setup:
 	@scripts/setup.sh --group bench
 

@@ -38,6 +38,10 @@ java_major=$( { "${javac:-false}" -version 2>&1 || true; } | sed -nE 's/^javac (
 [ "${java_major:-0}" -ge 17 ] || missing+=(openjdk-17-jdk-headless)
 command -v bwrap >/dev/null || missing+=(bubblewrap)
 command -v gocryptfs >/dev/null || missing+=(gocryptfs)
+if [ -n "${CONFIDE_TEST_TOOLS:-}" ]; then  # set by `make`'s targets for tests
+  command -v swtpm >/dev/null || missing+=(swtpm)
+  command -v tpm2_createprimary >/dev/null || missing+=(tpm2-tools)
+fi
 command -v fusermount3 >/dev/null || command -v fusermount >/dev/null || missing+=(fuse3)
 if [ ${#missing[@]} -gt 0 ]; then
   if [[ " ${missing[*]} " == *" openjdk-17-jdk-headless "* ]] && ! apt-cache show openjdk-17-jdk-headless >/dev/null 2>&1; then

@@ -54,7 +54,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 
 
 def examine() -> list[Finding]:
-    """Return every finding; starts a few `--version` commands, changes nothing."""
+    """Return every finding; starts a few `--version` commands, asks the kernel for no evidence, changes nothing."""
     return [
         Finding("Python", _OK, platform.python_version()),
         _java(),
@@ -79,11 +79,21 @@ def examine() -> list[Finding]:
             ("/sys/kernel/config/tsm/report",),
             "a confidential VM with Linux 6.7 or newer",
         ),
+        _tee(),
         _device("KVM", ("/dev/kvm",), "virtualisation enabled in the firmware"),
         _program("gramine-sgx", "SGX images", "see gramineproject.io for packages"),
         _program("gramine-direct", "trying SGX images without SGX", "see gramineproject.io for packages"),
         _program("occlum", "SGX images", "see occlum.io for packages"),
     ]
+
+
+def _tee() -> Finding:
+    from confide.enclave.issuers.find import detect
+
+    found = detect()
+    if not found:
+        return Finding("evidence", _ABSENT, "no hardware TEE gives evidence to a program here")
+    return Finding("evidence", _OK, ", ".join(f"{each.tee} from {each.by}" for each in found))
 
 
 def _version(*command: str) -> str | None:

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from confide.errors import MissingDependency, Misuse
+from confide.attestation.claims import Tee
+from confide.errors import Misuse
 
-ISSUERS = {"simulated": "confide.enclave.simulated.issuer"}
-"""TEE -> module with `open_issuer(channel: int) -> Issuer`."""
-
-_PLANNED = ("sgx", "tdx", "snp")
+ISSUERS = {
+    Tee.SIMULATED: "confide.enclave.simulated.issuer",
+    Tee.SGX: "confide.enclave.issuers.sgx",
+    Tee.TDX: "confide.enclave.issuers.configfs_tsm",
+    Tee.SNP: "confide.enclave.issuers.configfs_tsm",
+    Tee.AZURE_SNP: "confide.enclave.issuers.azure_vtpm",
+    Tee.AZURE_TDX: "confide.enclave.issuers.azure_vtpm",
+}
+"""TEE -> module with `open_issuer(tee: str, channel: int) -> Issuer`."""
 
 
 class Issuer(Protocol):
@@ -31,14 +37,12 @@ def open_issuer(tee: str, channel: int) -> Issuer:
 
     Args:
         tee: kind of TEE; never defaulted.
-        channel: descriptor that the launcher left open for the issuer.
+        channel: descriptor that the launcher left open for the issuer; a hardware TEE has no use for it.
 
     Raises:
         Misuse: no TEE of that name.
-        MissingDependency: a TEE that this version cannot use.
+        MissingDependency: the TEE is not here.
     """
-    if tee in _PLANNED:
-        raise MissingDependency(f"TEE {tee} is not supported by this version")
     if tee not in ISSUERS:
         raise Misuse(f"no TEE called {tee!r} (there are: {', '.join(ISSUERS)})")
-    return cast(Issuer, import_module(ISSUERS[tee]).open_issuer(channel))
+    return cast(Issuer, import_module(ISSUERS[Tee(tee)]).open_issuer(tee, channel))

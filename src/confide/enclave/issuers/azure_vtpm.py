@@ -62,6 +62,11 @@ class AzureIssuer:
             AttestationRefused: no TPM, no report in it, one of other hardware, or PCRs that change all the time;
                 for TDX also a metadata service that gives no TD quote.
         """
+        data, rest = report_data[:REPORT_DATA_DIGEST_BYTES], report_data[REPORT_DATA_DIGEST_BYTES:]
+        if any(rest):
+            raise AttestationRefused(
+                f"the virtual TPM signs {REPORT_DATA_DIGEST_BYTES} bytes of report data, not more"
+            )
         with asking("the virtual TPM"), open_tpm(self._tpm) as tpm:
             stored = tpm.read_nv(HCL_REPORT_INDEX)
             report = read_hcl(stored)
@@ -69,7 +74,7 @@ class AzureIssuer:
                 raise AttestationRefused(
                     f"the virtual TPM holds a report of {TEES[report.kind]}, not of {self._tee}"
                 )
-            quote = _quote(tpm, report_data[:REPORT_DATA_DIGEST_BYTES])
+            quote = _quote(tpm, data)
         return AzureEvidence(version=1, hcl_report=stored, tpm_quote=quote, **self._endorsed(report)).wire()
 
     def _endorsed(self, report: HclReport) -> dict[str, bytes]:
@@ -81,6 +86,12 @@ class AzureIssuer:
                 return {"vcek": _vcek(client)}
             except (OSError, InvalidFormat):
                 return {}  # a verifier may have the certificate, or know AMD's service
+
+
+def open_issuer(tee: str, channel: int) -> AzureIssuer:
+    """Return the issuer for `az-snp-vtpm` or `az-tdx-vtpm`; it needs no channel to the launcher."""
+    del channel
+    return AzureIssuer(Tee(tee))
 
 
 def detect(tpm: Path = TPM) -> Tee | None:

@@ -80,6 +80,12 @@ class TsmIssuer:
             return b""  # the host gives none; the broker finds them by the chip's id
 
 
+def open_issuer(tee: str, channel: int) -> TsmIssuer:
+    """Return the issuer for `tdx` or `snp`; it needs no channel to the launcher."""
+    del channel
+    return TsmIssuer(Tee(tee))
+
+
 def detect(reports: Path = REPORTS) -> Tee | None:
     """Return the TEE that the kernel is a guest of, as far as configfs-tsm knows it; leaves nothing behind."""
     try:

@@ -69,6 +69,7 @@ class SimulatedIssuer:
         return evidence
 
 
-def open_issuer(channel: int) -> Issuer:
+def open_issuer(tee: str, channel: int) -> Issuer:
     """Return the issuer on an inherited descriptor, which no child process will inherit in turn."""
+    del tee
     return SimulatedIssuer(socket.socket(fileno=channel))
