@@ -16,12 +16,28 @@ from confide.attestation.azure.hcl import MAX_HCL_BYTES
 from confide.attestation.azure.structures import base64url
 from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.attestation.evidence import describe
+from confide.attestation.report_data import REPORT_DATA_BYTES
 from confide.document import StrictModel
-from confide.errors import InvalidFormat
+from confide.errors import EvidenceRefused, InvalidFormat
 
 MAX_VCEK_BYTES = 4 * 1024
 MAX_TD_QUOTE_BYTES = 16 * 1024
 MAX_SIGNATURE_BYTES = 512
+QUOTE_DATA_BYTES = 48  # TPMs take at least the longest digest and two bytes more, but need not take 64
+
+
+def quote_data(report_data: bytes) -> bytes:
+    """Return what a TPM's quote carries of the KBS protocol's report data: the SHA-384, without the zeros behind it.
+
+    Raises:
+        InvalidFormat: not 48 bytes with 16 zeros behind them.
+    """
+    digest, padding = report_data[:QUOTE_DATA_BYTES], report_data[QUOTE_DATA_BYTES:]
+    if padding != bytes(REPORT_DATA_BYTES - QUOTE_DATA_BYTES):
+        raise InvalidFormat(
+            f"report data: not {QUOTE_DATA_BYTES} bytes padded with zeros to {REPORT_DATA_BYTES}"
+        )
+    return digest
 
 
 def _bytes(form: str, decode: Callable[[str], bytes], max_characters: int, max_bytes: int) -> BeforeValidator:
@@ -84,12 +100,12 @@ class AzureEvidence(StrictModel):
         """Read `primary_evidence` of the KBS protocol; nothing in it is trusted.
 
         Raises:
-            InvalidFormat: not of this form, or larger than it may be.
+            EvidenceRefused: step 1: not of this form, or larger than it may be.
         """
         try:
             return cls.model_validate(dict(evidence))
         except ValidationError as error:
-            raise InvalidFormat(f"Azure evidence: {describe(error)}") from None
+            raise EvidenceRefused("Azure evidence", 1, describe(error)) from None
 
     def wire(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""

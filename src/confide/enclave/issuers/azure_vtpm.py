@@ -22,6 +22,7 @@ from confide.attestation.azure.evidence import (
     MAX_VCEK_BYTES,
     AzureEvidence,
     QuoteEvidence,
+    quote_data,
 )
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl
 from confide.attestation.azure.structures import base64url
@@ -34,7 +35,6 @@ from confide.errors import AttestationRefused, InvalidFormat
 HCL_REPORT_INDEX = 0x01400001
 ATTESTATION_KEY = 0x81000003
 METADATA = "http://169.254.169.254"
-REPORT_DATA_DIGEST_BYTES = 48
 
 TEES = {HardwareReport.SNP: Tee.AZURE_SNP, HardwareReport.TDX: Tee.AZURE_TDX}
 
@@ -62,11 +62,6 @@ class AzureIssuer:
             AttestationRefused: no TPM, no report in it, one of other hardware, or PCRs that change all the time;
                 for TDX also a metadata service that gives no TD quote.
         """
-        data, rest = report_data[:REPORT_DATA_DIGEST_BYTES], report_data[REPORT_DATA_DIGEST_BYTES:]
-        if any(rest):
-            raise AttestationRefused(
-                f"the virtual TPM signs {REPORT_DATA_DIGEST_BYTES} bytes of report data, not more"
-            )
         with asking("the virtual TPM"), open_tpm(self._tpm) as tpm:
             stored = tpm.read_nv(HCL_REPORT_INDEX)
             report = read_hcl(stored)
@@ -74,7 +69,7 @@ class AzureIssuer:
                 raise AttestationRefused(
                     f"the virtual TPM holds a report of {TEES[report.kind]}, not of {self._tee}"
                 )
-            quote = _quote(tpm, data)
+            quote = _quote(tpm, quote_data(report_data))
         return AzureEvidence(version=1, hcl_report=stored, tpm_quote=quote, **self._endorsed(report)).wire()
 
     def _endorsed(self, report: HclReport) -> dict[str, bytes]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confide.attestation.azure.evidence import AzureEvidence
-from confide.errors import InvalidFormat
+from confide.attestation.azure.evidence import AzureEvidence, quote_data
+from confide.errors import EvidenceRefused, InvalidFormat
 
 from .synthetic import PCRS, evidence
 
@@ -24,7 +24,7 @@ def test_real_evidence_read_and_written(real):
 
 @pytest.mark.parametrize("name", ["version", "hcl_report", "tpm_quote"])
 def test_a_member_is_missing(name):
-    with pytest.raises(InvalidFormat, match=name):
+    with pytest.raises(EvidenceRefused, match=name):
         AzureEvidence.of({key: value for key, value in GOOD.items() if key != name})
 
 
@@ -54,7 +54,7 @@ def test_a_member_is_missing(name):
     ],
 )
 def test_another_member(name, value):
-    with pytest.raises(InvalidFormat, match=name):
+    with pytest.raises(EvidenceRefused, match=name):
         AzureEvidence.of({**GOOD, name: value})
 
 
@@ -79,19 +79,19 @@ def test_another_member(name, value):
     ],
 )
 def test_another_quote(name, value):
-    with pytest.raises(InvalidFormat, match=name):
+    with pytest.raises(EvidenceRefused, match=name):
         AzureEvidence.of({**GOOD, "tpm_quote": {**GOOD["tpm_quote"], name: value}})
 
 
 def test_the_form_without_a_number_is_refused():
-    with pytest.raises(InvalidFormat):
+    with pytest.raises(EvidenceRefused):
         AzureEvidence.of(
             {"quote": {"message": [1], "signature": [1], "pcrs": []}, "report": [1], "vcek": "PEM"}
         )
 
 
 def test_no_value_is_in_a_message():
-    with pytest.raises(InvalidFormat) as refused:
+    with pytest.raises(EvidenceRefused) as refused:
         AzureEvidence.of({**GOOD, "hcl_report": "sesame!"})
     assert "sesame" not in str(refused.value)
 
@@ -100,5 +100,19 @@ def test_no_value_is_in_a_message():
     st.dictionaries(st.sampled_from([*GOOD, "td_quote"]), st.text() | st.integers() | st.binary() | st.none())
 )
 def test_any_members(members):
-    with pytest.raises(InvalidFormat):
+    with pytest.raises(EvidenceRefused):
         AzureEvidence.of(members)
+
+
+def test_quote_data():
+    digest = bytes(range(48))
+    assert quote_data(digest + bytes(16)) == digest
+    assert quote_data(bytes(64)) == bytes(48)
+
+
+@pytest.mark.parametrize(
+    "report_data", [b"", bytes(48), bytes(63), bytes(65), bytes(48) + b"\1" + bytes(15), bytes(63) + b"\1"]
+)
+def test_other_report_data(report_data):
+    with pytest.raises(InvalidFormat):
+        quote_data(report_data)
