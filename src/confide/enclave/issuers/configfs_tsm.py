@@ -31,7 +31,7 @@ class TsmIssuer:
     Args:
         tee: what the kernel must be a guest of.
         reports: folder of the requests.
-        privlevel: VMPL that a SNP report is asked for, 0 to 3; None: the kernel's own.
+        privlevel: VMPL that a SNP report is asked for, 0 to 3; None: the most privileged that the kernel may name.
     """
 
     def __init__(self, tee: Tee, reports: Path = REPORTS, privlevel: int | None = None) -> None:
@@ -47,8 +47,8 @@ class TsmIssuer:
         with asking("configfs-tsm"), _request(self._reports) as request:
             self._check_provider(request)
             writes = 1
-            if self._privlevel is not None:
-                write_attribute(request / "privlevel", str(self._privlevel).encode())
+            if level := self._level(request):  # 0 unless written
+                write_attribute(request / "privlevel", str(level).encode())
                 writes += 1
             write_attribute(request / "inblob", report_data)
             report = read_attribute(request / "outblob", MAX_BLOB_BYTES)
@@ -70,6 +70,17 @@ class TsmIssuer:
             raise AttestationRefused(
                 f"configfs-tsm: the provider is {provider}, which gives no {self._tee} evidence"
             )
+
+    def _level(self, request: Path) -> int:
+        if self._tee is not Tee.SNP or self._privlevel is not None:
+            return self._privlevel or 0
+        try:
+            floor = _text(request / "privlevel_floor")
+        except FileNotFoundError:
+            return 0
+        if floor not in ("0", "1", "2", "3"):
+            raise AttestationRefused(f"configfs-tsm: privlevel_floor is {floor!r}")
+        return int(floor)
 
     def _certificates(self, request: Path) -> bytes:
         if self._tee is not Tee.SNP:

@@ -158,6 +158,8 @@ class ConfigfsTsm(Standin):
             attributes |= {"privlevel": 0o200, "privlevel_floor": 0o400}
             if self.fault != "no auxblob":
                 attributes["auxblob"] = 0o400
+            if self.fault == "no floor":
+                del attributes["privlevel_floor"]
         return {f"{request}/{name}": mode for request in self.requests for name, mode in attributes.items()}
 
     def mkdir(self, path, mode):

@@ -20,6 +20,63 @@ def test_a_td_quote_carries_the_report_data(mounted, report_data):
     assert not list(folder.iterdir())
 
 
+def report(evidence):
+    return base64.b64decode(evidence["attestation_report"])
+
+
+def table(guid, content):
+    head = bytes.fromhex(guid) + (48).to_bytes(4, "little") + len(content).to_bytes(4, "little")
+    return (head + bytes(24) + content).hex()
+
+
+def test_a_snp_report_carries_the_report_data_and_comes_with_the_hosts_certificates(mounted, report_data):
+    auxblob = table("63da758de6644564adc5f4b93be8accd", b"certificate")
+    folder = mounted("configfs-tsm", provider="sev_guest", auxblob=auxblob)
+    evidence = TsmIssuer(Tee.SNP, folder).issue(report_data)
+    assert report(evidence)[0x50:0x90] == report_data
+    assert report(evidence)[0x30] == 0
+    [certificate] = evidence["cert_chain"]
+    assert (certificate["cert_type"], base64.b64decode(certificate["data"])) == ("VCEK", b"certificate")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("settings", [{"fault": "no auxblob"}, {"auxblob": ""}, {"auxblob": "00" * 4096}])
+def test_a_host_without_certificates(mounted, report_data, settings):
+    folder = mounted("configfs-tsm", provider="sev_guest", **settings)
+    assert TsmIssuer(Tee.SNP, folder).issue(report_data)["cert_chain"] == []
+
+
+@pytest.mark.parametrize("auxblob", ["01", table("63da758de6644564adc5f4b93be8accd", b"")[:60], "ff" * 600])
+def test_a_hosts_certificates_that_are_none(mounted, report_data, auxblob):
+    folder = mounted("configfs-tsm", provider="sev_guest", auxblob=auxblob)
+    with pytest.raises(AttestationRefused, match="certificate table"):
+        TsmIssuer(Tee.SNP, folder).issue(report_data)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("floor", "asked", "given"), [(0, None, 0), (2, None, 2), (0, 3, 3), (1, 1, 1), (0, 0, 0)]
+)
+def test_the_privilege_level_that_a_report_is_asked_from(mounted, report_data, floor, asked, given):
+    folder = mounted("configfs-tsm", provider="sev_guest", floor=floor)
+    assert report(TsmIssuer(Tee.SNP, folder, asked).issue(report_data))[0x30] == given
+
+
+def test_a_kernel_that_names_no_floor(mounted, report_data):
+    folder = mounted("configfs-tsm", provider="sev_guest", fault="no floor")
+    assert report(TsmIssuer(Tee.SNP, folder).issue(report_data))[0x30] == 0
+
+
+@pytest.mark.parametrize(
+    ("floor", "asked", "reason"), [(2, 1, "Invalid argument"), (0, 4, "Invalid argument"), (9, None, "floor")]
+)
+def test_a_privilege_level_that_is_not_to_be_had(mounted, report_data, floor, asked, reason):
+    folder = mounted("configfs-tsm", provider="sev_guest", floor=floor)
+    with pytest.raises(AttestationRefused, match=reason):
+        TsmIssuer(Tee.SNP, folder, asked).issue(report_data)
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("tee", [Tee.TDX, Tee.SNP])
 @pytest.mark.parametrize(
     ("fault", "reason"),
