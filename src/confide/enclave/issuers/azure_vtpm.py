@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import ValidationError
 
 from confide.attestation.azure.evidence import (
     MAX_TD_QUOTE_BYTES,
@@ -28,6 +29,7 @@ from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl
 from confide.attestation.azure.structures import base64url
 from confide.attestation.azure.tpm import has_digest, read_quote
 from confide.attestation.claims import Tee
+from confide.attestation.evidence import describe
 from confide.enclave.issuers.kernel_files import asking
 from confide.enclave.issuers.tpm_device import TPM, Tpm, open_tpm
 from confide.errors import AttestationRefused, InvalidFormat
@@ -103,7 +105,10 @@ def _quote(tpm: Tpm, data: bytes) -> QuoteEvidence:
     for _ in range(_TRIES):
         signed, pcrs = tpm.quote(ATTESTATION_KEY, data), tpm.read_pcrs()
         if has_digest(pcrs, read_quote(signed.message).pcr_digest):
-            return QuoteEvidence(message=signed.message, signature=signed.signature, pcrs=pcrs)
+            try:
+                return QuoteEvidence(message=signed.message, signature=signed.signature, pcrs=pcrs)
+            except ValidationError as error:
+                raise InvalidFormat(f"TPM: {describe(error)}") from None
     raise AttestationRefused(f"the PCRs changed during each of {_TRIES} quotes")
 
 
