@@ -44,7 +44,7 @@ def answers_note(queries: Mapping[str, Mapping[str, Any]]) -> str:
     wrong = [
         f"{query} ({found['rows']} rows, first {found['first']})"
         for query, found in queries.items()
-        if found["rows"] != ANSWERS[query][0]
+        if ANSWERS[query][0] not in (None, found["rows"])
         or not all(value in found["first"] for value in ANSWERS[query][1])
     ]
     if wrong:
