@@ -17,6 +17,8 @@ from confide.keys.passphrase_file import DEFAULT_COST, Argon2Cost, PassphraseFil
 
 ROOT_NAME = "root.json"
 STORE_NAME = "store.db"
+HOST_KEY_NAME = "simulated-host.key"
+"""What may lie in the folder before the home does: a machine can be enrolled at a broker elsewhere first."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Home:
         """Make a home and open it. It appears whole or not at all.
 
         Raises:
-            AlreadyExists: something other than an empty folder lies at `path`.
+            AlreadyExists: something lies at `path`, other than a folder that is empty or holds a host's key alone.
             Misuse: the passphrase is empty or too long.
             StorageUnavailable: it cannot be written.
         """
@@ -51,6 +53,7 @@ class Home:
             Store.create(
                 draft / STORE_NAME, PassphraseFile.create(draft / ROOT_NAME, passphrase, cost)
             ).close()
+            _take_host_key(path, draft)
             _sync(draft)
             draft.rename(path)
             _sync(path.parent)
@@ -86,6 +89,12 @@ class Home:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _take_host_key(path: Path, draft: Path) -> None:
+    """Move the host's key into the draft where the folder holds nothing else; a folder with more stays as it is."""
+    if path.is_dir() and [entry.name for entry in path.iterdir()] == [HOST_KEY_NAME]:
+        (path / HOST_KEY_NAME).rename(draft / HOST_KEY_NAME)
 
 
 def _check_private(path: Path) -> None:

@@ -138,13 +138,13 @@ def _brokers(context: typer.Context, urls: list[str], authorities: list[Path]) -
 
 
 def _check_remote(urls: list[str], home: Path) -> None:
+    from confide.broker.home import HOST_KEY_NAME
     from confide.enclave.launch import BROKER_URL
-    from confide.enclave.simulated.host import KEY_FILE
 
     for url in urls:
         if not BROKER_URL.fullmatch(url):
             raise Misuse(f"--broker {url}: give an https URL of a host")
-    if not (home / KEY_FILE).exists():
+    if not (home / HOST_KEY_NAME).exists():
         raise Misuse(
             f"no host key in {home}: `confide broker identity --host` makes one; "
             "the broker's administrator enrolls it"

@@ -41,6 +41,25 @@ def test_empty_folder_becomes_a_home(tmp_path):
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
 
 
+def test_folder_of_a_host_key_becomes_a_home_and_keeps_it(tmp_path):
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home/simulated-host.key").write_text("key")
+    (tmp_path / "home/simulated-host.key").chmod(0o600)
+    Home.create(tmp_path / "home", b"x", LEAST_COST).close()
+    assert (tmp_path / "home/simulated-host.key").read_text() == "key"
+    assert [each.name for each in tmp_path.iterdir()] == ["home"]
+
+
+def test_folder_of_a_host_key_and_more_stays_as_it_is(tmp_path):
+    (tmp_path / "home").mkdir(mode=0o700)
+    for name in ("simulated-host.key", "notes"):
+        (tmp_path / "home" / name).write_text(name)
+    with pytest.raises(AlreadyExists):
+        Home.create(tmp_path / "home", b"x", LEAST_COST)
+    assert {each.name for each in (tmp_path / "home").iterdir()} == {"simulated-host.key", "notes"}
+    assert (tmp_path / "home/simulated-host.key").read_text() == "simulated-host.key"
+
+
 def test_change_of_passphrase(path):
     with Home.open(path, b"passphrase") as home:
         home.provider.change_passphrase(b"new", LEAST_COST)

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from confide.broker.home import HOST_KEY_NAME
 from confide.errors import InvalidFormat, Refused, StorageUnavailable
 from confide.keys.signing import generate_signing_key, key_id, private_key_from_raw, raw_private
-
-KEY_FILE = "simulated-host.key"
 
 
 def host_key(home: Path) -> Ed25519PrivateKey:
@@ -29,7 +28,7 @@ def host_key(home: Path) -> Ed25519PrivateKey:
         InvalidFormat: the file holds no key.
         StorageUnavailable: it can be neither read nor written.
     """
-    path = home / KEY_FILE
+    path = home / HOST_KEY_NAME
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
