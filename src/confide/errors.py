@@ -9,7 +9,7 @@
     │   │   ├── RevokedKey           83
     │   │   └── NoGrant              84  the policy does not allow this key, location or access
     │   ├── AttestationRefused       85  evidence, nonce or session not accepted
-    │   │   ├── EvidenceRefused      85  a numbered step of a verifier failed
+    │   │   ├── EvidenceRefused      98  a numbered step of a verifier failed
     │   │   ├── MeasurementRefused   86  genuine evidence of code that no policy allows
     │   │   └── PlatformRefused      97  genuine evidence of a platform that the policy does not accept
     │   ├── PolicyRefused            87  signature, owner, validity
@@ -121,6 +121,9 @@ class EvidenceRefused(AttestationRefused):
         step: number of the step in the verifier's docstring and in docs/attestation.md, from 1.
         reason: why it failed.
     """
+
+    exit_code = 98
+    public = "evidence refused"
 
     def __init__(self, evidence: str, step: int, reason: str) -> None:
         super().__init__(f"{evidence}, step {step}: {reason}")

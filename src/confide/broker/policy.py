@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from confide.attestation.claims import Tee
+from confide.attestation.requirements import PlatformRequirements
 from confide.broker.expressions import check_expression
 from confide.broker.locations import parse_location
 from confide.broker.policy_faults import cross_faults, model_faults
@@ -77,6 +78,7 @@ class Workload(StrictModel):
         minimum_svn: lowest acceptable security version number.
         launch: launch parameter -> regular expression (RE2) that its value must match in full.
         logs: key that the workload's output is sealed under.
+        platform: what is demanded of the hardware; there for every TEE but `simulated`, which has none.
     """
 
     name: WorkloadName
@@ -88,6 +90,7 @@ class Workload(StrictModel):
     minimum_svn: Annotated[int, Field(ge=0, le=65535)] = 0
     launch: Annotated[dict[Parameter, Regex], Field(max_length=64)] = Field(default_factory=dict)
     logs: KeyNameText | None = None
+    platform: PlatformRequirements | None = None
 
 
 class PolicyGrant(StrictModel):

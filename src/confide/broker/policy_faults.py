@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
+from confide.attestation.claims import Tee
+from confide.attestation.requirements import PlatformRequirements
 from confide.broker.locations import overlap
 from confide.broker.policy_lines import Document, Path
 from confide.errors import Fault
@@ -36,7 +38,12 @@ def cross_faults(document: Document) -> Iterator[Fault]:
     """Yield the faults between fields, and every empty field; tolerates any document."""
     value = document.value
     for path, reason in itertools.chain(
-        _empty((), value), _times(value), _workloads(value), _grants(value), _locations(value)
+        _empty((), value),
+        _times(value),
+        _workloads(value),
+        _platforms(value),
+        _grants(value),
+        _locations(value),
     ):
         yield Fault(document.line(path), _name(path), reason)
 
@@ -74,6 +81,25 @@ def _workloads(value: dict[str, Any]) -> _Found:
             code = (repr(measurement), repr(workload.get("tee")), repr(role))
             if measured.setdefault(code, index) != index:
                 yield ("workload", index, "measurements"), "a measurement that another workload names too"
+
+
+def _platforms(value: dict[str, Any]) -> _Found:
+    for index, workload in _tables(value, "workload"):
+        platform, tee = workload.get("platform"), workload.get("tee")
+        path: Path = ("workload", index, "platform")
+        if tee == Tee.SIMULATED:
+            if platform is not None:
+                yield path, "the simulated TEE has no platform to demand anything of"
+        elif tee in tuple(Tee):
+            if platform is None:
+                yield ("workload", index), f"platform is missing: what is demanded of the {tee} hardware"
+                continue
+            try:
+                demanded = PlatformRequirements.model_validate(platform)
+            except ValidationError:
+                continue  # the strict model reports it
+            for reason in demanded.faults(Tee(tee)):
+                yield path, reason
 
 
 def _grants(value: dict[str, Any]) -> _Found:

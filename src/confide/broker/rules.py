@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from confide.attestation.claims import Claims
+from confide.attestation.appraise import appraise
+from confide.attestation.claims import Claims, Tee
 from confide.broker.compose import GrantedLocation, Keys, Listings, compose
 from confide.broker.expressions import matches
 from confide.broker.locations import overlap
@@ -21,6 +22,7 @@ from confide.errors import (
     LaunchRefused,
     MeasurementRefused,
     NoGrant,
+    PlatformRefused,
     PolicyRefused,
 )
 from confide.keys.names import KeyName
@@ -43,7 +45,7 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
 
     1. The evidence is not of a TEE that can be inspected (debug).
     2. A policy within its validity names the measurement, with this TEE and this role.
-    3. The security version is at least every such policy's minimum.
+    3. The security version is at least every such policy's minimum, and the platform is what each demands.
     4. The launch parameters match every such policy's expressions.
     5. Of these owners, those who grant the workload something take part; they agree on its name.
     6. No location is granted by two owners, none lies inside another.
@@ -59,7 +61,8 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
         now: Unix seconds.
 
     Raises:
-        AttestationRefused, MeasurementRefused, LaunchRefused, PolicyRefused, NoGrant, UnknownKey, RevokedKey.
+        AttestationRefused, MeasurementRefused, PlatformRefused, LaunchRefused, PolicyRefused, NoGrant, UnknownKey,
+        RevokedKey.
     """
     policies = list(policies)
     if claims.debug:
@@ -69,6 +72,7 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
     ]
     for policy, workload in named:
         _check_svn(policy, workload, claims)
+        _check_platform(policy, workload, claims, now)
         _check_launch(policy, workload, claims)
     participants = _participants(named, claims)
     granted = [
@@ -140,6 +144,19 @@ def _check_svn(policy: Policy, workload: Workload, claims: Claims) -> None:
             f"step 3: security version {claims.svn} of {workload.name}; "
             f"{policy.owner} demands at least {workload.minimum_svn}"
         )
+
+
+def _check_platform(policy: Policy, workload: Workload, claims: Claims, now: int) -> None:
+    if claims.tee is Tee.SIMULATED:
+        return
+    if claims.platform is None or workload.platform is None:
+        raise PlatformRefused(
+            f"step 3: {policy.owner} demands nothing of the hardware, or nothing is known of it"
+        )
+    try:
+        appraise(claims.tee, claims.platform, workload.platform, now)
+    except PlatformRefused as refused:
+        raise PlatformRefused(f"step 3: {workload.name} of {policy.owner}: {refused}") from None
 
 
 def _check_launch(policy: Policy, workload: Workload, claims: Claims) -> None:

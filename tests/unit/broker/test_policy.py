@@ -233,3 +233,36 @@ def test_signed_policies_that_are_refused():
         verify_policy(sign_jws(KEY, GOOD.encode(), {"kid": "bank", "typ": POLICY_TYP}), keys, NOW)
     with pytest.raises(PolicyRefused, match="ended"):
         verify_policy(good, keys, 2_000_000_000)
+
+
+SGX = changed('tee = "simulated"', 'tee = "sgx"')
+SGX_PLATFORM = changed(
+    'tee = "simulated"', 'tee = "sgx"\nplatform = { registers = { mrsigner = ["aabb"] }, allow_smt = true }'
+)
+
+
+def test_what_is_demanded_of_hardware():
+    platform = parse_policy(SGX_PLATFORM.encode()).workload[0].platform
+    assert platform is not None
+    assert platform.registers == {"mrsigner": ("aabb",)}
+    assert platform.status == ("UpToDate",)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "reason"),
+    [
+        (SGX, "workload[0]", "platform is missing"),
+        (SGX_PLATFORM.replace('"sgx"', '"simulated"'), "workload[0].platform", "no platform to demand"),
+        (SGX_PLATFORM.replace('"sgx"', '"snp"'), "workload[0].platform", "registers lacks measurement"),
+        (SGX_PLATFORM.replace("mrsigner", "mrtd"), "workload[0].platform", "no register mrtd in sgx"),
+        (
+            SGX_PLATFORM.replace("allow_smt", "allow_debug"),
+            "workload[0].platform.allow_debug",
+            "unknown field",
+        ),
+        (SGX_PLATFORM.replace('["aabb"]', "[]"), "workload[0].platform.registers.mrsigner", "empty"),
+        (SGX_PLATFORM.replace('"aabb"', '"AABB"'), "workload[0].platform.registers.mrsigner[0]", "hex"),
+    ],
+)
+def test_faults_of_what_is_demanded_of_hardware(text, field, reason):
+    assert any(found[1] == field and reason in found[2] for found in faults(text)), faults(text)

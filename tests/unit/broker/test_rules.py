@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from confide.attestation.claims import Claims, Tee
+from confide.attestation.claims import Claims, Platform, Tcb, Tee
+from confide.attestation.requirements import PlatformRequirements
 from confide.broker.policy import Policy, PolicyGrant, Workload
 from confide.broker.release import Access
 from confide.broker.rules import RELEASE_TTL_S, decide, owners_concerned
@@ -18,6 +20,7 @@ from confide.errors import (
     LaunchRefused,
     MeasurementRefused,
     NoGrant,
+    PlatformRefused,
     PolicyRefused,
     Refused,
     RevokedKey,
@@ -421,3 +424,47 @@ def test_no_key_leaves_without_its_owners_policy(who, policies):
         assert granted or logs
         if key.current is not None:
             assert logs or any(g.access is Access.WRITE for g in granted)
+
+
+HARDWARE = Platform(
+    registers={"mrsigner": "aa" * 32},
+    numbers={"isv_prod_id": 0, "isv_svn": 5},
+    hardware_ids=("01",),
+    tcb=Tcb(status="UpToDate"),
+    debug=False,
+    expires=NOW + 60,
+)
+
+
+def on_sgx(platform=HARDWARE):
+    return replace(claims(tee=Tee.SGX), platform=platform)
+
+
+def sgx_policy(**platform):
+    return policy(workloads=[workload(tee="sgx", platform=PlatformRequirements(**platform))])
+
+
+def test_a_platform_as_demanded():
+    asked = sgx_policy(registers={"mrsigner": ["aa" * 32]})
+    assert run(on_sgx(), [asked]).workload == "study"
+
+
+@pytest.mark.parametrize(
+    ("platform", "demanded"),
+    [
+        (HARDWARE, {"registers": {"mrsigner": ["bb" * 32]}}),
+        (HARDWARE, {"hardware_ids": ["02"]}),
+        (replace(HARDWARE, tcb=Tcb(status="OutOfDate")), {}),
+        (replace(HARDWARE, debug=True), {}),
+        (replace(HARDWARE, expires=NOW), {}),
+        (None, {}),
+    ],
+)
+def test_a_platform_that_is_not_as_demanded(platform, demanded):
+    with pytest.raises(PlatformRefused, match="step 3"):
+        run(on_sgx(platform), [sgx_policy(**demanded)])
+
+
+def test_a_policy_that_demands_nothing_of_hardware_accepts_none():
+    with pytest.raises(PlatformRefused, match="step 3"):
+        run(on_sgx(), [policy(workloads=[workload(tee="sgx")])])
