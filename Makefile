@@ -32,7 +32,7 @@ fuzz: setup  ## property tests at length
 bench: setup  ## every table of docs/performance.md
 	$(PY) -m benchmarks
 
-test test-all: export CONFIDE_TEST_TOOLS = 1  # setup installs a software TPM
+test test-all: export CONFIDE_TEST_TOOLS = 1  # setup installs a software TPM and token
 
 setup:
 	@scripts/setup.sh --group bench

@@ -41,6 +41,7 @@ command -v gocryptfs >/dev/null || missing+=(gocryptfs)
 if [ -n "${CONFIDE_TEST_TOOLS:-}" ]; then  # set by `make`'s targets for tests
   command -v swtpm >/dev/null || missing+=(swtpm)
   command -v tpm2_createprimary >/dev/null || missing+=(tpm2-tools)
+  command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 fi
 command -v fusermount3 >/dev/null || command -v fusermount >/dev/null || missing+=(fuse3)
 if [ ${#missing[@]} -gt 0 ]; then
