@@ -50,6 +50,7 @@ class Quote:
         certification_type: always 5, a chain of certificates.
         pck_chain: that chain, PEM: the platform's certificate first.
         pck: what the platform's certificate says.
+        signed: what the attestation key signs: header and body, with the descriptor between them in version 5.
         raw: the whole quote.
     """
 
@@ -66,6 +67,7 @@ class Quote:
     certification_type: int
     pck_chain: str = field(repr=False)
     pck: Pck
+    signed: bytes = field(repr=False)
     raw: bytes = field(repr=False)
 
     @property
@@ -209,6 +211,7 @@ def _read_rest(data: bytes, head: _Head) -> Quote:
         certification_type=_PCK_CHAIN,
         pck_chain=_pem(chain),
         pck=read_pck(data),
+        signed=data[: head.body_end],
         raw=data,
     )
 
