@@ -105,12 +105,13 @@ def download(
 async def _download(
     wanted: Mapping[str, Wanted], tls: ssl.SSLContext, timeout_s: float
 ) -> dict[str, Document]:
+    failure: BaseException
     try:
         async with (
             asyncio.timeout(timeout_s),
             httpx.AsyncClient(
                 verify=tls,
-                timeout=None,  # the one above counts
+                timeout=None,  # noqa: S113 - the one above counts
                 trust_env=False,
                 follow_redirects=False,
                 headers={"Accept-Encoding": "identity", "User-Agent": "confide"},
@@ -120,11 +121,13 @@ async def _download(
             tasks = {name: group.create_task(_get(client, each)) for name, each in wanted.items()}
         return {name: task.result() for name, task in tasks.items()}
     except* CollateralUnavailable as errors:
-        first = next(_leaves(errors))
+        failure = errors
     except* TimeoutError:
         hosts = ", ".join(sorted({httpx.URL(each.url).host for each in wanted.values()}))
-        first = CollateralUnavailable(f"{hosts}: no complete answer within {timeout_s:g} s")
-    raise first
+        failure = CollateralUnavailable(f"{hosts}: no complete answer within {timeout_s:g} s")
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    raise failure
 
 
 async def _get(client: httpx.AsyncClient, wanted: Wanted) -> Document:
@@ -158,14 +161,6 @@ def _reason(error: BaseException) -> str:
             return f"its certificate is not accepted: {cause.verify_message}"
         cause = cause.__cause__ or cause.__context__
     return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-def _leaves(group: BaseExceptionGroup[CollateralUnavailable]):
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _is_loopback(host: str) -> bool:
