@@ -1,0 +1,286 @@
+"""Certificates of the keys that sign SNP reports, their chains, and the CRLs over those: read, and not verified.
+
+An endorsement key is a chip's own (VCEK, from AMD's KDS) or one that AMD lends to a cloud provider (VLEK). An
+intermediate certifies it (ASK over VCEKs, ASVK over VLEKs), and AMD's root key (ARK) the intermediate.
+
+Source: Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification (AMD 57230), section 3.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Self, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import NameOID
+
+from confide.attestation.amd.kds import HARDWARE_ID_BYTES
+from confide.attestation.amd.report import TCB_LAYOUTS, Product, SigningKey
+from confide.errors import InvalidFormat
+
+MAX_CERTIFICATE_BYTES = 8 * 1024
+MAX_CRL_BYTES = 64 * 1024
+MAX_BUNDLE_BYTES = 128 * 1024
+MAX_CERTIFICATES = 12
+
+_AMD = "1.3.6.1.4.1.3704.1"
+_PRODUCT_NAME, _HARDWARE_ID, _CSP_ID = f"{_AMD}.2", f"{_AMD}.4", f"{_AMD}.5"
+_SVN = {
+    "bootloader": f"{_AMD}.3.1",
+    "tee": f"{_AMD}.3.2",
+    "snp": f"{_AMD}.3.3",
+    "microcode": f"{_AMD}.3.8",
+    "fmc": f"{_AMD}.3.9",
+}
+_KINDS = {"SEV-VCEK": SigningKey.VCEK, "SEV-VLEK": SigningKey.VLEK}
+_PRODUCTS = {product.value: product for product in Product} | {
+    "Bergamo": Product.GENOA,
+    "Siena": Product.GENOA,
+}
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+_T = TypeVar("_T")
+_FILTERS = threading.Lock()
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn what `cryptography` raises into InvalidFormat, and keep one of its warnings from users.
+
+    The serial number of every VCEK is zero: AMD's choice, which no user of ours can change. Filters of warnings are
+    the process's, hence the lock.
+    """
+    try:
+        with _FILTERS, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Parsed a serial number", CryptographyDeprecationWarning)
+            yield
+    except _UNREADABLE as error:
+        raise InvalidFormat(f"{what}: {error}") from None
+
+
+def _read_now(certificate: x509.Certificate) -> x509.Certificate:
+    """Read what `cryptography` would read later, where what it raises would be nobody's to handle."""
+    _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate
+
+
+def load_certificate(data: bytes) -> x509.Certificate:
+    """Read one certificate, DER or PEM.
+
+    Raises:
+        InvalidFormat: more than 8 KiB, or no certificate.
+    """
+    _check_size(data, MAX_CERTIFICATE_BYTES, "certificate")
+    with _reading("certificate"):
+        pem = data.lstrip().startswith(b"-----BEGIN")
+        load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
+        return _read_now(load(data))
+
+
+def load_crl(data: bytes) -> x509.CertificateRevocationList:
+    """Read one CRL, DER or PEM.
+
+    Raises:
+        InvalidFormat: more than 64 KiB, or no CRL.
+    """
+    _check_size(data, MAX_CRL_BYTES, "CRL")
+    with _reading("CRL"):
+        pem = data.lstrip().startswith(b"-----BEGIN")
+        crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
+        _ = crl.issuer, crl.extensions, crl.last_update_utc, crl.next_update_utc
+        for entry in crl:
+            _ = entry.serial_number
+        return crl
+
+
+@dataclass(frozen=True)
+class Endorsement:
+    """What AMD says of an endorsement key in its certificate.
+
+    Attributes:
+        kind: VCEK or VLEK.
+        product: generation of the chip.
+        tcb: component -> version that the key stands for.
+        hardware_id: of the chip, 64 bytes, 8 of Turin; empty in a VLEK.
+        provider: cloud provider that a VLEK was lent to; empty in a VCEK.
+    """
+
+    kind: SigningKey
+    product: Product
+    tcb: Mapping[str, int]
+    hardware_id: bytes
+    provider: str
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What a report is verified with; everything was read, nothing verified.
+
+    Attributes:
+        endorsement: certificate of the key that signed the report; None where it is not known yet.
+        chain: intermediates and roots, in any order; those of AMD that are built in complete them.
+        crl: of the root over the intermediates; None: revocation is not checked, which whoever asks for a verification
+            must have decided.
+    """
+
+    endorsement: x509.Certificate | None = None
+    chain: tuple[x509.Certificate, ...] = ()
+    crl: x509.CertificateRevocationList | None = None
+
+    @classmethod
+    def from_der(cls, endorsement: bytes, chain: tuple[bytes, ...] = (), crl: bytes | None = None) -> Self:
+        """Read single certificates and a CRL, each DER or PEM.
+
+        Raises:
+            InvalidFormat: one is too large or of another form, or there are more than 12.
+        """
+        _check_count(len(chain) + 1)
+        return cls(
+            load_certificate(endorsement),
+            tuple(map(load_certificate, chain)),
+            None if crl is None else load_crl(crl),
+        )
+
+    @classmethod
+    def from_pem(cls, bundle: bytes) -> Self:
+        """Read a PEM bundle: certificates in any order, at most one of an endorsement key, at most one CRL.
+
+        Raises:
+            InvalidFormat: more than 128 KiB or 12 certificates, no certificate at all, or not of this form.
+        """
+        _check_size(bundle, MAX_BUNDLE_BYTES, "PEM bundle")
+        _check_count(bundle.count(b"-----BEGIN "))
+        with _reading("PEM bundle"):
+            found = tuple(map(_read_now, x509.load_pem_x509_certificates(bundle)))
+        endorsements = [certificate for certificate in found if common_name(certificate.subject) in _KINDS]
+        crls = bundle.count(b"-----BEGIN X509 CRL-----")
+        if len(endorsements) > 1 or crls > 1:
+            raise InvalidFormat("PEM bundle: more than one endorsement key certificate, or more than one CRL")
+        return cls(
+            endorsements[0] if endorsements else None,
+            tuple(certificate for certificate in found if certificate not in endorsements),
+            load_crl(bundle[bundle.index(b"-----BEGIN X509 CRL-----") :][:MAX_CRL_BYTES]) if crls else None,
+        )
+
+    @classmethod
+    def named(cls, certificates: Mapping[str, bytes], kind: SigningKey) -> Self:
+        """Read certificates by the names of a host's certificate table: `VCEK`, `VLEK`, `ASK` (an ASVK too), `ARK`.
+
+        Args:
+            certificates: name -> DER or PEM; hosts may pass along those of both kinds of key.
+            kind: key that signed the report.
+
+        Raises:
+            InvalidFormat: one is not of its form.
+        """
+        endorsement = certificates.get(kind.name)
+        chain = [certificates[name] for name in ("ASK", "ARK") if name in certificates]
+        return cls(
+            None if endorsement is None else load_certificate(endorsement),
+            tuple(map(load_certificate, chain)),
+        )
+
+    def completed_by(self, others: Certificates) -> Certificates:
+        """Return these with what they lack taken from others."""
+        return replace(
+            self,
+            endorsement=self.endorsement or others.endorsement,
+            chain=self.chain or others.chain,
+            crl=self.crl or others.crl,
+        )
+
+
+def endorsement_of(certificate: x509.Certificate) -> Endorsement:
+    """Return what an endorsement key's certificate says.
+
+    Raises:
+        InvalidFormat: it is not one of an endorsement key, or of one that is not known here.
+    """
+    kind = _KINDS.get(common_name(certificate.subject))
+    if kind is None:
+        raise InvalidFormat("not the certificate of a VCEK or VLEK")
+    extensions = {
+        extension.oid.dotted_string: extension.value.value
+        for extension in certificate.extensions
+        if isinstance(extension.value, x509.UnrecognizedExtension)
+    }
+    product = _PRODUCTS.get(_decoded(extensions, _PRODUCT_NAME, _text).split("-")[0])
+    if product is None:
+        raise InvalidFormat("certificate of a product that is not known here")
+    names = [component.name for component in TCB_LAYOUTS[product].fields]
+    if ("fmc" in names) != (_SVN["fmc"] in extensions):
+        raise InvalidFormat(f"certificate with other TCB components than those of {product}")
+    hardware_id = extensions.get(_HARDWARE_ID, b"")
+    if len(hardware_id) != (HARDWARE_ID_BYTES[product] if kind is SigningKey.VCEK else 0):
+        raise InvalidFormat(f"{kind.name} certificate with a hardware id of {len(hardware_id)} bytes")
+    if hardware_id and not any(hardware_id):
+        raise InvalidFormat("VCEK certificate of no chip: its hardware id is zero")
+    if (kind is SigningKey.VLEK) != (_CSP_ID in extensions):
+        raise InvalidFormat(f"{kind.name} certificate with or without a provider")
+    return Endorsement(
+        kind,
+        product,
+        {name: _decoded(extensions, _SVN[name], _svn) for name in names},
+        hardware_id,
+        _decoded(extensions, _CSP_ID, _text) if kind is SigningKey.VLEK else "",
+    )
+
+
+@cache
+def built_in() -> tuple[x509.Certificate, ...]:
+    """Return AMD's certificates that come with this package: ASK, ASVK and ARK of every product."""
+    roots = resources.files("confide.attestation.amd") / "roots"
+    bundles = ((roots / f"{product.name.lower()}.pem").read_bytes() for product in Product)
+    return tuple(certificate for bundle in bundles for certificate in Certificates.from_pem(bundle).chain)
+
+
+def common_name(name: x509.Name) -> str:
+    """Return a name's common name; empty where there is not exactly one."""
+    values = [attribute.value for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
+
+
+def _decoded(extensions: Mapping[str, bytes], oid: str, decode: Callable[[bytes], _T]) -> _T:
+    try:
+        return decode(extensions[oid])
+    except KeyError:
+        raise InvalidFormat(f"certificate without extension {oid}") from None
+    except ValueError as error:
+        raise InvalidFormat(f"certificate extension {oid}: {error}") from None
+
+
+def _svn(der: bytes) -> int:
+    number = asn1.decode_der(int, der)
+    if not 0 <= number <= 255:
+        raise ValueError("not a security version number")
+    return number
+
+
+def _text(der: bytes) -> str:
+    return asn1.decode_der(asn1.IA5String, der).as_str()
+
+
+def _check_size(data: bytes, limit: int, what: str) -> None:
+    if len(data) > limit:
+        raise InvalidFormat(f"{what}: {len(data)} bytes, at most {limit} are allowed")
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_CERTIFICATES:
+        raise InvalidFormat(f"{count} certificates, at most {MAX_CERTIFICATES} are allowed")

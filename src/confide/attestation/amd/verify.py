@@ -1,0 +1,297 @@
+"""Verification of SNP reports: from AMD's root keys to what the hardware says of machine and guest. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from confide.attestation.amd.certificates import (
+    Certificates,
+    Endorsement,
+    built_in,
+    common_name,
+    endorsement_of,
+)
+from confide.attestation.amd.report import (
+    CHIP_ID_BYTES,
+    KNOWN_POLICY,
+    SIGNED_BYTES,
+    PlatformBit,
+    PolicyBit,
+    Product,
+    Report,
+    SigningKey,
+    parse_report,
+)
+from confide.attestation.claims import Platform, Tcb
+from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
+
+EVIDENCE = "SNP report"
+
+PINNED: Mapping[Product, str] = {
+    Product.MILAN: "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
+    Product.GENOA: "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",
+    Product.TURIN: "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
+}
+"""Product -> SHA-256 of the root key's certificate (ARK, DER): the only trust there is."""
+
+_INTERMEDIATES = {SigningKey.VCEK: "SEV", SigningKey.VLEK: "SEV-VLEK"}
+_REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
+_NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
+_ECDSA_P384_SHA384 = 1
+_P384_BYTES = 48
+_MAX_VMPL = 3
+_FETCH = "get it with `confide collateral fetch`"
+
+
+@dataclass(frozen=True)
+class VerifiedReport:
+    """A verified report.
+
+    Attributes:
+        report: every field of it.
+        platform: what it says, by the names that policies use.
+    """
+
+    report: Report
+    platform: Platform
+
+
+def verify_report(
+    data: bytes, certificates: Certificates, now: int, *, roots: Mapping[Product, str] = PINNED
+) -> VerifiedReport:
+    """Verify a report.
+
+    1. The report reads: 1184 bytes, of a version that is known, what is reserved zero, signed by a VCEK or VLEK with
+       an algorithm that is known. What a machine leaves unsigned is refused.
+    2. The endorsement key's certificate names the product that the report's CPUID names (since version 3).
+    3. The certificate chains to the root key that is pinned for the product: names, signatures (RSASSA-PSS, SHA-384,
+       RSA 4096), no critical extension that is not understood, validity at `now`.
+    4. The CRL, where one is given, is the root's and in date, and has none of the chain.
+    5. The certificate is of the kind of key that the report names: VCEK or VLEK.
+    6. That key signed the report: ECDSA, P-384, SHA-384; what pads the two numbers is zero.
+    7. The certificate stands for the report's REPORTED_TCB, component by component.
+    8. A VCEK's certificate is that of the report's chip. A machine may hide its id from reports (zeros): then the
+       certificate says whose key signed. A VLEK is no chip's, and behind one a hidden id stays hidden.
+    9. The guest policy has no unknown restriction or permission, and a guest asked for the report, not its host.
+
+    A debug policy is not refused here: `Platform.debug` says it.
+
+    Args:
+        data: nothing in it is trusted.
+        certificates: nothing in them is trusted.
+        now: Unix seconds.
+        roots: product -> SHA-256 (hex) of its root's certificate.
+
+    Raises:
+        EvidenceRefused: names the step.
+        CollateralUnavailable: a certificate or the CRL is missing or has expired.
+    """
+    try:
+        report = parse_report(data)
+    except InvalidFormat as error:
+        raise _refused(1, str(error)) from None
+    if report.number("signature_algo") != _ECDSA_P384_SHA384:
+        raise _refused(1, f"signature algorithm {report.number('signature_algo')} is not known")
+    if report.signing_key not in _INTERMEDIATES:
+        raise _refused(1, "not signed by a VCEK or VLEK")
+    if certificates.endorsement is None:
+        raise CollateralUnavailable(
+            f"{EVIDENCE}: the certificate of the key that signed it is missing; {_FETCH}"
+        )
+    try:
+        endorsement = endorsement_of(certificates.endorsement)
+    except InvalidFormat as error:
+        raise _refused(2, str(error)) from None
+    if report.number("version") > 2 and report.product is not endorsement.product:
+        raise _refused(
+            2, f"the report is of {report.product or 'an unknown product'}, the key of {endorsement.product}"
+        )
+    chain = _verify_chain(certificates.endorsement, endorsement, certificates, roots, now)
+    expires = [_seconds_after(certificate) for certificate in chain]
+    if certificates.crl is not None:
+        expires.append(_verify_crl(certificates.crl, chain, now))
+    if report.signing_key is not endorsement.kind:
+        raise _refused(5, f"not signed by a {endorsement.kind.name}, as the certificate is one of")
+    _verify_signature(report, certificates.endorsement)
+    _check_tcb(report, endorsement)
+    hardware_ids = _hardware_ids(report, endorsement)
+    _check_guest(report)
+    platform = Platform(
+        registers={name: report.octets(name).hex() for name in _REGISTERS},
+        numbers={name: report.number(name) for name in _NUMBERS},
+        hardware_ids=hardware_ids,
+        tcb=_tcb(report, endorsement.product),
+        debug=PolicyBit.DEBUG in report.policy,
+        expires=min(expires),
+    )
+    return VerifiedReport(report, platform)
+
+
+def _verify_chain(
+    leaf: x509.Certificate,
+    endorsement: Endorsement,
+    certificates: Certificates,
+    roots: Mapping[Product, str],
+    now: int,
+) -> tuple[x509.Certificate, x509.Certificate, x509.Certificate]:
+    """Return endorsement key's, intermediate's and root's certificate, verified."""
+    product = endorsement.product
+    pinned = roots.get(product)
+    if pinned is None:
+        raise _refused(3, f"no root is trusted for {product}")
+    available = (*certificates.chain, *built_in())
+    root = next((certificate for certificate in available if _is(certificate, pinned)), None)
+    given_roots = [given for given in certificates.chain if given.subject == given.issuer]
+    if given_roots and root not in given_roots:
+        raise _refused(3, f"the chain's root is not the one that is trusted for {product}")
+    if root is None:
+        raise CollateralUnavailable(f"{EVIDENCE}: the root's certificate of {product} is missing; {_FETCH}")
+    if common_name(leaf.issuer) != f"{_INTERMEDIATES[endorsement.kind]}-{product}":
+        raise _refused(3, f"a {endorsement.kind.name} of {product} is not issued by that name")
+    intermediate = next(
+        (certificate for certificate in available if certificate.subject == leaf.issuer), None
+    )
+    if intermediate is None:
+        raise CollateralUnavailable(f"{EVIDENCE}: the intermediate certificate is missing; {_FETCH}")
+    if intermediate.issuer != root.subject:
+        raise _refused(3, "the intermediate is not issued in the root's name")
+    _check_authority(intermediate)
+    for certificate, issuer in ((intermediate, root), (leaf, intermediate)):
+        _check_critical(certificate)
+        _verify_rsa(3, issuer, certificate.signature, certificate.tbs_certificate_bytes)
+    chain = leaf, intermediate, root
+    for certificate in chain:
+        _check_validity(certificate, now)
+    return chain
+
+
+def _check_authority(intermediate: x509.Certificate) -> None:
+    try:
+        constraints = intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = intermediate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        raise _refused(3, "the intermediate is no certificate authority") from None
+    if not constraints.ca or not usage.key_cert_sign:
+        raise _refused(3, "the intermediate is no certificate authority")
+
+
+def _check_critical(certificate: x509.Certificate) -> None:
+    understood = (x509.BasicConstraints, x509.KeyUsage)
+    if any(each.critical and not isinstance(each.value, understood) for each in certificate.extensions):
+        raise _refused(
+            3, f"the certificate of {common_name(certificate.subject)} has a critical extension, unknown here"
+        )
+
+
+def _verify_rsa(step: int, issuer: x509.Certificate, signature: bytes, signed: bytes) -> None:
+    """Refuse all but RSASSA-PSS with SHA-384 by a key of 4096 bits, whatever the certificate claims to be signed by."""
+    key = issuer.public_key()
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 4096:
+        raise _refused(step, "an issuer's key is not RSA of 4096 bits")
+    pss = padding.PSS(padding.MGF1(SHA384()), SHA384().digest_size)
+    try:
+        key.verify(signature, signed, pss, SHA384())
+    except InvalidSignature:
+        raise _refused(step, f"not signed by {common_name(issuer.subject)}") from None
+
+
+def _check_validity(certificate: x509.Certificate, now: int) -> None:
+    name = common_name(certificate.subject)
+    if now < int(certificate.not_valid_before_utc.timestamp()):
+        raise _refused(3, f"the certificate of {name} is not valid yet")
+    if now > _seconds_after(certificate):
+        raise CollateralUnavailable(f"{EVIDENCE}: the certificate of {name} has expired; {_FETCH}")
+
+
+def _verify_crl(crl: x509.CertificateRevocationList, chain: tuple[x509.Certificate, ...], now: int) -> int:
+    """Verify the CRL, and return when it expires. It lists what the root issued, so no endorsement key."""
+    *_, intermediate, root = chain
+    if crl.issuer != root.subject:
+        raise _refused(4, "the CRL is not issued in the root's name")
+    _verify_rsa(4, root, crl.signature, crl.tbs_certlist_bytes)
+    if any(extension.critical for extension in crl.extensions):
+        raise _refused(4, "the CRL has a critical extension, which limits what it covers")
+    if crl.next_update_utc is None:
+        raise _refused(4, "the CRL says not when it expires")
+    if now < int(crl.last_update_utc.timestamp()):
+        raise _refused(4, "the CRL is not valid yet")
+    expires = int(crl.next_update_utc.timestamp())
+    if now > expires:
+        raise CollateralUnavailable(f"{EVIDENCE}: the CRL has expired; {_FETCH}")
+    for certificate in (intermediate, root):
+        if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+            raise _refused(4, f"the certificate of {common_name(certificate.subject)} was revoked")
+    return expires
+
+
+def _verify_signature(report: Report, certificate: x509.Certificate) -> None:
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise _refused(6, "the endorsement key is not on P-384")
+    r, s = report.octets("signature_r"), report.octets("signature_s")
+    if any(r[_P384_BYTES:] + s[_P384_BYTES:]):
+        raise _refused(6, "the signature is not padded with zeros")
+    signature = encode_dss_signature(int.from_bytes(r, "little"), int.from_bytes(s, "little"))
+    try:
+        key.verify(signature, report.raw[:SIGNED_BYTES], ec.ECDSA(SHA384()))
+    except InvalidSignature:
+        raise _refused(6, f"not signed by the {common_name(certificate.subject)}") from None
+
+
+def _check_tcb(report: Report, endorsement: Endorsement) -> None:
+    try:
+        reported = report.tcb("reported_tcb", endorsement.product)
+        for name in ("committed_tcb", "launch_tcb"):
+            report.tcb(name, endorsement.product)
+    except InvalidFormat as error:
+        raise _refused(7, str(error)) from None
+    for name, version in reported.items():
+        if endorsement.tcb[name] != version:
+            raise _refused(7, f"{name} {version} is reported, the key is for {endorsement.tcb[name]}")
+
+
+def _hardware_ids(report: Report, endorsement: Endorsement) -> tuple[str, ...]:
+    """Return the chip's id, or nothing where the machine hides it and a VLEK signed."""
+    chip_id = report.octets("chip_id")
+    if endorsement.kind is SigningKey.VCEK:
+        certified = endorsement.hardware_id.ljust(CHIP_ID_BYTES, b"\0")
+        if any(chip_id) and not hmac.compare_digest(chip_id, certified):
+            raise _refused(8, "the key is of another chip than the report")
+        return (certified.hex(),)
+    return (chip_id.hex(),) if any(chip_id) else ()
+
+
+def _check_guest(report: Report) -> None:
+    policy = report.number("policy")
+    if PolicyBit.ALWAYS_ONE not in report.policy or policy & ~KNOWN_POLICY:
+        raise _refused(9, f"guest policy {policy:#x} has reserved bits that are not as they must be")
+    if report.number("vmpl") > _MAX_VMPL:
+        raise _refused(9, "the report was not asked for by a guest")
+
+
+def _tcb(report: Report, product: Product) -> Tcb:
+    versions = [report.tcb(name, product) for name in ("reported_tcb", "committed_tcb", "launch_tcb")]
+    lowest = {name: min(version[name] for version in versions) for name in versions[0]}
+    return Tcb(components=lowest, smt=PlatformBit.SMT_EN in report.platform_info)
+
+
+def _is(certificate: x509.Certificate, digest: str) -> bool:
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest() == digest
+
+
+def _seconds_after(certificate: x509.Certificate) -> int:
+    return int(certificate.not_valid_after_utc.timestamp())
+
+
+def _refused(step: int, reason: str) -> EvidenceRefused:
+    return EvidenceRefused(EVIDENCE, step, reason)
