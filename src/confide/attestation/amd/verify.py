@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
@@ -49,6 +49,7 @@ _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", 
 _NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
 _ECDSA_P384_SHA384 = 1
 _P384_BYTES = 48
+_Issued = x509.Certificate | x509.CertificateRevocationList
 _MAX_VMPL = 3
 _FETCH = "get it with `confide collateral fetch`"
 
@@ -168,7 +169,7 @@ def _verify_chain(
     _check_authority(intermediate)
     for certificate, issuer in ((intermediate, root), (leaf, intermediate)):
         _check_critical(certificate)
-        _verify_rsa(3, issuer, certificate.signature, certificate.tbs_certificate_bytes)
+        _verify_issued(3, certificate, issuer)
     chain = leaf, intermediate, root
     for certificate in chain:
         _check_validity(certificate, now)
@@ -193,16 +194,26 @@ def _check_critical(certificate: x509.Certificate) -> None:
         )
 
 
-def _verify_rsa(step: int, issuer: x509.Certificate, signature: bytes, signed: bytes) -> None:
-    """Refuse all but RSASSA-PSS with SHA-384 by a key of 4096 bits, whatever the certificate claims to be signed by."""
+def _verify_issued(step: int, issued: _Issued, issuer: x509.Certificate) -> None:
+    """Refuse all but RSASSA-PSS with SHA-384 by a key of 4096 bits: of what X.509 allows, AMD uses that."""
     key = issuer.public_key()
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 4096:
         raise _refused(step, "an issuer's key is not RSA of 4096 bits")
-    pss = padding.PSS(padding.MGF1(SHA384()), SHA384().digest_size)
+    if not _is_signed(issued, issuer, key):
+        raise _refused(step, f"not signed by {common_name(issuer.subject)}")
+
+
+def _is_signed(issued: _Issued, issuer: x509.Certificate, key: rsa.RSAPublicKey) -> bool:
     try:
-        key.verify(signature, signed, pss, SHA384())
-    except InvalidSignature:
-        raise _refused(step, f"not signed by {common_name(issuer.subject)}") from None
+        pss = isinstance(issued.signature_algorithm_parameters, padding.PSS)
+        if not pss or not isinstance(issued.signature_hash_algorithm, SHA384):
+            return False
+        if isinstance(issued, x509.CertificateRevocationList):
+            return issued.is_signature_valid(key)
+        issued.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
 
 
 def _check_validity(certificate: x509.Certificate, now: int) -> None:
@@ -218,7 +229,7 @@ def _verify_crl(crl: x509.CertificateRevocationList, chain: tuple[x509.Certifica
     *_, intermediate, root = chain
     if crl.issuer != root.subject:
         raise _refused(4, "the CRL is not issued in the root's name")
-    _verify_rsa(4, root, crl.signature, crl.tbs_certlist_bytes)
+    _verify_issued(4, crl, root)
     if any(extension.critical for extension in crl.extensions):
         raise _refused(4, "the CRL has a critical extension, which limits what it covers")
     if crl.next_update_utc is None:
