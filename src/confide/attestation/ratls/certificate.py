@@ -114,7 +114,7 @@ def _read(data: bytes) -> RatlsCertificate:
 def _parse(data: bytes) -> x509.Certificate:
     """Parse all of it now, which asn1crypto would put off, and refuse what is BER and not DER."""
     der = data
-    if pem.detect(data):
+    if data.lstrip().startswith(b"-----BEGIN "):  # not anywhere: quotes have certificates in PEM inside
         if data.count(b"-----BEGIN ") != 1:
             raise InvalidFormat("more than one PEM block")
         kind, _, der = pem.unarmor(data)

@@ -54,18 +54,19 @@ def make_certificate(
     extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(form.value), content)
     try:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = x509.CertificateBuilder(
-            issuer_name=subject,
-            subject_name=subject,
-            public_key=public_key,
-            serial_number=x509.random_serial_number(),
-            not_valid_before=datetime.fromtimestamp(not_before, UTC),
-            not_valid_after=datetime.fromtimestamp(not_after, UTC),
-        ).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        digest = SHA384() if isinstance(key.curve, ec.SECP384R1) else SHA256()
-        encoded = (
-            certificate.add_extension(extension, critical=False).sign(key, digest).public_bytes(Encoding.PEM)
+        builder = (
+            x509.CertificateBuilder()
+            .issuer_name(subject)
+            .subject_name(subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime.fromtimestamp(not_before, UTC))
+            .not_valid_after(datetime.fromtimestamp(not_after, UTC))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(extension, critical=False)
         )
+        digest = SHA384() if isinstance(key.curve, ec.SECP384R1) else SHA256()
+        encoded = builder.sign(key, digest).public_bytes(Encoding.PEM)
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidFormat(f"certificate: {error}") from None
     if len(encoded) > MAX_CERTIFICATE_BYTES:
