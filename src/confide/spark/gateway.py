@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.java_gateway import java_import
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
+from pyspark.core import context as core_context
+from pyspark.core import rdd as core_rdd
+from pyspark.util import _load_from_socket
 
 from confide.errors import LaunchRefused
 
@@ -96,6 +100,20 @@ def install(gateway: ClientServer) -> None:
         return make(self, jconf)
 
     SparkContext._initialize_context = checked  # type: ignore[method-assign]
+    for module in (core_context, core_rdd):
+        module._load_from_socket = _load_to_the_end  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _load_to_the_end(sock_info: Any, serializer: Any) -> Iterator[Any]:
+    """Read what the JVM serves to the driver, and ask how that ended.
+
+    Elements may first be read from storage while they are served (`binaryFiles`). PySpark takes what had come by the
+    time of an error for all there is, so that a refused or changed file would look like an empty one.
+    """
+    with _load_from_socket(sock_info, serializer) as stream:
+        yield stream
+    sock_info[2].getResult()
 
 
 def check(gateway: ClientServer, jconf: Any) -> None:

@@ -37,6 +37,7 @@ def each():
         "plain": lambda: read("data/plain"),
         "missing": lambda: read("data/missing"),
         "unwritable": lambda: spark.range(3).write.mode("append").parquet("data/good"),
+        "binary": lambda: spark.sparkContext.binaryFiles("data/good").collect(),
         "python": lambda: open("/work/data/good/_confide.listing"),
     }.items():
         try:
@@ -114,6 +115,7 @@ def test_each_refusal_names_its_rule_and_the_exit_code_passes(site, clinic, clea
         "plain": kinds["plain"],
         "missing": "FileMissing",
         "unwritable": "NoGrant",
+        "binary": "NoGrant",
         "python": "FileNotFoundError",
     }, log
     assert kinds["plain"] in ("NotEncrypted", "FileChanged")

@@ -136,6 +136,31 @@ def test_exception_of_a_task_reaches_the_log_only(run, capfd):
     assert "4711" not in "".join(capfd.readouterr())
 
 
+UNREADABLE = """
+import os
+from pyspark.sql import SparkSession
+
+sc = SparkSession.builder.getOrCreate().sparkContext
+folder = os.environ["TMPDIR"] + "/files"
+os.mkdir(folder)
+with open(folder + "/one", "w") as file:
+    file.write("1")
+files = sc.binaryFiles(folder).cache()
+print("read", files.collect())
+os.remove(folder + "/one")
+print("read", %s)
+"""
+
+
+@pytest.mark.parametrize("action", ["files.collect()", "sc.runJob(files, lambda part: part)", "files.take(1)"])
+def test_an_error_while_data_is_served_to_the_driver_is_raised(run, action):
+    ran = run(UNREADABLE % action)
+    assert ran.code == 1
+    assert "read [('file:" in ran.output
+    assert "FileNotFoundException" in ran.output
+    assert "read []" not in ran.output
+
+
 def test_a_jvm_that_does_not_start_ends_the_driver(profile, make_context, short_path):
     broken = dataclasses.replace(
         profile, installation=dataclasses.replace(profile.installation, jar=short_path / "missing.jar")
