@@ -75,7 +75,7 @@ class Broker:
             app,
             ssl_context_factory=lambda *_: context,
             http=BoundedHttp,
-            loop="asyncio",
+            loop="uvloop",
             ws="none",
             lifespan="off",
             interface="asgi3",
