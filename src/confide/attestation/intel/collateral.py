@@ -71,6 +71,7 @@ class _TcbInfo(_Signed):
     id: Literal["SGX", "TDX"]
     version: Literal[3]
     fmspc: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{12}$")]
+    pce_id: Annotated[str, Field(alias="pceId", pattern=r"^[0-9a-fA-F]{4}$")]
 
 
 class _QeIdentity(_Signed):
@@ -144,6 +145,11 @@ class Collateral(StrictModel):
     def fmspc(self) -> str:
         """Kind of platform that it is for: 12 upper-case hex digits."""
         return self._tcb_info.fmspc.upper()
+
+    @property
+    def pce_id(self) -> bytes:
+        """Kind of provisioning certification enclave that it is for: 2 bytes."""
+        return bytes.fromhex(self._tcb_info.pce_id)
 
     @cached_property
     def ca(self) -> str:
