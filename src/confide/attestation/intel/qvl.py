@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import dcap_qvl
 
 T = TypeVar("T")
+
+
+# Messages that say what failed and leave the cause to those behind them.
+_CONTEXT = re.compile(r"Failed to|TDX module .* check|validation failed")
 
 
 class QvlRefusal(Exception):
@@ -40,8 +45,9 @@ def verify(data: bytes, collateral: Any, now: int, root: bytes) -> dict[str, Any
 
     try:
         return _guarded(claims)
-    except QvlRefusal:
-        _guarded(lambda: dcap_qvl.verify_with_root_ca(data, collateral, root, now))
+    except QvlRefusal as refusal:
+        if _CONTEXT.search(str(refusal)):
+            _guarded(lambda: dcap_qvl.verify_with_root_ca(data, collateral, root, now))
         raise
 
 

@@ -66,6 +66,9 @@ _MEANINGS = (
     ("Unknown QE vendor ID", FORM, "its quoting enclave is not Intel's"),
     ("Invalid QE auth data length", FORM, "its QE authentication data is not of 32 bytes"),
     ("Failed to decode quote", FORM, "it does not read"),
+    # Whatever else is wrong with a certificate.
+    ("Failed to parse PCK certificate", SIGNATURES, "the platform's certificate does not read"),
+    ("Failed to verify certificate chain", SIGNATURES, "the platform's certificate does not verify"),
 )
 
 
