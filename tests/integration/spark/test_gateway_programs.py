@@ -152,7 +152,9 @@ print("read", %s)
 """
 
 
-@pytest.mark.parametrize("action", ["files.collect()", "sc.runJob(files, lambda part: part)", "files.take(1)"])
+@pytest.mark.parametrize(
+    "action", ["files.collect()", "sc.runJob(files, lambda part: part)", "files.take(1)"]
+)
 def test_an_error_while_data_is_served_to_the_driver_is_raised(run, action):
     ran = run(UNREADABLE % action)
     assert ran.code == 1
