@@ -1,0 +1,52 @@
+"""Quotes as evidence, in the form in which the Confidential Containers attesters for SGX and TDX send them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError
+
+from confide.attestation.evidence import describe
+from confide.attestation.intel.quote import MAX_QUOTE_BYTES
+from confide.document import StrictModel
+from confide.errors import EvidenceRefused
+
+_MAX_CHARACTERS = (MAX_QUOTE_BYTES + 2) // 3 * 4
+_MAX_LOG_CHARACTERS = 192 * 1024
+
+
+class QuoteEvidence(StrictModel):
+    """A quote, and the event log that may come with a TD's.
+
+    Attributes:
+        quote: base64 on the wire.
+        cc_eventlog: the TD's event log, base64; what it says counts only once it was replayed against the RTMRs.
+    """
+
+    quote: Annotated[str, Field(max_length=_MAX_CHARACTERS)]
+    cc_eventlog: Annotated[str, Field(max_length=_MAX_LOG_CHARACTERS)] | None = None
+
+    @classmethod
+    def of(cls, evidence: Mapping[str, Any]) -> Self:
+        """Read `primary_evidence` of the KBS protocol; nothing in it is trusted.
+
+        Raises:
+            EvidenceRefused: step 1: not of this form, or larger than it may be.
+        """
+        try:
+            return cls.model_validate(dict(evidence))
+        except ValidationError as error:
+            raise EvidenceRefused("quote", 1, describe(error)) from None
+
+    def raw(self) -> bytes:
+        """Return the quote's bytes.
+
+        Raises:
+            EvidenceRefused: step 1: not base64.
+        """
+        try:
+            return base64.b64decode(self.quote, validate=True)
+        except ValueError:
+            raise EvidenceRefused("quote", 1, "not base64") from None
