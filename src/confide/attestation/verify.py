@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 
-from confide.attestation.claims import Claims, Tee
+from confide.attestation.claims import Claims, Platform, Tee
 from confide.attestation.evidence import Attestation, RuntimeData, TeePubkey, coordinate
+from confide.attestation.hardware import claims_of
 from confide.attestation.simulated import verify_simulated
+from confide.attestation.trust import HardwareTrust, Trust
+from confide.attestation.vendors import verify_amd, verify_azure_vm, verify_intel
 from confide.errors import AttestationRefused
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What evidence is anchored to.
-
-    Attributes:
-        simulated_host: id of an enrolled simulated host -> its raw Ed25519 public key, raising
-            AttestationRefused where it is not enrolled; None: simulated evidence is not accepted at all.
-    """
-
-    simulated_host: Callable[[str], bytes] | None = None
 
 
 def verify(attestation: Attestation, *, tee: str, nonce: str, trust: Trust, now: int) -> Claims:
@@ -44,7 +34,8 @@ def verify(attestation: Attestation, *, tee: str, nonce: str, trust: Trust, now:
         now: Unix seconds.
 
     Raises:
-        AttestationRefused: names the step that failed.
+        AttestationRefused: names the step that failed; EvidenceRefused in step 4, with the step of that verifier.
+        CollateralUnavailable: what hardware evidence is verified with is missing or has expired; and what to do.
     """
     verifier = VERIFIERS.get(tee)
     if verifier is None:
@@ -76,18 +67,25 @@ def _simulated(evidence: Mapping[str, Any], runtime_data: RuntimeData, trust: Tr
     return verify_simulated(evidence, runtime_data, trust.simulated_host)
 
 
-def _unsupported(tee: Tee) -> _Verifier:
-    def refuse(evidence: Mapping[str, Any], runtime_data: RuntimeData, trust: Trust, now: int) -> Claims:
-        del evidence, runtime_data, trust, now
-        raise AttestationRefused(f"step 1: {tee} is not supported by this broker yet")
+_Vendor = Callable[[Tee, Mapping[str, Any], bytes, HardwareTrust, int], Platform]
 
-    return refuse
+
+def _hardware(tee: Tee, vendor: _Vendor) -> _Verifier:
+    def verified(evidence: Mapping[str, Any], runtime_data: RuntimeData, trust: Trust, now: int) -> Claims:
+        if trust.hardware is None:
+            raise AttestationRefused(f"step 1: this broker does not accept evidence of {tee}")
+        platform = vendor(tee, evidence, runtime_data.report_data(), trust.hardware, now)
+        return claims_of(tee, platform, runtime_data)
+
+    return verified
 
 
 VERIFIERS: Mapping[str, _Verifier] = {
     Tee.SIMULATED: _simulated,
-    Tee.SGX: _unsupported(Tee.SGX),
-    Tee.TDX: _unsupported(Tee.TDX),
-    Tee.SNP: _unsupported(Tee.SNP),
+    Tee.SGX: _hardware(Tee.SGX, verify_intel),
+    Tee.TDX: _hardware(Tee.TDX, verify_intel),
+    Tee.SNP: _hardware(Tee.SNP, verify_amd),
+    Tee.AZURE_SNP: _hardware(Tee.AZURE_SNP, verify_azure_vm),
+    Tee.AZURE_TDX: _hardware(Tee.AZURE_TDX, verify_azure_vm),
 }
 """TEE -> verifier: the one place that knows which there are."""

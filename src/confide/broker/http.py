@@ -84,7 +84,10 @@ class _Shell:
         self._limit.take(_address(request))
         session = request.cookies.get(COOKIE, "")
         body = await _body(request, MAX_ATTESTATION_BYTES)
-        token = await self._promptly(self._workloads.attest, session, body)
+        if self._workloads.may_take_long(session):
+            token = await run_in_threadpool(self._workloads.attest, session, body)
+        else:
+            token = await self._promptly(self._workloads.attest, session, body)
         return _with_cookie(JSONResponse({"token": token}), session)
 
     async def resource(self, request: Request) -> Response:

@@ -16,6 +16,7 @@ from typing import Self
 
 import uvicorn
 
+from confide.attestation.trust import HardwareTrust
 from confide.broker.ca import CertificateAuthority, authority_id
 from confide.broker.connection import BoundedHttp
 from confide.broker.http import make_app
@@ -41,6 +42,7 @@ class Broker:
         port: 0 lets the system choose.
         names: names and addresses by which clients call it; they stand in its certificate.
         allow_simulated: whether simulated evidence is accepted; never without being asked for.
+        hardware: what evidence of hardware is anchored to; None: it is not accepted.
         rate_per_s: sustained attestations or owner calls per second and client address.
         burst: of those at once.
 
@@ -56,6 +58,7 @@ class Broker:
         port: int,
         names: Sequence[str],
         allow_simulated: bool,
+        hardware: HardwareTrust | None = None,
         rate_per_s: float = RATE_PER_S,
         burst: int = BURST,
     ) -> None:
@@ -67,7 +70,7 @@ class Broker:
         self.ca_pem = authority.certificate_pem
         context = _tls(authority.issue_leaf(names, unix_now()))
         app = make_app(
-            WorkloadService(store, issuer=self.url, allow_simulated=allow_simulated),
+            WorkloadService(store, issuer=self.url, allow_simulated=allow_simulated, hardware=hardware),
             OwnerService(store, names=names, authority=authority_id(self.ca_pem)),
             RateLimit(time.monotonic, rate_per_s, burst),
         )
@@ -108,6 +111,7 @@ class EmbeddedBroker:
         store: Store,
         *,
         allow_simulated: bool = False,
+        hardware: HardwareTrust | None = None,
         rate_per_s: float = RATE_PER_S,
         burst: int = BURST,
     ) -> None:
@@ -117,6 +121,7 @@ class EmbeddedBroker:
             port=0,
             names=LOCAL_NAMES,
             allow_simulated=allow_simulated,
+            hardware=hardware,
             rate_per_s=rate_per_s,
             burst=burst,
         )

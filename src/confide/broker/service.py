@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from joserfc.jwk import OKPKey
 from pydantic import Field, ValidationError
 
-from confide.attestation.claims import Claims
+from confide.attestation.claims import Claims, Tee
 from confide.attestation.evidence import MAX_REQUEST_BYTES, Attestation, Challenge, Request, describe
-from confide.attestation.verify import VERIFIERS, Trust, verify
+from confide.attestation.trust import HardwareTrust, Trust
+from confide.attestation.verify import VERIFIERS, verify
 from confide.broker import audit_entries
 from confide.broker.identity import listing_key, token_key
 from confide.broker.jwe import seal_to
@@ -29,7 +30,14 @@ from confide.broker.store import Store, unix_now
 from confide.broker.tokens import TokenIssuer
 from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listing, TableId
 from confide.document import StrictModel
-from confide.errors import AttestationRefused, InvalidFormat, NoGrant, Refused, UnknownKey
+from confide.errors import (
+    AttestationRefused,
+    CollateralUnavailable,
+    InvalidFormat,
+    NoGrant,
+    Refused,
+    UnknownKey,
+)
 from confide.keys.names import KeyName
 from confide.keys.signing import key_id
 
@@ -59,6 +67,7 @@ class WorkloadService:
         store: keys, policies, listings, hosts, audit log.
         issuer: URL that tokens name.
         allow_simulated: whether simulated evidence is accepted.
+        hardware: what evidence of hardware is anchored to; None: it is not accepted.
         clock: Unix seconds.
         monotonic: seconds of a clock that never goes back.
     """
@@ -69,12 +78,13 @@ class WorkloadService:
         *,
         issuer: str,
         allow_simulated: bool,
+        hardware: HardwareTrust | None = None,
         clock: Callable[[], int] = unix_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._trust = Trust(simulated_host=store.host if allow_simulated else None)
+        self._trust = Trust(simulated_host=store.host if allow_simulated else None, hardware=hardware)
         self._sessions = Sessions(monotonic)
         self.tokens = TokenIssuer(token_key(store), issuer)
         self._listing_key = listing_key(store)
@@ -96,12 +106,17 @@ class WorkloadService:
         session, nonce = self._sessions.challenge(request.tee)
         return session, Challenge(nonce=nonce, extra_params="").wire()
 
+    def may_take_long(self, session: str) -> bool:
+        """Return whether this session's evidence may have to wait for endorsements that are fetched for it."""
+        return self._sessions.challenged_tee(session) not in (None, Tee.SIMULATED)
+
     def attest(self, session: str, body: bytes) -> str:
         """Verify a KBS `Attestation` against the session's challenge; return a token.
 
         Raises:
             InvalidFormat: not an attestation.
             AttestationRefused: the evidence or the challenge is not accepted.
+            CollateralUnavailable: what it is verified with is missing or has expired.
         """
         with self._refusals(None):
             challenge = self._sessions.take_challenge(session)
@@ -179,7 +194,7 @@ class WorkloadService:
     def _refusals(self, claims: Claims | None) -> Iterator[None]:
         try:
             yield
-        except Refused as error:
+        except (Refused, CollateralUnavailable) as error:
             owners = owners_concerned(claims, self._policies()) if claims else []
             self._store.audit.append(audit_entries.refusal(error, claims, owners))
             raise

@@ -69,6 +69,12 @@ class Sessions:
             self._challenged[identifier] = Challenged(tee, nonce, self._clock() + CHALLENGE_TTL_S)
         return identifier, nonce
 
+    def challenged_tee(self, identifier: str) -> str | None:
+        """Return the TEE that a session with an open challenge named; None where there is no such session."""
+        with self._lock:
+            challenged = self._challenged.get(identifier)
+        return challenged.tee if challenged else None
+
     def take_challenge(self, identifier: str) -> Challenged:
         """Return the challenge of a session, which ends with it: a nonce is good for one attempt.
 
