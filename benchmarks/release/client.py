@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from confide.attestation.evidence import RuntimeData
 from confide.attestation.simulated import STATEMENT_TYP, SimulatedStatement
 from confide.broker.client import KbsClient
 from confide.canonical import canonical_json
@@ -27,13 +28,13 @@ def main() -> None:
     key = host_key(Path(home))
     pem = Path(authority).read_bytes()
 
-    def issue(report_data: bytes) -> dict[str, Any]:
+    def issue(runtime_data: RuntimeData) -> dict[str, Any]:
         statement = SimulatedStatement.of(
             measurement=measurement,
             role="driver",
             svn=0,
             debug=False,
-            report_data=report_data,
+            report_data=runtime_data.report_data(),
             host=host_id(key),
         )
         return sign_jws(key, canonical_json(statement.wire()), {"kid": host_id(key), "typ": STATEMENT_TYP})

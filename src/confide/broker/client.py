@@ -18,6 +18,7 @@ from confide.attestation.evidence import (
     Challenge,
     Request,
     RuntimeData,
+    StatedImage,
     TeeEvidence,
     TeePubkey,
     describe,
@@ -32,8 +33,8 @@ from confide.errors import AttestationRefused, BrokerUnavailable, InvalidFormat,
 
 __all__ = ["Issue", "KbsClient", "OwnerClient", "Session"]
 
-Issue = Callable[[bytes], Mapping[str, Any]]
-"""Issues evidence: 64 bytes of report data -> `primary_evidence` of the KBS protocol."""
+Issue = Callable[[RuntimeData], Mapping[str, Any]]
+"""Issues evidence that binds runtime data by its report data: `primary_evidence` of the KBS protocol."""
 
 _COOKIE = "kbs-session-id"
 
@@ -59,26 +60,31 @@ class KbsClient:
     def __init__(self, url: str, ca_pem: bytes, timeout_s: float = 10.0) -> None:
         self._transport = Transport(url, ca_pem, timeout_s)
 
-    def attest(self, tee: str, issue: Issue, launch: Mapping[str, str]) -> Session:
+    def attest(
+        self, tee: str, issue: Issue, launch: Mapping[str, str], image: StatedImage | None = None
+    ) -> Session:
         """Attest, and return the session.
 
         Args:
             tee: kind of TEE that issues the evidence.
-            issue: has the TEE sign evidence over report data.
+            issue: has the TEE sign evidence.
             launch: launch parameters outside the measurement.
+            image: what the agent says that it runs; None: it says nothing.
 
         Raises:
             AttestationRefused: the broker does not accept the evidence.
             BrokerUnavailable: it is down, slow, or cuts the connection.
             BrokerUntrusted: its certificate does not chain to the pinned authority.
         """
-        return Session(self._transport, lambda: self._attest(tee, issue, launch))
+        return Session(self._transport, lambda: self._attest(tee, issue, launch, image))
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
-    def _attest(self, tee: str, issue: Issue, launch: Mapping[str, str]) -> _Attested:
+    def _attest(
+        self, tee: str, issue: Issue, launch: Mapping[str, str], image: StatedImage | None
+    ) -> _Attested:
         request = Request(version=PROTOCOL_VERSION, tee=tee, extra_params="")
         answer = self._transport.request("POST", "/kbs/v0/auth", canonical_json(request.wire()))
         cookie = {"Cookie": f"{_COOKIE}={_session_id(answer)}"}
@@ -87,14 +93,13 @@ class KbsClient:
         except InvalidFormat as error:
             raise BrokerUnavailable(f"{self._transport.url}: {error}") from None
         key = ec.generate_private_key(ec.SECP256R1())
+        said = {} if image is None else {"image": image}
         runtime_data = RuntimeData(
-            nonce=challenge.nonce, tee_pubkey=_public_jwk(key.public_key()), launch=dict(launch)
+            nonce=challenge.nonce, tee_pubkey=_public_jwk(key.public_key()), launch=dict(launch), **said
         )
         attestation = Attestation(
             runtime_data=runtime_data,
-            tee_evidence=TeeEvidence(
-                primary_evidence=dict(issue(runtime_data.report_data())), additional_evidence="{}"
-            ),
+            tee_evidence=TeeEvidence(primary_evidence=dict(issue(runtime_data)), additional_evidence="{}"),
         )
         body = canonical_json(attestation.wire())
         token = self._transport.request("POST", "/kbs/v0/attest", body, cookie).json().get("token")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from confide.attestation.claims import Tee
 from confide.cli.context import open_home, settings
 from confide.cli.hints import advice
 from confide.cli.options import (
@@ -27,7 +28,7 @@ from confide.cli.options import (
     program_options,
 )
 from confide.cli.output import SIMULATED_NOTE, emit, say
-from confide.errors import LaunchRefused, MeasurementRefused, Misuse
+from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
@@ -41,7 +42,13 @@ def run(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Its arguments, as the program declares them.")
     ] = None,
-    tee: Annotated[str, typer.Option(help="TEE to run under; there is no default. Today: `simulated`.")] = "",
+    tee: Annotated[
+        str,
+        typer.Option(
+            help="TEE to run under: `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`, or `simulated`, which protects "
+            "nothing. Without it, the one that this machine is a guest of; never `simulated`."
+        ),
+    ] = "",
     data: Annotated[
         Path, typer.Option(help="Folder that locations are relative to; `/work` inside.")
     ] = Path(),
@@ -72,17 +79,18 @@ def run(
         confide run --tee simulated --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py
 
         confide run --tee simulated --profile python train.py
+
+        confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
     """
     from confide.cli.programs import image_of, what_changed
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
 
-    if not tee:
-        raise Misuse("which TEE? give --tee (today: --tee simulated, which protects nothing)")
+    tee = tee or _found(quiet=json)
     check_tee(tee)  # like all that can be told before an image is built
     options = program_options(profile, arg, include, owner, memory, scratch, cores)
-    report = _Report(quiet=json)
-    with _brokers(context, broker or [], broker_ca or []) as brokers:
+    report = _Report(tee, quiet=json)
+    with _brokers(context, tee, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
         report.image(built)
         request = RunRequest(
@@ -107,6 +115,18 @@ def run(
     raise typer.Exit(code)
 
 
+def _found(*, quiet: bool) -> str:
+    from confide.enclave.issuers.find import find_issuer
+
+    with advice(
+        MissingDependency, "to try things out on any machine: --tee simulated, which protects nothing."
+    ):
+        found = find_issuer()
+    if not quiet:
+        say(f"TEE {found.tee}, evidence by {found.by}")
+    return str(found.tee)
+
+
 @dataclass(frozen=True)
 class _Brokers:
     authorities: Mapping[str, str]
@@ -115,7 +135,9 @@ class _Brokers:
 
 
 @contextlib.contextmanager
-def _brokers(context: typer.Context, urls: list[str], authorities: list[Path]) -> Iterator[_Brokers]:
+def _brokers(
+    context: typer.Context, tee: str, urls: list[str], authorities: list[Path]
+) -> Iterator[_Brokers]:
     from confide.cli.brokers import EMBEDDED, embedded_authority, named_authorities
 
     home_folder = settings(context).home
@@ -123,9 +145,14 @@ def _brokers(context: typer.Context, urls: list[str], authorities: list[Path]) -
         named = named_authorities(authorities)
         if len(urls) != len(named):
             raise Misuse("give one --broker-ca for each --broker, in the same order")
-        _check_remote(urls, home_folder)
+        _check_remote(urls, home_folder if tee == Tee.SIMULATED else None)
         yield _Brokers(named, dict(zip(named, urls, strict=True)), None)
         return
+    if tee != Tee.SIMULATED:
+        raise Misuse(
+            f"which broker? The one inside `confide run` serves the TEE `simulated` only, and this is {tee}: "
+            "give --broker URL --broker-ca FILE (`confide broker serve`, on the owner's premises)"
+        )
     if not (home_folder / "root.json").exists():
         raise Misuse(
             f"no home at {home_folder}: `confide init OWNER` makes one; "
@@ -137,14 +164,14 @@ def _brokers(context: typer.Context, urls: list[str], authorities: list[Path]) -
         yield _Brokers(embedded_authority(home), {EMBEDDED: server.url}, home)
 
 
-def _check_remote(urls: list[str], home: Path) -> None:
+def _check_remote(urls: list[str], home: Path | None) -> None:
     from confide.broker.home import HOST_KEY_NAME
     from confide.enclave.launch import BROKER_URL
 
     for url in urls:
         if not BROKER_URL.fullmatch(url):
             raise Misuse(f"--broker {url}: give an https URL of a host")
-    if not (home / HOST_KEY_NAME).exists():
+    if home is not None and not (home / HOST_KEY_NAME).exists():
         raise Misuse(
             f"no host key in {home}: `confide broker identity --host` makes one; "
             "the broker's administrator enrolls it"
@@ -167,7 +194,8 @@ def _declaration(image: Image, arguments: Sequence[str]) -> str | None:
 class _Report:
     """Tells the operator the state, and nothing of the data."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, tee: str, *, quiet: bool) -> None:
+        self._note = f" ({SIMULATED_NOTE})" if tee == Tee.SIMULATED else ""
         self._quiet = quiet
         self._logs = True
         self.states: list[Mapping[str, Any]] = []
@@ -183,7 +211,7 @@ class _Report:
         self.states.append(status)
         match status.get("state"):
             case "verified":
-                self._say(f"image verified, every file rehashed ({SIMULATED_NOTE})")
+                self._say(f"image verified, every file rehashed{self._note}")
             case "attested":
                 self._say("attested")
             case "released":

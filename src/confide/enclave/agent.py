@@ -22,9 +22,9 @@ from confide.broker.release import Access, Release
 from confide.data.listing import ListedFile, Listing
 from confide.document import StrictModel
 from confide.enclave.agent_socket import AgentSocket
+from confide.enclave.attester import attester, stated_image
 from confide.enclave.control import Control
 from confide.enclave.image import RUN, SCRATCH, WORK, Image
-from confide.enclave.issuer import open_issuer
 from confide.enclave.launch import ARGS, broker_urls, check_launch, split_arguments
 from confide.enclave.log import failure_told, workload_output
 from confide.enclave.merge import merge_releases
@@ -46,7 +46,7 @@ class Boot(StrictModel):
         tee: kind of TEE.
         launch: launch parameters.
         control: descriptor of the control socket.
-        evidence: descriptor for the issuer of evidence.
+        evidence: descriptor to the launcher, for `attester`.
     """
 
     tee: str
@@ -121,11 +121,11 @@ def _read_boot() -> Boot:
 def _attest(image: Image, boot: Boot, parameters: Mapping[str, str], control: Control) -> Attested:
     from confide.broker.client import KbsClient
 
-    issuer = open_issuer(boot.tee, boot.evidence)
+    evidence_for, stated = attester(boot.tee, boot.evidence), stated_image(image)
     sessions: dict[str, Session] = {}
     for broker, url in broker_urls(parameters).items():
         client = KbsClient(url, image.brokers[broker].encode())
-        sessions[broker] = client.attest(boot.tee, issuer.issue, parameters)
+        sessions[broker] = client.attest(boot.tee, evidence_for, parameters, stated)
         control.say("attested", broker=broker)
     releases = {broker: session.release() for broker, session in sessions.items()}
     release = merge_releases(releases, image.owners)

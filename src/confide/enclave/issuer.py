@@ -1,4 +1,4 @@
-"""Issuers of evidence, by TEE. The table is the one place that knows which exist."""
+"""Issuers of evidence of hardware, by TEE. The table is the one place that knows which exist."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from confide.attestation.claims import Tee
 from confide.errors import Misuse
 
 ISSUERS = {
-    Tee.SIMULATED: "confide.enclave.simulated.issuer",
     Tee.SGX: "confide.enclave.issuers.sgx",
     Tee.TDX: "confide.enclave.issuers.configfs_tsm",
     Tee.SNP: "confide.enclave.issuers.configfs_tsm",
     Tee.AZURE_SNP: "confide.enclave.issuers.azure_vtpm",
     Tee.AZURE_TDX: "confide.enclave.issuers.azure_vtpm",
 }
-"""TEE -> module with `open_issuer(tee: str, channel: int) -> Issuer`."""
+"""TEE -> module with `open_issuer(tee: str) -> Issuer`."""
 
 
 class Issuer(Protocol):
-    """Has the TEE sign evidence for the image it runs."""
+    """Has a TEE sign evidence."""
 
     def issue(self, report_data: bytes) -> Mapping[str, Any]:
         """Return evidence (the KBS protocol's `primary_evidence`) that carries 64 bytes of report data.
@@ -32,17 +31,16 @@ class Issuer(Protocol):
         ...
 
 
-def open_issuer(tee: str, channel: int) -> Issuer:
+def open_issuer(tee: str) -> Issuer:
     """Return the issuer of `tee`.
 
     Args:
-        tee: kind of TEE; never defaulted.
-        channel: descriptor that the launcher left open for the issuer; a hardware TEE has no use for it.
+        tee: kind of TEE; never defaulted, and never the simulated one.
 
     Raises:
         Misuse: no TEE of that name.
         MissingDependency: the TEE is not here.
     """
     if tee not in ISSUERS:
-        raise Misuse(f"no TEE called {tee!r} (there are: {', '.join(ISSUERS)})")
-    return cast(Issuer, import_module(ISSUERS[Tee(tee)]).open_issuer(tee, channel))
+        raise Misuse(f"no hardware TEE called {tee!r} (there are: {', '.join(ISSUERS)})")
+    return cast(Issuer, import_module(ISSUERS[Tee(tee)]).open_issuer(tee))

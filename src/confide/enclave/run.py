@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from confide import errors
+from confide.attestation.claims import Tee
+from confide.enclave.issuer import ISSUERS, Issuer, open_issuer
+from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
+from confide.enclave.launcher import Launched, launch
+from confide.enclave.scratch import disk_scratch
 from confide.enclave.simulated.host import host_key
-from confide.enclave.simulated.launcher import Launched, launch
-from confide.enclave.simulated.scratch import disk_scratch
+from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.enclave.verify import VerifiedImage, verify_image
 from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
@@ -65,11 +69,20 @@ def check_tee(tee: str) -> None:
     """Return if images run under this TEE here.
 
     Raises:
-        Misuse, MissingDependency: the TEE is unknown, or not supported.
+        Misuse, MissingDependency: the TEE is unknown, or not here.
     """
-    if tee != "simulated":
-        known = tee in ("sgx", "tdx", "snp")
-        raise (MissingDependency if known else Misuse)(f"cannot run under the TEE {tee!r} here")
+    if tee == Tee.SIMULATED:
+        return
+    if tee not in ISSUERS:
+        raise Misuse(f"no TEE called {tee!r} (there are: {', '.join(Tee)})")
+    if tee == Tee.SGX:
+        raise MissingDependency(
+            "images for enclaves of SGX cannot be built yet; confidential VMs and simulated can"
+        )
+    if tee not in [found.tee for found in detect()]:
+        raise MissingDependency(
+            f"this machine is no guest of the TEE {tee}, or its kernel gives no evidence of it"
+        )
 
 
 def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
@@ -97,8 +110,15 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
     on_status({"state": "verified", "measurement": verified.measurement})
     with _scratch(request) as folder:
         size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
-        launched = launch(verified, parameters, host_key(request.home), request.data_root, size, folder)
+        issuer = _issuer(request, verified)
+        launched = launch(verified, parameters, request.tee, issuer, request.data_root, size, folder)
         return _attend(verified, launched, on_status)
+
+
+def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
+    if request.tee == Tee.SIMULATED:
+        return SimulatedIssuer(host_key(request.home), verified)
+    return open_issuer(request.tee)
 
 
 def _scratch(request: RunRequest) -> contextlib.AbstractContextManager[Path | None]:

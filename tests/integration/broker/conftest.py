@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from confide.attestation.evidence import RuntimeData
 from confide.attestation.simulated import STATEMENT_TYP, SimulatedStatement
 from confide.broker.client import KbsClient, OwnerClient
 from confide.broker.listing_signing import sign_listing
@@ -81,7 +82,10 @@ class Host:
     def id(self) -> str:
         return key_id(self.key.public_key())
 
-    def issue(self, report_data: bytes) -> Mapping[str, Any]:
+    def issue(self, runtime_data: RuntimeData) -> Mapping[str, Any]:
+        return self.sign(runtime_data.report_data())
+
+    def sign(self, report_data: bytes) -> Mapping[str, Any]:
         statement = SimulatedStatement.of(
             measurement=self.measurement,
             role=self.role,

@@ -48,7 +48,7 @@ class DocumentClient:
         pubkey = {"kty": "EC", "crv": "P-256", "alg": "ECDH-ES+A256KW", "x": jwk["x"], "y": jwk["y"]}
         runtime = {"nonce": nonce, "tee-pubkey": pubkey, "launch": {"args": "--year 2024"}}
         canonical = json.dumps(runtime, sort_keys=True, separators=(",", ":")).encode()
-        evidence = self.host.issue(hashlib.sha384(canonical).digest() + bytes(16))
+        evidence = self.host.sign(hashlib.sha384(canonical).digest() + bytes(16))
         return {
             "runtime-data": runtime,
             "tee-evidence": {"primary_evidence": evidence, "additional_evidence": "{}"},

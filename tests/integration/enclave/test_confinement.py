@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from confide.attestation.report_data import report_data
 from confide.attestation.simulated import SimulatedStatement
 from confide.enclave.image import measurement
 from confide.enclave.simulated.host import host_id, host_key
@@ -93,31 +94,61 @@ def test_scratch_has_its_size(probe: Probe) -> None:
     assert large.told("error") == "none"
 
 
-def test_evidence_is_for_the_verified_image_and_the_asked_report_data(probe: Probe) -> None:
+ASKING = """
+import hashlib, json, socket
+channel = socket.socket(fileno=boot["evidence"])
+image = {"measurement": hashlib.sha256(open("/run/image.json", "rb").read()).hexdigest(), "role": "driver", "svn": 0}
+key = {"kty": "EC", "crv": "P-256", "alg": "ECDH-ES+A256KW", "x": "A" * 43, "y": "A" * 43}
+runtime = {"nonce": "n", "tee-pubkey": key, "image": image, "launch": {}}
+def ask(line):
+    channel.sendall(line)
+    return json.loads(channel.makefile("rb").readline() or b"null")
+"""
+
+
+def test_evidence_is_for_the_verified_image_and_the_asked_runtime_data(probe: Probe) -> None:
     enclave = probe(
-        "import json, os, socket\n"
-        "channel = socket.socket(fileno=boot['evidence'])\n"
-        "channel.sendall(b'r' * 64)\n"
-        "say(state='seen', jws=json.loads(channel.recv(65536)))\n"
+        ASKING + "say(state='seen', runtime=runtime, answer=ask(json.dumps(runtime).encode() + b'\\n'))"
     )
     assert enclave.run() == 0
-    payload = enclave.told("jws")["payload"]
+    payload = enclave.told("answer")["evidence"]["payload"]
     statement = SimulatedStatement.parse(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert statement.measurement == measurement(enclave.image) == enclave.told("measurement")
-    assert base64.b64decode(statement.report_data) == b"r" * 64
+    assert base64.b64decode(statement.report_data) == report_data(enclave.told("runtime"))
     assert statement.host == host_id(host_key(enclave.home))
 
 
-@pytest.mark.parametrize("size", [0, 63, 65, 4096])
-def test_requests_that_are_no_report_data_get_no_evidence(probe: Probe, size: int) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "image['measurement'] = '0' * 64",
+        "image['role'] = 'executor'",
+        "image['svn'] = 9",
+        "del runtime['image']",
+    ],
+)
+def test_no_evidence_for_another_image_than_was_started(probe: Probe, change: str) -> None:
     enclave = probe(
-        "import socket\n"
-        "channel = socket.socket(fileno=boot['evidence'])\n"
-        f"channel.sendall(bytes({size}))\n"
-        "say(state='seen', answer=len(channel.recv(65536)))\n"
+        f"{ASKING}\n{change}\nsay(state='seen', answer=ask(json.dumps(runtime).encode() + b'\\n'))"
     )
     assert enclave.run() == 0
-    assert enclave.told("answer") == 0
+    assert enclave.told("answer") == {"refused": "the agent states another image than was started"}
+
+
+@pytest.mark.parametrize("line", ["b'nonsense\\n'", "bytes(64) + b'\\n'", "b'{}\\n'", "b'[' * 9999 + b'\\n'"])
+def test_requests_that_are_no_runtime_data_get_no_evidence(probe: Probe, line: str) -> None:
+    enclave = probe(f"{ASKING}say(state='seen', answer=ask({line}))")
+    assert enclave.run() == 0
+    assert list(enclave.told("answer")) == ["refused"]
+
+
+def test_a_request_without_end_gets_no_answer(probe: Probe) -> None:
+    enclave = probe(
+        f"{ASKING}\ntry:\n    answer = ask(b'x' * 2**20)\nexcept OSError:\n    answer = None\n"
+        "say(state='seen', answer=answer)"
+    )
+    assert enclave.run() == 0
+    assert enclave.told("answer") is None
 
 
 def test_argument_outside_the_grammar_never_starts(probe: Probe) -> None:

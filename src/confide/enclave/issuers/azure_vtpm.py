@@ -85,9 +85,8 @@ class AzureIssuer:
                 return {}  # a verifier may have the certificate, or know AMD's service
 
 
-def open_issuer(tee: str, channel: int) -> AzureIssuer:
-    """Return the issuer for `az-snp-vtpm` or `az-tdx-vtpm`; it needs no channel to the launcher."""
-    del channel
+def open_issuer(tee: str) -> AzureIssuer:
+    """Return the issuer for `az-snp-vtpm` or `az-tdx-vtpm`."""
     return AzureIssuer(Tee(tee))
 
 

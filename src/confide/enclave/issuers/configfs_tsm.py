@@ -91,9 +91,8 @@ class TsmIssuer:
             return b""  # the host gives none; the broker finds them by the chip's id
 
 
-def open_issuer(tee: str, channel: int) -> TsmIssuer:
-    """Return the issuer for `tdx` or `snp`; it needs no channel to the launcher."""
-    del channel
+def open_issuer(tee: str) -> TsmIssuer:
+    """Return the issuer for `tdx` or `snp`."""
     return TsmIssuer(Tee(tee))
 
 

@@ -35,7 +35,7 @@ def detect(
     """Return every TEE that gives evidence here; asks for none, and changes nothing."""
     found: list[Found] = []
     if library := sgx.detect(device, attestation):
-        found.append(Found(Tee.SGX, library, sgx.open_issuer(Tee.SGX, -1, device, attestation)))
+        found.append(Found(Tee.SGX, library, sgx.open_issuer(Tee.SGX, device, attestation)))
     if tee := configfs_tsm.detect(reports):
         found.append(Found(tee, "configfs-tsm", configfs_tsm.TsmIssuer(tee, reports)))
     if tee := azure_vtpm.detect(tpm):

@@ -19,15 +19,12 @@ def detect(sgx: Path = occlum.SGX, attestation: Path = gramine.ATTESTATION) -> s
     return "Gramine" if gramine.detect(attestation) else None
 
 
-def open_issuer(
-    tee: str, channel: int, sgx: Path = occlum.SGX, attestation: Path = gramine.ATTESTATION
-) -> Issuer:
-    """Return the issuer of the library OS; it needs no channel to the launcher.
+def open_issuer(tee: str, sgx: Path = occlum.SGX, attestation: Path = gramine.ATTESTATION) -> Issuer:
+    """Return the issuer of the library OS.
 
     Raises:
         MissingDependency: neither is here.
     """
-    del channel
     found = detect(sgx, attestation)
     if found is None:
         raise MissingDependency(

@@ -86,7 +86,7 @@ def issue(
     *,
     serial=2,
     after=NOW + 1000 * DAY,
-    before=NOW - DAY,
+    before=NOW - 1000 * DAY,
     pss=PSS,
     digest=None,
 ):
@@ -112,7 +112,7 @@ class Authority:
         self.root = cache(self._root)
         self.intermediate = cache(self._intermediate)
 
-    def _root(self, product, after=NOW + 5000 * DAY, before=NOW - DAY):
+    def _root(self, product, after=NOW + 5000 * DAY, before=NOW - 1000 * DAY):
         subject = name(f"ARK-{product}")
         extensions = authority_extensions()
         return issue(
@@ -141,7 +141,7 @@ class Authority:
         issuer=None,
         key=None,
         extensions=(),
-        last=NOW - DAY,
+        last=NOW - 1000 * DAY,
         until=NOW + 30 * DAY,
     ):
         builder = x509.CertificateRevocationListBuilder(

@@ -1,7 +1,8 @@
-"""The simulated launcher: verify the image, then start it confined by bubblewrap. It protects nothing.
+"""The launcher of a verified image: starts it confined by bubblewrap, on a simulated host or in a confidential VM.
 
 It does what a TEE's loader does, in the same order: nothing of the image runs before every file of it was
-hashed, and what runs sees the image, its scratch space and the data root, and nothing else of the host.
+hashed, and what runs sees the image, its scratch space and the data root, and nothing else of the machine. On a
+simulated host that protects nothing. In a confidential VM the launcher is part of the measured guest.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from confide.enclave.attester import serve_evidence
 from confide.enclave.image import IMAGE_FILE, RUN, SCRATCH, WORK
-from confide.enclave.simulated.issuer import serve_statements
+from confide.enclave.issuer import Issuer
 from confide.enclave.verify import VerifiedImage
 from confide.errors import InvalidImage, MissingDependency
 
@@ -51,7 +51,8 @@ class Launched:
 def launch(
     verified: VerifiedImage,
     parameters: Mapping[str, str],
-    host_key: Ed25519PrivateKey,
+    tee: str,
+    issuer: Issuer,
     data_root: Path,
     scratch_bytes: int,
     scratch_folder: Path | None = None,
@@ -61,7 +62,8 @@ def launch(
     Args:
         verified: the image.
         parameters: launch parameters.
-        host_key: signs evidence for this image, and stays outside.
+        tee: kind of TEE that the issuer gives evidence of.
+        issuer: gives evidence, for this image alone; stays outside.
         data_root: folder of the host that appears as `/work`.
         scratch_bytes: size of the scratch space in memory.
         scratch_folder: scratch space on disk instead.
@@ -72,12 +74,12 @@ def launch(
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
-        raise MissingDependency("the TEE `simulated` needs bubblewrap (bwrap), which is not installed")
+        raise MissingDependency("images are confined by bubblewrap (bwrap), which is not installed")
     control, inner_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    evidence, inner_evidence = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    evidence, inner_evidence = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with inner_control, inner_evidence:
         boot = {
-            "tee": "simulated",
+            "tee": tee,
             "launch": dict(parameters),
             "control": inner_control.fileno(),
             "evidence": inner_evidence.fileno(),
@@ -97,7 +99,7 @@ def launch(
             cwd="/",
             start_new_session=True,  # Ctrl-C is the runner's to handle
         )
-    serve_statements(evidence, host_key, verified)
+    serve_evidence(evidence, issuer, verified)
     stderr = _collect(process)
     assert process.stdin is not None
     with process.stdin as stdin:
