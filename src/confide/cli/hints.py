@@ -15,6 +15,12 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     errors.KeyRefused: "`confide audit` on the owner's side says which rule refused.",
     errors.MeasurementRefused: "the owner approves this exact program with `confide policy allow PROGRAM` and "
     "`confide policy apply policy.toml`; if it was approved before, something in it changed since.",
+    errors.CollateralUnavailable: "where evidence is verified, `confide collateral show` tells what is missing or has "
+    "expired, and `confide collateral fetch` gets it (docs/collateral.md); `confide audit` there has the details.",
+    errors.PlatformRefused: "`confide audit` on the owner's side names step and value; [workload.platform] of the "
+    "policy says what is accepted, docs/attestation.md what each status means.",
+    errors.EvidenceRefused: "docs/attestation.md lists the numbered steps, what they mean and their usual causes; "
+    "`confide verify` takes evidence apart.",
     errors.AttestationRefused: "a broker takes evidence of an enrolled host only; the TEE `simulated` also needs a "
     "broker started with --allow-simulated and a policy that names it.",
     errors.Rollback: "raise `serial` above the newest one (`confide policy show` tells it). If you did not put an old "

@@ -71,14 +71,17 @@ class Owner:
         logs: str | None = None,
         until: str = "2120-01-01T00:00:00Z",
         files: Sequence[str] = (),
+        tee: str = "simulated",
+        platform: str = "",
     ) -> None:
         """Put a policy into force: grants are (location, access[, key]) of tables; `files` may be written."""
         self._serial += 1
         lines = [
             f'version = 1\nowner = "{self.name}"\nserial = {self._serial}',
             f"not_before = 2020-01-01T00:00:00Z\nnot_after = {until}",
-            f'[[workload]]\nname = "job"\ntee = "simulated"\nmeasurements = ["{measurement(image)}"]',
+            f'[[workload]]\nname = "job"\ntee = "{tee}"\nmeasurements = ["{measurement(image)}"]',
             f'logs = "{logs}"' if logs else "",
+            f"[workload.platform]\n{platform}" if platform else "",
         ]
         for location, access, *key in grants:
             lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')

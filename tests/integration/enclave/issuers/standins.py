@@ -16,8 +16,13 @@ import sys
 import time
 
 import mfusepy
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA384
 
 BLOB_MAX = 32 * 1024
+SNP_SIGNED_BYTES = 0x2A0
 
 
 def sgx_quote(report_data, counter=1):
@@ -32,12 +37,17 @@ def tdx_quote(report_data):
     return header + bytes(520) + report_data + struct.pack("<I", 64) + bytes(64)
 
 
-def snp_report(report_data, vmpl):
-    report = bytearray(1184)
+def snp_report(report_data, vmpl, chip=None):
+    """A report of version 3: unsigned, or by a chip, which is a key (PEM) and what else the signed part holds (hex)."""
+    report = bytearray.fromhex(chip["report"]) if chip else bytearray(SNP_SIGNED_BYTES)
     report[0:4] = (3).to_bytes(4, "little")
     report[0x30:0x34] = vmpl.to_bytes(4, "little")
     report[0x50:0x90] = report_data
-    return bytes(report)
+    r = s = 0
+    if chip:
+        key = serialization.load_pem_private_key(chip["key"].encode(), None)
+        r, s = decode_dss_signature(key.sign(bytes(report), ec.ECDSA(SHA384())))
+    return bytes(report) + r.to_bytes(72, "little") + s.to_bytes(72, "little") + bytes(368)
 
 
 class Standin(mfusepy.Operations):
@@ -199,7 +209,7 @@ class ConfigfsTsm(Standin):
             state["generation"] += 1
         if state["made"] is None or state["made"][0] != state["generation"]:
             out = (tdx_quote(state["inblob"]) if self.settings["provider"] == "tdx_guest"
-                   else snp_report(state["inblob"], state["privlevel"]))  # fmt: skip
+                   else snp_report(state["inblob"], state["privlevel"], self.settings.get("chip")))  # fmt: skip
             if self.fault == "oversized":
                 out += bytes(BLOB_MAX)
             state["made"] = (state["generation"], out, bytes.fromhex(self.settings.get("auxblob", "")))
