@@ -50,7 +50,7 @@ def test_revoking_without_a_terminal(clinic):
 @pytest.mark.parametrize(
     ("options", "code", "word"),
     [
-        (("--tee", "sgx"), 74, "sgx"),
+        (("--tee", "sgx"), 74, "SGX"),
         (("--tee", "simulated"), 64, "--broker"),
         (("--tee", "simulated", "--broker", "http://kbs:1", "--broker-ca", "ca.pem"), 64, "https URL"),
         (("--tee", "simulated", "--broker", "https://kbs:1", "--broker-ca", "ca.pem"), 64, "identity --host"),
@@ -66,7 +66,7 @@ def test_a_run_that_cannot_be_is_refused_before_anything_is_built(confide, optio
     ("logs", "kept", "why"), [(True, "sealed for the owner", True), (False, "names no logs key", False)]
 )
 def test_a_run_says_whether_its_output_is_kept(capsys, logs, kept, why):
-    told = _Report(quiet=False)
+    told = _Report("simulated", quiet=False)
     for status in ({"state": "released", "logs": logs}, {"state": "started"}):
         told.status(status)
     told.status({"state": "finished", "exit_code": 1})
