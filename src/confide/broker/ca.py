@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from confide.broker.identity import secret_of
 from confide.broker.store import Store, unix_now
 from confide.errors import InvalidFormat, Misuse
+
+Attest = Callable[[ec.EllipticCurvePublicKey, str], x509.UnrecognizedExtension]
+"""Makes the extension with evidence for a key and the authority's fingerprint (`attested_leaf`)."""
 
 CA_YEARS = 10
 LEAF_DAYS = 90
@@ -106,21 +109,23 @@ class CertificateAuthority:
         """SHA-256 of the certificate (DER), 64 hex digits."""
         return self.certificate.fingerprint(hashes.SHA256()).hex()
 
-    def issue_leaf(self, names: Sequence[str], now: int) -> bytes:
+    def issue_leaf(self, names: Sequence[str], now: int, attest: Attest | None = None) -> bytes:
         """Return a fresh key and a certificate for TLS servers of these names, as one PEM.
 
         Args:
             names: DNS names and IP addresses, at least one.
             now: Unix seconds.
+            attest: makes the extension with evidence for the key; None: there is none.
 
         Raises:
             Misuse: no name.
+            AttestationRefused: no evidence is given.
         """
         if not names:
             raise Misuse("a server's certificate needs a name")
         key = ec.generate_private_key(ec.SECP256R1())
         start = datetime.fromtimestamp(now, UTC)
-        leaf = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "confide broker")]))
             .issuer_name(self.certificate.subject)
@@ -136,8 +141,10 @@ class CertificateAuthority:
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
             )
-            .sign(self.key, hashes.SHA256())
         )
+        if attest is not None:
+            builder = builder.add_extension(attest(key.public_key(), self.fingerprint), critical=False)
+        leaf = builder.sign(self.key, hashes.SHA256())
         return _key_pem(key) + leaf.public_bytes(Encoding.PEM)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +12,15 @@ from pydantic import ValidationError
 
 from confide.attestation.evidence import (
     PROTOCOL_VERSION,
-    PUBKEY_ALGORITHM,
     Attestation,
     Challenge,
     Request,
     RuntimeData,
     StatedImage,
     TeeEvidence,
-    TeePubkey,
     describe,
 )
+from confide.broker.attested_leaf import public_jwk
 from confide.broker.jwe import open_sealed
 from confide.broker.owner_client import OwnerClient
 from confide.broker.release import Release
@@ -95,7 +93,7 @@ class KbsClient:
         key = ec.generate_private_key(ec.SECP256R1())
         said = {} if image is None else {"image": image}
         runtime_data = RuntimeData(
-            nonce=challenge.nonce, tee_pubkey=_public_jwk(key.public_key()), launch=dict(launch), **said
+            nonce=challenge.nonce, tee_pubkey=public_jwk(key.public_key()), launch=dict(launch), **said
         )
         attestation = Attestation(
             runtime_data=runtime_data,
@@ -195,14 +193,3 @@ def _session_id(answer: Answer) -> str:
         if name.strip() == _COOKIE:
             return rest.partition(";")[0].strip()
     raise BrokerUnavailable("no session in the broker's answer")
-
-
-def _public_jwk(key: ec.EllipticCurvePublicKey) -> TeePubkey:
-    numbers = key.public_numbers()
-    return TeePubkey(
-        kty="EC", crv="P-256", alg=PUBKEY_ALGORITHM, x=_base64url(numbers.x), y=_base64url(numbers.y)
-    )
-
-
-def _base64url(coordinate: int) -> str:
-    return base64.urlsafe_b64encode(coordinate.to_bytes(32, "big")).rstrip(b"=").decode()

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from confide import errors
 from confide.attestation.evidence import MAX_ATTESTATION_BYTES, MAX_REQUEST_BYTES
+from confide.broker import introduction
 from confide.broker.owner_service import MAX_CALL_BYTES, MAX_LISTING_CALL_BYTES, OwnerService
 from confide.broker.service import WorkloadService
 from confide.broker.sessions import RateLimit
@@ -44,9 +45,14 @@ _PROBLEMS = {
 _Result = TypeVar("_Result")
 
 
-def make_app(workloads: WorkloadService, owners: OwnerService, limit: RateLimit) -> Starlette:
-    """Return the ASGI application."""
-    shell = _Shell(workloads, owners, limit)
+def make_app(
+    workloads: WorkloadService,
+    owners: OwnerService,
+    limit: RateLimit,
+    introduce: Callable[[], dict[str, Any]],
+) -> Starlette:
+    """Return the ASGI application; `introduce` says who the broker is."""
+    shell = _Shell(workloads, owners, limit, introduce)
     return Starlette(
         routes=[
             Route("/kbs/v0/auth", shell.auth, methods=["POST"]),
@@ -55,6 +61,7 @@ def make_app(workloads: WorkloadService, owners: OwnerService, limit: RateLimit)
             Route("/confide/v1/listings/commit", shell.commit, methods=["POST"]),
             Route("/confide/v1/nonce", shell.nonce, methods=["GET"]),
             Route("/confide/v1/jwks", shell.jwks, methods=["GET"]),
+            Route(introduction.PATH, shell.introduction, methods=["GET"]),
             Route("/confide/v1/owners/{owner}/{action}", shell.owner_call, methods=["POST"]),
         ],
         exception_handlers={
@@ -67,8 +74,15 @@ def make_app(workloads: WorkloadService, owners: OwnerService, limit: RateLimit)
 
 
 class _Shell:
-    def __init__(self, workloads: WorkloadService, owners: OwnerService, limit: RateLimit) -> None:
+    def __init__(
+        self,
+        workloads: WorkloadService,
+        owners: OwnerService,
+        limit: RateLimit,
+        introduce: Callable[[], dict[str, Any]],
+    ) -> None:
         self._workloads = workloads
+        self._introduce = introduce
         self._owners = owners
         self._limit = limit
         self._owners_room = asyncio.Semaphore(LARGE_BODIES)
@@ -111,6 +125,10 @@ class _Shell:
     async def jwks(self, request: Request) -> Response:
         del request
         return JSONResponse(self._workloads.jwks())
+
+    async def introduction(self, request: Request) -> Response:
+        self._limit.take(_address(request))
+        return JSONResponse(await run_in_threadpool(self._introduce))
 
     async def owner_call(self, request: Request) -> Response:
         self._limit.take(_address(request))

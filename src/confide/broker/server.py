@@ -15,11 +15,13 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
+from cryptography import x509
 
 from confide.attestation.trust import HardwareTrust
-from confide.broker.ca import CertificateAuthority, authority_id
+from confide.broker.ca import Attest, CertificateAuthority, authority_id
 from confide.broker.connection import BoundedHttp
 from confide.broker.http import make_app
+from confide.broker.introduction import introduce
 from confide.broker.owner_service import OwnerService
 from confide.broker.service import WorkloadService
 from confide.broker.sessions import RateLimit
@@ -43,6 +45,7 @@ class Broker:
         names: names and addresses by which clients call it; they stand in its certificate.
         allow_simulated: whether simulated evidence is accepted; never without being asked for.
         hardware: what evidence of hardware is anchored to; None: it is not accepted.
+        attest: gives evidence of the broker itself, for its certificate; None: it shows none.
         rate_per_s: sustained attestations or owner calls per second and client address.
         burst: of those at once.
 
@@ -59,6 +62,7 @@ class Broker:
         names: Sequence[str],
         allow_simulated: bool,
         hardware: HardwareTrust | None = None,
+        attest: Attest | None = None,
         rate_per_s: float = RATE_PER_S,
         burst: int = BURST,
     ) -> None:
@@ -68,11 +72,14 @@ class Broker:
         self.url = f"https://{name}:{self.port}"
         authority = CertificateAuthority.of(store)
         self.ca_pem = authority.certificate_pem
-        context = _tls(authority.issue_leaf(names, unix_now()))
+        pem = authority.issue_leaf(names, unix_now(), attest)
+        leaf = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+        context = _tls(pem)
         app = make_app(
             WorkloadService(store, issuer=self.url, allow_simulated=allow_simulated, hardware=hardware),
             OwnerService(store, names=names, authority=authority_id(self.ca_pem)),
             RateLimit(time.monotonic, rate_per_s, burst),
+            lambda: introduce(self.ca_pem, leaf, hardware, unix_now()),
         )
         config = uvicorn.Config(
             app,
@@ -112,6 +119,7 @@ class EmbeddedBroker:
         *,
         allow_simulated: bool = False,
         hardware: HardwareTrust | None = None,
+        attest: Attest | None = None,
         rate_per_s: float = RATE_PER_S,
         burst: int = BURST,
     ) -> None:
@@ -122,6 +130,7 @@ class EmbeddedBroker:
             names=LOCAL_NAMES,
             allow_simulated=allow_simulated,
             hardware=hardware,
+            attest=attest,
             rate_per_s=rate_per_s,
             burst=burst,
         )
@@ -154,14 +163,25 @@ def serve_forever(
     port: int,
     names: Sequence[str],
     allow_simulated: bool,
+    hardware: HardwareTrust | None = None,
+    attest: Attest | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until interrupted; `on_ready` is told the URL once the address is bound.
+    """Serve until interrupted; `on_ready` is told the URL once the address is bound. Arguments: those of `Broker`.
 
     Raises:
         BrokerUnavailable: the address cannot be bound.
+        AttestationRefused: no evidence of the broker itself is given.
     """
-    broker = Broker(store, host=host, port=port, names=names, allow_simulated=allow_simulated)
+    broker = Broker(
+        store,
+        host=host,
+        port=port,
+        names=names,
+        allow_simulated=allow_simulated,
+        hardware=hardware,
+        attest=attest,
+    )
     on_ready(broker.url)
     broker.serve()
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from confide.attestation.claims import Tee
 from confide.cli.brokers import broker_authority
 from confide.cli.context import open_home, settings, sole_owner
 from confide.cli.output import SIMULATED_NOTE, say
-from confide.errors import Misuse
+from confide.errors import BrokerUntrusted, Misuse
+
+if TYPE_CHECKING:
+    from confide.broker.ca import Attest
 
 app = typer.Typer(
     help="A broker of its own: serve, enroll owners and hosts. The whole sequence: docs/how-to/own-broker.md.",
@@ -35,6 +41,12 @@ def serve(
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept the TEE `simulated`, which protects nothing.")
     ] = False,
+    tee: Annotated[
+        str,
+        typer.Option(
+            help="TEE that this broker itself runs in: its certificate then carries evidence of it."
+        ),
+    ] = "",
 ) -> None:
     """Serve the KBS protocol over TLS 1.3 until interrupted.
 
@@ -43,6 +55,8 @@ def serve(
         confide init && confide broker ca > ca.pem
 
         confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example
+
+        confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example --tee snp   # inside a confidential VM
     """
     from confide.broker.server import serve_forever
 
@@ -58,8 +72,64 @@ def serve(
             port=int(port),
             names=tuple(name or (host.strip("[]"),)),
             allow_simulated=allow_simulated,
+            attest=_attest(tee, settings(context).home) if tee else None,
             on_ready=lambda url: say(f"serving {url}"),
         )
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="https://HOST:PORT of the broker.")],
+    accept: Annotated[
+        Path | None, typer.Option(help="Document of the accepted broker: docs/formats/broker-identity.md.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Verify the evidence of a broker that runs in a TEE, and print its authority's certificate.
+
+    Without --accept there is nothing to hold the evidence against: the document that would accept it is printed
+    instead, to be compared with what the broker's operator published, and the exit code is not 0.
+
+    Examples:
+
+        confide broker verify https://kbs.clinic.example:8443 --accept broker.toml > ca.pem
+
+        confide broker verify https://kbs.clinic.example:8443   # what it says, as such a document
+    """
+    from confide.broker.accepted_broker import AcceptedBroker
+    from confide.broker.introduction import find_broker, said_by
+    from confide.cli.brokers import read_pin
+    from confide.cli.output import emit
+
+    del context
+    if accept is None:
+        typer.echo(said_by(url), nl=False)
+        say("not verified: give a document with --accept")
+        raise typer.Exit(BrokerUntrusted.exit_code)
+    found = find_broker(url, AcceptedBroker.from_toml(read_pin(accept)), int(time.time()))
+    if json:
+        emit({"url": url, "claims": asdict(found.claims), "authority": found.ca_pem.decode()})
+        return
+    note = f" ({SIMULATED_NOTE})" if found.claims.tee == "simulated" else ""
+    say(f"{url} runs measurement {found.claims.measurement} in {found.claims.tee}{note}")
+    typer.echo(found.ca_pem.decode(), nl=False)
+
+
+def _attest(tee: str, home: Path) -> Attest:
+    """Return what makes the evidence of this very process."""
+    from confide.attestation.evidence import StatedImage
+    from confide.broker.attested_leaf import ROLE, evidence_extension
+    from confide.enclave.issuer import open_issuer
+    from confide.enclave.self_measurement import measure_self
+    from confide.enclave.simulated.host import host_key
+    from confide.enclave.simulated.issuer import SimulatedIssuer
+
+    image = StatedImage(measurement=measure_self(), role=ROLE, svn=0)
+    issuer = SimulatedIssuer(host_key(home), image) if tee == Tee.SIMULATED else open_issuer(tee)
+    return lambda key, authority: evidence_extension(
+        key, authority, tee, lambda runtime: issuer.issue(runtime.report_data()), image
+    )
 
 
 @app.command()
@@ -136,7 +206,9 @@ def enroll_host(context: typer.Context, key: KeyArgument) -> None:
 def push(
     context: typer.Context,
     broker: Annotated[str, typer.Option(help="URL of the broker.")],
-    broker_ca: Annotated[Path, typer.Option(help="Certificate (PEM) of its authority.")],
+    broker_ca: Annotated[
+        Path, typer.Option(help="Certificate (PEM) of its authority, or accepted broker (TOML).")
+    ],
     owner: Annotated[str | None, typer.Option(help="Whose, if this home has several owners.")] = None,
 ) -> None:
     """Send an owner's keys, policy and listings to a broker, each call signed by the owner.
@@ -146,15 +218,18 @@ def push(
         confide push --broker https://kbs.clinic.example:8443 --broker-ca ca.pem
     """
     from confide.broker.client import OwnerClient
+    from confide.broker.introduction import pinned_authority
     from confide.broker.publish import publish
     from confide.cli.brokers import named_authorities
     from confide.keys.signing import private_key_from_raw
 
-    pem = next(iter(named_authorities([broker_ca]).values()))
+    pem = pinned_authority(
+        broker, next(iter(named_authorities([broker_ca]).values())).encode(), int(time.time())
+    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         signing_key = private_key_from_raw(home.store.owner_signing_key(name))
-        done = publish(home.store, name, OwnerClient(broker, pem.encode(), name, signing_key))
+        done = publish(home.store, name, OwnerClient(broker, pem, name, signing_key))
     say(f"{broker}: {done.keys} key(s), {done.listings} listing(s), policy serial {done.policy or 'none'}")
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confide.errors import Misuse
+from confide.cli.hints import advice
+from confide.errors import InvalidFormat, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.ca import CertificateAuthority
@@ -29,22 +30,42 @@ def broker_authority(home: Home) -> CertificateAuthority:
 
 
 def named_authorities(files: Sequence[Path]) -> dict[str, str]:
-    """Return the authorities in `files` under the names `broker1`, `broker2`, ...
+    """Return what `files` pin of brokers, under the names `broker1`, `broker2`, ...
 
     Raises:
-        Misuse: a file cannot be read or is no certificate.
+        Misuse: a file cannot be read.
+        InvalidFormat: it is neither a certificate nor the document of an accepted broker.
     """
+    from confide.broker.accepted_broker import AcceptedBroker
+    from confide.broker.introduction import is_certificate
+
     named = {}
     for number, file in enumerate(files, 1):
-        try:
-            with file.open("rb") as stream:
-                pem = stream.read(_MAX_PEM_BYTES + 1)
-        except OSError as error:
-            raise Misuse(f"cannot read {file}: {error.strerror}") from None
-        if len(pem) > _MAX_PEM_BYTES or b"BEGIN CERTIFICATE" not in pem:
-            raise Misuse(f"{file} is not a certificate in PEM form")
-        named[f"broker{number}"] = pem.decode("ascii", errors="strict")
+        pin = read_pin(file)
+        if not is_certificate(pin):
+            with advice(
+                InvalidFormat,
+                f"{file}: a certificate (`confide broker ca`), or docs/formats/broker-identity.md.",
+            ):
+                AcceptedBroker.from_toml(pin)
+        named[f"broker{number}"] = pin.decode()
     return named
+
+
+def read_pin(file: Path) -> bytes:
+    """Return what a file pins of a broker.
+
+    Raises:
+        Misuse: it cannot be read, or is far too large.
+    """
+    try:
+        with file.open("rb") as stream:
+            pin = stream.read(_MAX_PEM_BYTES + 1)
+    except OSError as error:
+        raise Misuse(f"cannot read {file}: {error.strerror}") from None
+    if len(pin) > _MAX_PEM_BYTES:
+        raise Misuse(f"{file} is neither a certificate in PEM form nor the document of an accepted broker")
+    return pin
 
 
 def authorities(home: Home, files: Sequence[Path]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +121,13 @@ def _read_boot() -> Boot:
 
 def _attest(image: Image, boot: Boot, parameters: Mapping[str, str], control: Control) -> Attested:
     from confide.broker.client import KbsClient
+    from confide.broker.introduction import pinned_authority
 
     evidence_for, stated = attester(boot.tee, boot.evidence), stated_image(image)
     sessions: dict[str, Session] = {}
     for broker, url in broker_urls(parameters).items():
-        client = KbsClient(url, image.brokers[broker].encode())
+        authority = pinned_authority(url, image.brokers[broker].encode(), int(time.time()))
+        client = KbsClient(url, authority)
         sessions[broker] = client.attest(boot.tee, evidence_for, parameters, stated)
         control.say("attested", broker=broker)
     releases = {broker: session.release() for broker, session in sessions.items()}

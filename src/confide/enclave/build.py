@@ -68,7 +68,7 @@ class Recipe:
         program: the user's Python program.
         profile: what its images hold.
         name: of the image.
-        brokers: name -> PEM certificate of the broker's authority.
+        brokers: name -> what is pinned of the broker.
         role: role in the workload.
         svn: security version number.
         limits: resources; None: the profile's.

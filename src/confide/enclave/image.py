@@ -100,7 +100,8 @@ class Image(StrictModel):
         settings: fixed settings of the profile, for instance locations of outputs or Spark properties.
         limits: resources.
         owners: owners whose release is needed; empty: whoever grants.
-        brokers: name -> certificate (PEM) of the authority that the broker's certificate must chain to.
+        brokers: name -> what is pinned of the broker: certificate (PEM) of its authority, or the document (TOML) of
+            an accepted broker, which the agent has it prove to be.
         files: every file, sorted by path (Unicode code points).
     """
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from confide import errors
 from confide.attestation.claims import Tee
+from confide.enclave.attester import stated_image
 from confide.enclave.issuer import ISSUERS, Issuer, open_issuer
 from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
@@ -117,7 +118,7 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
 
 def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
     if request.tee == Tee.SIMULATED:
-        return SimulatedIssuer(host_key(request.home), verified)
+        return SimulatedIssuer(host_key(request.home), stated_image(verified.image))
     return open_issuer(request.tee)
 
 

@@ -17,7 +17,7 @@ from confide.attestation.claims import Tee
 from confide.attestation.evidence import Attestation, RuntimeData, StatedImage, TeeEvidence
 from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.verify import verify
-from confide.broker.client import _public_jwk
+from confide.broker.attested_leaf import public_jwk
 from confide.errors import AttestationRefused, CollateralUnavailable, EvidenceRefused
 
 from .amd import synthetic as amd
@@ -26,7 +26,7 @@ from .intel import synthetic as intel
 
 NOW = 1_800_000_000
 NONCE = base64.b64encode(bytes(32)).decode()
-KEY = _public_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+KEY = public_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
 IMAGE = StatedImage(measurement="ab" * 32, role="driver", svn=4)
 RUNTIME = RuntimeData(nonce=NONCE, tee_pubkey=KEY, image=IMAGE)
 
@@ -167,7 +167,7 @@ def test_step_2_another_nonce(makers, evidence, tee):
 @pytest.mark.parametrize("changed", ["key", "image", "launch"])
 def test_step_4_evidence_of_another_attestation(makers, evidence, tee, changed):
     other = {
-        "key": {"tee_pubkey": _public_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())},
+        "key": {"tee_pubkey": public_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())},
         "image": {"image": IMAGE.model_copy(update={"measurement": "cd" * 32})},
         "launch": {"launch": {"args": "--all"}},
     }[changed]
