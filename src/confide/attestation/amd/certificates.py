@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
@@ -195,6 +196,11 @@ class Certificates:
             None if endorsement is None else load_certificate(endorsement),
             tuple(map(load_certificate, chain)),
         )
+
+    def to_pem(self) -> bytes:
+        """Return the bundle that `from_pem` reads."""
+        parts = (self.endorsement, *self.chain, self.crl)
+        return b"".join(part.public_bytes(Encoding.PEM) for part in parts if part is not None)
 
     def completed_by(self, others: Certificates) -> Certificates:
         """Return these with what they lack taken from others."""

@@ -26,13 +26,14 @@ _PARAMETERS = {
 }
 
 
-def vcek_url(product: Product, chip_id: bytes, tcb: Mapping[str, int]) -> str:
+def vcek_url(product: Product, chip_id: bytes, tcb: Mapping[str, int], base: str = KDS) -> str:
     """Return the address of a chip's certificate (DER).
 
     Args:
         product: generation of the chip.
         chip_id: the report's 64 bytes.
         tcb: components of the report's `reported_tcb`.
+        base: of a mirror that keeps the same paths.
 
     Raises:
         InvalidFormat: no chip id (the machine hides it) or none of this product, or other components than it has.
@@ -44,14 +45,14 @@ def vcek_url(product: Product, chip_id: bytes, tcb: Mapping[str, int]) -> str:
     if set(names) != set(tcb) or not all(0 <= tcb[name] <= 255 for name in names):
         raise InvalidFormat(f"not the TCB components of a {product}: {', '.join(names)}")
     query = "&".join(f"{_PARAMETERS[name]}={tcb[name]}" for name in names)
-    return f"{KDS}/vcek/v1/{product}/{chip_id[:size].hex()}?{query}"
+    return f"{base}/vcek/v1/{product}/{chip_id[:size].hex()}?{query}"
 
 
-def chain_url(product: Product, kind: Kind = "vcek") -> str:
+def chain_url(product: Product, kind: Kind = "vcek", base: str = KDS) -> str:
     """Return the address of the intermediate and root certificate (PEM) over keys of `kind`."""
-    return f"{KDS}/{kind}/v1/{product}/cert_chain"
+    return f"{base}/{kind}/v1/{product}/cert_chain"
 
 
-def crl_url(product: Product, kind: Kind = "vcek") -> str:
+def crl_url(product: Product, kind: Kind = "vcek", base: str = KDS) -> str:
     """Return the address of the root's CRL (DER)."""
-    return f"{KDS}/{kind}/v1/{product}/crl"
+    return f"{base}/{kind}/v1/{product}/crl"

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from confide.attestation.amd.certificates import (
-    Certificates,
-    Endorsement,
-    built_in,
-    common_name,
-    endorsement_of,
-)
+from confide.attestation.amd.certificates import Certificates, Endorsement, common_name, endorsement_of
 from confide.attestation.amd.report import (
     CHIP_ID_BYTES,
     KNOWN_POLICY,
@@ -32,26 +24,26 @@ from confide.attestation.amd.report import (
     SigningKey,
     parse_report,
 )
+from confide.attestation.amd.verify_certificates import (
+    EVIDENCE,
+    FETCH,
+    INTERMEDIATES,
+    PINNED,
+    check_not_revoked,
+    valid_until,
+    verify_crl,
+    verify_endorsement,
+)
 from confide.attestation.claims import Platform, Tcb
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
-EVIDENCE = "SNP report"
+__all__ = ["PINNED", "VerifiedReport", "verify_report"]
 
-PINNED: Mapping[Product, str] = {
-    Product.MILAN: "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
-    Product.GENOA: "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",
-    Product.TURIN: "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
-}
-"""Product -> SHA-256 of the root key's certificate (ARK, DER): the only trust there is."""
-
-_INTERMEDIATES = {SigningKey.VCEK: "SEV", SigningKey.VLEK: "SEV-VLEK"}
 _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
 _NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
 _ECDSA_P384_SHA384 = 1
 _P384_BYTES = 48
-_Issued = x509.Certificate | x509.CertificateRevocationList
 _MAX_VMPL = 3
-_FETCH = "get it with `confide collateral fetch`"
 
 
 @dataclass(frozen=True)
@@ -103,11 +95,11 @@ def verify_report(
         raise _refused(1, str(error)) from None
     if report.number("signature_algo") != _ECDSA_P384_SHA384:
         raise _refused(1, f"signature algorithm {report.number('signature_algo')} is not known")
-    if report.signing_key not in _INTERMEDIATES:
+    if report.signing_key not in INTERMEDIATES:
         raise _refused(1, "not signed by a VCEK or VLEK")
     if certificates.endorsement is None:
         raise CollateralUnavailable(
-            f"{EVIDENCE}: the certificate of the key that signed it is missing; {_FETCH}"
+            f"{EVIDENCE}: the certificate of the key that signed it is missing; {FETCH}"
         )
     try:
         endorsement = endorsement_of(certificates.endorsement)
@@ -117,10 +109,11 @@ def verify_report(
         raise _refused(
             2, f"the report is of {report.product or 'an unknown product'}, the key of {endorsement.product}"
         )
-    chain = _verify_chain(certificates.endorsement, endorsement, certificates, roots, now)
-    expires = [_seconds_after(certificate) for certificate in chain]
+    chain = verify_endorsement(certificates.endorsement, endorsement, certificates, now, roots=roots)
+    expires = [valid_until(certificate) for certificate in chain]
     if certificates.crl is not None:
-        expires.append(_verify_crl(certificates.crl, chain, now))
+        expires.append(verify_crl(certificates.crl, chain[-1], now))
+        check_not_revoked(certificates.crl, chain)
     if report.signing_key is not endorsement.kind:
         raise _refused(5, f"not signed by a {endorsement.kind.name}, as the certificate is one of")
     _verify_signature(report, certificates.endorsement)
@@ -136,113 +129,6 @@ def verify_report(
         expires=min(expires),
     )
     return VerifiedReport(report, platform)
-
-
-def _verify_chain(
-    leaf: x509.Certificate,
-    endorsement: Endorsement,
-    certificates: Certificates,
-    roots: Mapping[Product, str],
-    now: int,
-) -> tuple[x509.Certificate, x509.Certificate, x509.Certificate]:
-    """Return endorsement key's, intermediate's and root's certificate, verified."""
-    product = endorsement.product
-    pinned = roots.get(product)
-    if pinned is None:
-        raise _refused(3, f"no root is trusted for {product}")
-    available = (*certificates.chain, *built_in())
-    root = next((certificate for certificate in available if _is(certificate, pinned)), None)
-    given_roots = [given for given in certificates.chain if given.subject == given.issuer]
-    if given_roots and root not in given_roots:
-        raise _refused(3, f"the chain's root is not the one that is trusted for {product}")
-    if root is None:
-        raise CollateralUnavailable(f"{EVIDENCE}: the root's certificate of {product} is missing; {_FETCH}")
-    if common_name(leaf.issuer) != f"{_INTERMEDIATES[endorsement.kind]}-{product}":
-        raise _refused(3, f"a {endorsement.kind.name} of {product} is not issued by that name")
-    intermediate = next(
-        (certificate for certificate in available if certificate.subject == leaf.issuer), None
-    )
-    if intermediate is None:
-        raise CollateralUnavailable(f"{EVIDENCE}: the intermediate certificate is missing; {_FETCH}")
-    if intermediate.issuer != root.subject:
-        raise _refused(3, "the intermediate is not issued in the root's name")
-    _check_authority(intermediate)
-    for certificate, issuer in ((intermediate, root), (leaf, intermediate)):
-        _check_critical(certificate)
-        _verify_issued(3, certificate, issuer)
-    chain = leaf, intermediate, root
-    for certificate in chain:
-        _check_validity(certificate, now)
-    return chain
-
-
-def _check_authority(intermediate: x509.Certificate) -> None:
-    try:
-        constraints = intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = intermediate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        raise _refused(3, "the intermediate is no certificate authority") from None
-    if not constraints.ca or not usage.key_cert_sign:
-        raise _refused(3, "the intermediate is no certificate authority")
-
-
-def _check_critical(certificate: x509.Certificate) -> None:
-    understood = (x509.BasicConstraints, x509.KeyUsage)
-    if any(each.critical and not isinstance(each.value, understood) for each in certificate.extensions):
-        raise _refused(
-            3, f"the certificate of {common_name(certificate.subject)} has a critical extension, unknown here"
-        )
-
-
-def _verify_issued(step: int, issued: _Issued, issuer: x509.Certificate) -> None:
-    """Refuse all but RSASSA-PSS with SHA-384 by a key of 4096 bits: of what X.509 allows, AMD uses that."""
-    key = issuer.public_key()
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 4096:
-        raise _refused(step, "an issuer's key is not RSA of 4096 bits")
-    if not _is_signed(issued, issuer, key):
-        raise _refused(step, f"not signed by {common_name(issuer.subject)}")
-
-
-def _is_signed(issued: _Issued, issuer: x509.Certificate, key: rsa.RSAPublicKey) -> bool:
-    try:
-        pss = isinstance(issued.signature_algorithm_parameters, padding.PSS)
-        if not pss or not isinstance(issued.signature_hash_algorithm, SHA384):
-            return False
-        if isinstance(issued, x509.CertificateRevocationList):
-            return issued.is_signature_valid(key)
-        issued.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
-def _check_validity(certificate: x509.Certificate, now: int) -> None:
-    name = common_name(certificate.subject)
-    if now < int(certificate.not_valid_before_utc.timestamp()):
-        raise _refused(3, f"the certificate of {name} is not valid yet")
-    if now > _seconds_after(certificate):
-        raise CollateralUnavailable(f"{EVIDENCE}: the certificate of {name} has expired; {_FETCH}")
-
-
-def _verify_crl(crl: x509.CertificateRevocationList, chain: tuple[x509.Certificate, ...], now: int) -> int:
-    """Verify the CRL, and return when it expires. It lists what the root issued, so no endorsement key."""
-    *_, intermediate, root = chain
-    if crl.issuer != root.subject:
-        raise _refused(4, "the CRL is not issued in the root's name")
-    _verify_issued(4, crl, root)
-    if any(extension.critical for extension in crl.extensions):
-        raise _refused(4, "the CRL has a critical extension, which limits what it covers")
-    if crl.next_update_utc is None:
-        raise _refused(4, "the CRL says not when it expires")
-    if now < int(crl.last_update_utc.timestamp()):
-        raise _refused(4, "the CRL is not valid yet")
-    expires = int(crl.next_update_utc.timestamp())
-    if now > expires:
-        raise CollateralUnavailable(f"{EVIDENCE}: the CRL has expired; {_FETCH}")
-    for certificate in (intermediate, root):
-        if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
-            raise _refused(4, f"the certificate of {common_name(certificate.subject)} was revoked")
-    return expires
 
 
 def _verify_signature(report: Report, certificate: x509.Certificate) -> None:
@@ -294,14 +180,6 @@ def _tcb(report: Report, product: Product) -> Tcb:
     versions = [report.tcb(name, product) for name in ("reported_tcb", "committed_tcb", "launch_tcb")]
     lowest = {name: min(version[name] for version in versions) for name in versions[0]}
     return Tcb(components=lowest, smt=PlatformBit.SMT_EN in report.platform_info)
-
-
-def _is(certificate: x509.Certificate, digest: str) -> bool:
-    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest() == digest
-
-
-def _seconds_after(certificate: x509.Certificate) -> int:
-    return int(certificate.not_valid_after_utc.timestamp())
 
 
 def _refused(step: int, reason: str) -> EvidenceRefused:

@@ -165,3 +165,9 @@ def test_any_change(machine, at, byte, cut):
                 endorsement_of(read_back)
         except InvalidFormat:
             continue
+
+
+def test_a_bundle_is_read_as_it_was_written(machine, authority):
+    machine.crl = authority.crl(machine.product)
+    certificates = machine.certificates()
+    assert Certificates.from_pem(certificates.to_pem()) == certificates

@@ -53,3 +53,10 @@ def test_chains_and_crls():
 def test_what_has_no_address(product, chip_id, tcb):
     with pytest.raises(InvalidFormat):
         vcek_url(product, chip_id, tcb)
+
+
+def test_a_mirror_keeps_the_paths():
+    mirror = "https://mirror.example/kds"
+    assert vcek_url(MILAN, CHIP, ZEN3, mirror).startswith(f"{mirror}/vcek/v1/Milan/00010203")
+    assert chain_url(GENOA, base=mirror) == f"{mirror}/vcek/v1/Genoa/cert_chain"
+    assert crl_url(MILAN, "vlek", mirror) == f"{mirror}/vlek/v1/Milan/crl"
