@@ -61,6 +61,7 @@ _NOT_IN_SITE_SUFFIXES = [
 ]
 _DIST_INFO = frozenset({"METADATA", "entry_points.txt"})
 _NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn"})
+_CODE_AND_ROOTS = (".py", ".pem", ".der")
 _NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?[^;]*(?:;(.*))?", re.DOTALL)
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
@@ -156,7 +157,7 @@ def _confide_files() -> dict[str, Source]:
     files: dict[str, Source] = {}
     for path in _walk(package, frozenset({"__pycache__"})):
         relative = path.relative_to(package).as_posix()
-        if path.suffix == ".py" and not relative.startswith(_NOT_OF_CONFIDE):
+        if path.suffix in _CODE_AND_ROOTS and not relative.startswith(_NOT_OF_CONFIDE):
             files[f"{SITE.lstrip('/')}/confide/{relative}"] = path
     return files
 
