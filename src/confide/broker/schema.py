@@ -76,5 +76,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (level, position)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE collateral (
+        name TEXT PRIMARY KEY,
+        sealed BLOB NOT NULL,
+        source TEXT NOT NULL,
+        obtained INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        failed INTEGER,
+        failure TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """Migration n takes a database from `user_version` n to n + 1."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from confide.broker.audit import AuditLog
 from confide.broker.database import Database
+from confide.broker.store_collateral import CollateralRecords, StoredCollateral
 from confide.broker.store_keys import KeyRecords, KeySummary, VersionSummary
 from confide.broker.store_listings import ListingRecords, StoredListing
 from confide.broker.store_owners import OwnerRecords
@@ -20,7 +21,15 @@ from confide.keys.material import SECRET_BYTES
 from confide.keys.provider import KeyProvider
 from confide.keys.signing import generate_signing_key, private_key_from_raw, raw_private
 
-__all__ = ["KeySummary", "Store", "StoredListing", "StoredPolicy", "VersionSummary", "unix_now"]
+__all__ = [
+    "KeySummary",
+    "Store",
+    "StoredCollateral",
+    "StoredListing",
+    "StoredPolicy",
+    "VersionSummary",
+    "unix_now",
+]
 
 _AUDIT_KEY = ("audit-key", "checkpoints")
 _STORE_ID_BYTES = 16
@@ -31,8 +40,8 @@ def unix_now() -> int:
     return int(time.time())
 
 
-class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords):
-    """Owners, keys, policies, listings, hosts, secrets and the audit log.
+class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords, CollateralRecords):
+    """Owners, keys, policies, listings, hosts, secrets, collateral and the audit log.
 
     One object serves all threads of a process; several processes may have the same store open. The store
     writes no audit entries by itself: a caller that changes something appends to `audit` inside the same

@@ -635,3 +635,34 @@ def test_racing_commits_let_one_through(store, reopened):
     for thread in threads:
         thread.join()
     assert sorted(results) == ["committed"] + ["conflict"] * 5
+
+
+def test_collateral_is_kept_replaced_and_listed(store, reopened):
+    assert store.collateral("b") is None
+    store.put_collateral("b", b"one", source="pcs", expires=NOW + 5)
+    store.put_collateral("a", b"two", source="file", expires=NOW + 6)
+    store.put_collateral("b", b"three", source="pccs", expires=NOW + 7)
+    kept = reopened.collateral("b")
+    assert (kept.document, kept.source, kept.obtained, kept.expires) == (b"three", "pccs", NOW, NOW + 7)
+    assert [each.name for each in reopened.collaterals()] == ["a", "b"]
+
+
+def test_a_failed_refresh_is_remembered_until_one_succeeds(store):
+    store.put_collateral_failure("a", "nothing kept")
+    assert store.collaterals() == []
+    store.put_collateral("a", b"one", source="pcs", expires=NOW + 5)
+    store.put_collateral_failure("a", "status 500")
+    assert (store.collateral("a").failed, store.collateral("a").failure) == (NOW, "status 500")
+    assert store.collateral("a").document == b"one"
+    store.put_collateral("a", b"two", source="pcs", expires=NOW + 5)
+    assert (store.collateral("a").failed, store.collateral("a").failure) == (None, "")
+
+
+def test_collateral_of_another_name_does_not_read(store, path):
+    store.put_collateral("a", b"one", source="pcs", expires=NOW + 5)
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE collateral SET name = 'b'")
+    with pytest.raises(Tampered):
+        store.collateral("b")
+    with pytest.raises(Tampered):
+        store.collaterals()
