@@ -19,7 +19,7 @@ from confide.attestation.azure.hcl import HardwareReport, HclReport
 from confide.attestation.azure.verify import Hardware, verify_azure
 from confide.attestation.claims import Platform, Tee
 from confide.attestation.intel.evidence import QuoteEvidence
-from confide.attestation.intel.quote import Quote, parse_quote
+from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
 from confide.attestation.intel.verify import verify_quote
 from confide.attestation.trust import HardwareTrust
 from confide.errors import AttestationRefused, CollateralUnavailable, EvidenceRefused, InvalidFormat
@@ -70,7 +70,7 @@ def verify_azure_vm(
         if hcl.kind is HardwareReport.TDX:
             if azure.td_quote is None:
                 raise EvidenceRefused("Azure evidence", 3, "the TD quote is missing")
-            return _quote(parse_quote(azure.td_quote), trust, now)
+            return _quote(parse_quote(trim_padding(azure.td_quote)), trust, now)
         try:
             given = Certificates.from_der(azure.vcek) if azure.vcek else Certificates()
         except InvalidFormat as error:

@@ -225,6 +225,21 @@ def test_long_after(makers, evidence, tee):
         check(makers, tee, evidence[tee](), now=NOW + 40 * 24 * 3600)
 
 
+def padded(evidence, name, padding):
+    if name == "td_quote":
+        raw = base64.urlsafe_b64decode(evidence[name] + "==") + padding
+        return evidence | {name: base64.urlsafe_b64encode(raw).decode()}
+    return evidence | {name: base64.b64encode(base64.b64decode(evidence[name]) + padding).decode()}
+
+
+@pytest.mark.parametrize(("tee", "name"), [("sgx", "quote"), ("tdx", "quote"), ("az-tdx-vtpm", "td_quote")])
+def test_zeros_behind_a_quote_are_padding_and_anything_else_is_not(makers, evidence, tee, name):
+    assert check(makers, tee, padded(evidence[tee](), name, bytes(70))).tee is Tee(tee)
+    for behind in (b"\1", bytes(69) + b"\1", b"\1" + bytes(69)):
+        with pytest.raises(EvidenceRefused, match="not all zero"):
+            check(makers, tee, padded(evidence[tee](), name, behind))
+
+
 def test_debug_evidence_of_every_hardware(makers, vtpm):
     debugged = {
         "sgx": quote(makers, 1, attributes=b"\x07" + bytes(15)),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError
 
 from confide.attestation.evidence import describe
-from confide.attestation.intel.quote import MAX_QUOTE_BYTES
+from confide.attestation.intel.quote import MAX_QUOTE_BYTES, trim_padding
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused
 
@@ -41,12 +41,12 @@ class QuoteEvidence(StrictModel):
             raise EvidenceRefused("quote", 1, describe(error)) from None
 
     def raw(self) -> bytes:
-        """Return the quote's bytes.
+        """Return the quote's bytes, without the zeros behind its end that kernels and quoting services leave there.
 
         Raises:
             EvidenceRefused: step 1: not base64.
         """
         try:
-            return base64.b64decode(self.quote, validate=True)
+            return trim_padding(base64.b64decode(self.quote, validate=True))
         except ValueError:
             raise EvidenceRefused("quote", 1, "not base64") from None

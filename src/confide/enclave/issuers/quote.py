@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 
+from confide.attestation.intel.quote import trim_padding
 from confide.errors import AttestationRefused
 
 MAX_QUOTE_BYTES = 16 * 1024
@@ -15,7 +16,7 @@ _REPORT_DATA_AT = {0x00: 320, 0x81: 520}
 
 
 def quote_evidence(quote: bytes, report_data: bytes) -> dict[str, str]:
-    """Return the evidence, after a look at whether the quote is the one that was asked for.
+    """Return the evidence, without padding, after a look at whether the quote is the one that was asked for.
 
     The look is no verification: it finds out here, and not at the broker, that someone else asked in between.
 
@@ -31,4 +32,4 @@ def quote_evidence(quote: bytes, report_data: bytes) -> dict[str, str]:
         raise AttestationRefused(
             "the quote that was issued carries other report data: someone else asked meanwhile"
         )
-    return {"quote": base64.b64encode(quote).decode()}
+    return {"quote": base64.b64encode(trim_padding(quote)).decode()}
