@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import BeforeValidator, Field, ValidationError
 
+from confide.attestation.amd.certificates import load_certificate
 from confide.attestation.azure.evidence import (
     MAX_SIGNATURE_BYTES,
     MAX_TD_QUOTE_BYTES,
@@ -23,7 +23,7 @@ from confide.attestation.azure.hcl import MAX_HCL_BYTES
 from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.attestation.evidence import describe
 from confide.document import StrictModel
-from confide.errors import EvidenceRefused
+from confide.errors import EvidenceRefused, InvalidFormat
 
 
 def _bytes(max_bytes: int) -> BeforeValidator:
@@ -69,12 +69,12 @@ def read_unnumbered(evidence: Mapping[str, Any]) -> AzureEvidence:
                 version=1, hcl_report=tdx.hcl_report, tpm_quote=_quote(tdx.tpm_quote), td_quote=tdx.td_quote
             )
         snp = _Snp.model_validate(dict(evidence))
-        vcek = x509.load_pem_x509_certificate(snp.vcek.encode()).public_bytes(Encoding.DER)
+        vcek = load_certificate(snp.vcek.encode()).public_bytes(Encoding.DER)
         return AzureEvidence(version=1, hcl_report=snp.report, tpm_quote=_quote(snp.quote), vcek=vcek)
     except ValidationError as error:
         raise EvidenceRefused("Azure evidence", 1, describe(error)) from None
-    except (ValueError, TypeError):
-        raise EvidenceRefused("Azure evidence", 1, "vcek: not a certificate") from None
+    except InvalidFormat as error:
+        raise EvidenceRefused("Azure evidence", 1, f"vcek: {error}") from None
 
 
 def _quote(quote: _Quote) -> QuoteEvidence:
