@@ -28,7 +28,11 @@ from confide.errors import EvidenceRefused, InvalidFormat
 
 def _bytes(max_bytes: int) -> BeforeValidator:
     def read(value: object) -> bytes:
-        if not isinstance(value, list) or len(value) > max_bytes:
+        if (
+            not isinstance(value, list)
+            or len(value) > max_bytes
+            or not all(type(each) is int for each in value)
+        ):
             raise ValueError(f"not a list of at most {max_bytes} bytes")
         return bytes(value)
 
