@@ -16,7 +16,7 @@ from confide.cli.doctor import doctor
 
 _EPILOG = """Start here:  confide demo   ·   confide init clinic   ·   confide doctor
 
-Exit codes: a workload's own code passes through; 64-68 misuse, 70-75 unavailable, 80-96 refused
+Exit codes: a workload's own code passes through; 64-68 misuse, 70-76 unavailable, 80-98 refused
 (docs/exit-codes.md)."""
 
 app = typer.Typer(
