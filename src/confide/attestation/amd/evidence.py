@@ -6,14 +6,13 @@ The report travels as it came from the firmware, in base64.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from confide.attestation.amd.certificates import MAX_CERTIFICATE_BYTES, Certificates
 from confide.attestation.amd.report import REPORT_BYTES, SigningKey, parse_report
-from confide.attestation.evidence import describe
+from confide.attestation.evidence_form import EvidenceForm
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused, InvalidFormat
 
@@ -43,7 +42,7 @@ class NamedCertificate(StrictModel):
     data: Annotated[bytes, _base64(MAX_CERTIFICATE_BYTES)]
 
 
-class SnpEvidence(StrictModel):
+class SnpEvidence(EvidenceForm):
     """A report, and the certificates that came with it.
 
     Attributes:
@@ -51,20 +50,10 @@ class SnpEvidence(StrictModel):
         cert_chain: at most one of each type; may be empty.
     """
 
+    evidence: ClassVar[str] = "SNP report"
+
     attestation_report: Annotated[bytes, _base64(REPORT_BYTES)]
     cert_chain: Annotated[tuple[NamedCertificate, ...], Field(max_length=4, strict=False)] = ()
-
-    @classmethod
-    def of(cls, evidence: Mapping[str, Any]) -> Self:
-        """Read `primary_evidence` of the KBS protocol; nothing in it is trusted.
-
-        Raises:
-            EvidenceRefused: step 1: not of this form, or larger than it may be.
-        """
-        try:
-            return cls.model_validate(dict(evidence))
-        except ValidationError as error:
-            raise EvidenceRefused("SNP report", 1, describe(error)) from None
 
     def certificates(self) -> Certificates:
         """Return the certificates that are for this report, which may be none.

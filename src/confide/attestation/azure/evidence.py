@@ -7,18 +7,18 @@ form before them is refused.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from confide.attestation.azure.hcl import MAX_HCL_BYTES
 from confide.attestation.azure.structures import base64url
 from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
-from confide.attestation.evidence import describe
+from confide.attestation.evidence_form import EvidenceForm
 from confide.attestation.report_data import REPORT_DATA_BYTES
 from confide.document import StrictModel
-from confide.errors import EvidenceRefused, InvalidFormat
+from confide.errors import InvalidFormat
 
 MAX_VCEK_BYTES = 4 * 1024
 MAX_TD_QUOTE_BYTES = 16 * 1024
@@ -78,7 +78,7 @@ class QuoteEvidence(StrictModel):
     ]
 
 
-class AzureEvidence(StrictModel):
+class AzureEvidence(EvidenceForm):
     """Evidence of either kind of VM: exactly one of `vcek` and `td_quote` is there.
 
     Attributes:
@@ -89,23 +89,13 @@ class AzureEvidence(StrictModel):
         td_quote: TDX: quote for the TDREPORT in the HCL report; base64url on the wire.
     """
 
+    evidence: ClassVar[str] = "Azure evidence"
+
     version: Annotated[int, Field(ge=1, le=2)]
     hcl_report: Annotated[bytes, _base64url(MAX_HCL_BYTES)]
     tpm_quote: QuoteEvidence
     vcek: Annotated[bytes, _base64url(MAX_VCEK_BYTES)] | None = None
     td_quote: Annotated[bytes, _base64url(MAX_TD_QUOTE_BYTES)] | None = None
-
-    @classmethod
-    def of(cls, evidence: Mapping[str, Any]) -> Self:
-        """Read `primary_evidence` of the KBS protocol; nothing in it is trusted.
-
-        Raises:
-            EvidenceRefused: step 1: not of this form, or larger than it may be.
-        """
-        try:
-            return cls.model_validate(dict(evidence))
-        except ValidationError as error:
-            raise EvidenceRefused("Azure evidence", 1, describe(error)) from None
 
     def wire(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from confide.attestation.evidence import describe
+from confide.attestation.evidence_form import EvidenceForm
 from confide.attestation.intel.quote import MAX_QUOTE_BYTES, trim_padding
-from confide.document import StrictModel
 from confide.errors import EvidenceRefused
 
 _MAX_CHARACTERS = (MAX_QUOTE_BYTES + 2) // 3 * 4
 _MAX_LOG_CHARACTERS = 192 * 1024
 
 
-class QuoteEvidence(StrictModel):
+class QuoteEvidence(EvidenceForm):
     """A quote, and the event log that may come with a TD's.
 
     Attributes:
@@ -25,20 +23,10 @@ class QuoteEvidence(StrictModel):
         cc_eventlog: the TD's event log, base64; what it says counts only once it was replayed against the RTMRs.
     """
 
+    evidence: ClassVar[str] = "quote"
+
     quote: Annotated[str, Field(max_length=_MAX_CHARACTERS)]
     cc_eventlog: Annotated[str, Field(max_length=_MAX_LOG_CHARACTERS)] | None = None
-
-    @classmethod
-    def of(cls, evidence: Mapping[str, Any]) -> Self:
-        """Read `primary_evidence` of the KBS protocol; nothing in it is trusted.
-
-        Raises:
-            EvidenceRefused: step 1: not of this form, or larger than it may be.
-        """
-        try:
-            return cls.model_validate(dict(evidence))
-        except ValidationError as error:
-            raise EvidenceRefused("quote", 1, describe(error)) from None
 
     def raw(self) -> bytes:
         """Return the quote's bytes, without the zeros behind its end that kernels and quoting services leave there.
