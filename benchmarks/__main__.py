@@ -1,4 +1,4 @@
-"""`python -m benchmarks [tpch|write|encrypt|release|startup|all] [--quick] [--json FILE]`."""
+"""`python -m benchmarks [tpch|write|encrypt|release|startup|verify|all] [--quick] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ MODULES = {
     "encrypt": "benchmarks.encrypt",
     "release": "benchmarks.release.bench",
     "startup": "benchmarks.startup.bench",
+    "verify": "benchmarks.verify",
 }
 
 
