@@ -13,6 +13,7 @@ from confide.cli import image as image_commands
 from confide.cli.context import Settings
 from confide.cli.demo import demo
 from confide.cli.doctor import doctor
+from confide.cli.verify import verify
 
 _EPILOG = """Start here:  confide demo   ·   confide init clinic   ·   confide doctor
 
@@ -65,6 +66,7 @@ app.command("inspect")(data.inspect)
 app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("logs")(logs.logs)
 app.command("doctor")(doctor)
+app.command("verify")(verify)
 app.command("demo")(demo)
 app.command("push")(broker.push)
 app.add_typer(key.app, name="key")

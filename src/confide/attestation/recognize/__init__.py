@@ -1,0 +1,1 @@
+"""What a file of evidence is, whatever it is written in. Nothing is verified here."""
