@@ -21,13 +21,15 @@
     │   │   └── FileUnlisted         93  there, not listed
     │   ├── NotEncrypted             94  plain data where encrypted data is expected
     │   ├── LaunchRefused            95  launch arguments outside their grammar, settings that would weaken
-    │   └── WrongPassphrase          96
+    │   ├── WrongPassphrase          96
+    │   └── ProviderRefused          99  a key provider does not serve this key: missing, unsuited, not permitted
     ├── Unavailable                  something needed is not there now; trying again may help
     │   ├── BrokerUnavailable        71  down, slow, cut off
     │   ├── BrokerUntrusted          72  its certificate is not the pinned one
     │   ├── StorageUnavailable       73  disk full, permission, I/O
     │   ├── MissingDependency        74  a program, library or extra is not installed
     │   ├── CollateralUnavailable    76  certificates, CRLs or TCB data of the platform: missing, expired
+    │   ├── ProviderUnavailable      77  a key provider does not answer: token not there, server down or sealed
     │   └── Conflict                 75  someone else changed it meanwhile
     └── Misuse                       64  the request makes no sense as it stands
         ├── InvalidPolicy            65  the document has faults; all are listed
@@ -205,11 +207,18 @@ class LaunchRefused(Refused):
 
 
 class WrongPassphrase(Refused):
-    """The passphrase does not open the root key."""
+    """The passphrase (or PIN, or secret id) does not open the root key."""
 
     exit_code = 96
     http_status = 401
     public = "wrong passphrase"
+
+
+class ProviderRefused(Refused):
+    """A key provider does not serve this key: it is missing, unsuited, or the caller is not permitted."""
+
+    exit_code = 99
+    public = "key provider refuses"
 
 
 class Unavailable(ConfideError):
@@ -249,6 +258,13 @@ class CollateralUnavailable(Unavailable):
 
     exit_code = 76
     public = "no valid collateral for this platform"
+
+
+class ProviderUnavailable(Unavailable):
+    """A key provider does not answer: its token is not there, its server is down, sealed or not itself."""
+
+    exit_code = 77
+    public = "key provider unavailable"
 
 
 class Conflict(Unavailable):

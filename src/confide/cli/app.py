@@ -17,7 +17,7 @@ from confide.cli.verify import verify
 
 _EPILOG = """Start here:  confide demo   ·   confide init clinic   ·   confide doctor
 
-Exit codes: a workload's own code passes through; 64-68 misuse, 70-76 unavailable, 80-98 refused
+Exit codes: a workload's own code passes through; 64-68 misuse, 70-77 unavailable, 80-99 refused
 (docs/exit-codes.md)."""
 
 app = typer.Typer(

@@ -34,7 +34,11 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     errors.NotEncrypted: "`confide encrypt SOURCE TARGET --key owner/name` makes an encrypted copy.",
     errors.LaunchRefused: "declare what may vary in the program's [tool.confide] block, build again and approve again; "
     "hardened settings cannot be changed.",
-    errors.WrongPassphrase: "give the passphrase of `confide init`, at the prompt or with --passphrase-fd.",
+    errors.WrongPassphrase: "give the passphrase (or the PIN or token of the key provider) of `confide init`, at the "
+    "prompt or with --passphrase-fd.",
+    errors.ProviderRefused: "docs/key-providers.md says what each key provider needs, and how to set it up.",
+    errors.ProviderUnavailable: "is the token plugged in, or the server up, unsealed and reachable from this machine? "
+    "docs/key-providers.md says what each key provider needs.",
     errors.BrokerUnavailable: "is the broker running and reachable? `curl -k URL/healthz` from this machine tells.",
     errors.BrokerUntrusted: "the broker's certificate is not from the authority pinned here: ask the owner for the "
     "right --broker-ca file; never skip this check.",
