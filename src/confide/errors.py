@@ -34,6 +34,7 @@
     └── Misuse                       64  the request makes no sense as it stands
         ├── InvalidPolicy            65  the document has faults; all are listed
         ├── InvalidImage             66
+        │   └── NotLocked            69  it declares dependencies, and no lock fits them
         ├── InvalidFormat            67  not a file of this format
         └── AlreadyExists            68  refuses to overwrite
 
@@ -311,6 +312,12 @@ class InvalidImage(Misuse):
 
     exit_code = 66
     public = "invalid image"
+
+
+class NotLocked(InvalidImage):
+    """A program declares dependencies, and its lock is missing, does not fit, or cannot be made."""
+
+    exit_code = 69
 
 
 class InvalidFormat(Misuse):
