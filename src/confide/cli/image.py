@@ -80,6 +80,45 @@ def build(
 
 
 @app.command()
+def lock(
+    program: Annotated[Path, typer.Argument(help="The program, with `dependencies` in its inline metadata.")],
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Take the newest versions, not those of the present lock.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Lock the program's own dependencies, with hashes, into PROGRAM.lock. Needs uv, and no home.
+
+    Example:
+
+        confide image lock job.py
+    """
+    from confide.cli.hints import advice
+    from confide.enclave.locked import lock as lock_dependencies
+    from confide.enclave.locked import lock_path
+    from confide.enclave.script_metadata import read_metadata
+    from confide.errors import Misuse, NotLocked
+
+    if not program.is_file():
+        raise Misuse(f"no program at {program}")
+    if not read_metadata(program).dependencies:
+        raise Misuse(f"{program} declares no dependencies; docs/how-to/python-programs.md shows how")
+    with advice(NotLocked, _NOT_LOCKED):
+        wheels = lock_dependencies(program, upgrade)
+    path = lock_path(program)
+    if json:
+        emit({"lock": str(path), "packages": {wheel.name: str(wheel.version) for wheel in wheels}})
+        return
+    say(f"{path}: " + ", ".join(f"{wheel.name} {wheel.version}" for wheel in wheels))
+
+
+_NOT_LOCKED = (
+    "only wheels are taken: building a package would run its code here. Ask for a version that has one, and leave out "
+    "what the profile brings, as pyspark (docs/how-to/python-programs.md)."
+)
+
+
+@app.command()
 def prepare(profile: ProfileOption = "spark") -> None:
     """Build what all images of a profile share, so that later builds are quick. Needs no home.
 

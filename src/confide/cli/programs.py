@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confide.errors import InvalidImage, Misuse
+from confide.cli.hints import advice
+from confide.errors import InvalidImage, Misuse, NotLocked
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
@@ -90,7 +91,8 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         args=options.args,
         includes=options.includes,
     )
-    folder, image = build_cached(recipe, cache)
+    with advice(NotLocked, f"`confide image lock {program}` writes {program.name}.lock; keep both together."):
+        folder, image = build_cached(recipe, cache)
     return BuiltImage(folder, image, measurement(image))
 
 

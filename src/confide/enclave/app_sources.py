@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from confide.enclave.image import APP
 from confide.enclave.layers import Source
+from confide.enclave.script_metadata import ScriptMetadata, read_metadata
 from confide.errors import InvalidImage
-
-# The regular expression of PEP 723 (inline script metadata), as the packaging specification gives it.
-_METADATA = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
 @dataclass(frozen=True)
@@ -26,13 +22,13 @@ class App:
         program: its path inside the enclave.
         files: path inside the enclave (no leading '/') -> source.
         imports: top-level modules that it imports from elsewhere, the standard library left out.
-        args: regular expressions of the arguments it declares (`[tool.confide] args` of PEP 723 metadata).
+        metadata: what it declares of itself.
     """
 
     program: str
     files: dict[str, Source]
     imports: frozenset[str]
-    args: tuple[str, ...]
+    metadata: ScriptMetadata
 
 
 def read_app(program: Path, includes: Iterable[Path] = ()) -> App:
@@ -43,7 +39,7 @@ def read_app(program: Path, includes: Iterable[Path] = ()) -> App:
         includes: further files or folders to take along; they must lie in the program's folder.
 
     Raises:
-        InvalidImage: not a file, not Python, metadata that cannot be read, or an include outside the folder.
+        InvalidImage: not a file, not Python, metadata that is not valid, or an include outside the folder.
     """
     folder = program.parent.resolve()
     paths: set[Path] = set()
@@ -65,7 +61,7 @@ def read_app(program: Path, includes: Iterable[Path] = ()) -> App:
         f"{APP.lstrip('/')}/{path.relative_to(folder).as_posix()}": path for path in sorted(paths)
     }
     elsewhere = frozenset(imports - sys.stdlib_module_names)
-    return App(f"{APP}/{program.name}", files, elsewhere, _declared_args(program))
+    return App(f"{APP}/{program.name}", files, elsewhere, read_metadata(program))
 
 
 def _file(path: Path) -> Path:
@@ -112,21 +108,3 @@ def _included(folder: Path, include: Path) -> list[Path]:
     if not path.is_relative_to(folder) or not path.exists():
         raise InvalidImage(f"{include} is not in the program's folder {folder}")
     return _below(path) if path.is_dir() else [path]
-
-
-def _declared_args(program: Path) -> tuple[str, ...]:
-    text = program.read_text("utf-8", errors="replace")
-    blocks = [match for match in _METADATA.finditer(text) if match["type"] == "script"]
-    if not blocks:
-        return ()
-    if len(blocks) > 1:
-        raise InvalidImage(f"{program} has {len(blocks)} blocks of script metadata")
-    lines = blocks[0]["content"].splitlines(keepends=True)
-    content = "".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
-    try:
-        args = tomllib.loads(content).get("tool", {}).get("confide", {}).get("args", [])
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidImage(f"{program}: script metadata: {error}") from None
-    if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
-        raise InvalidImage(f"{program}: [tool.confide] args is not a list of regular expressions")
-    return tuple(args)

@@ -1,4 +1,4 @@
-"""Build an image folder out of layers: Python, distributions, Java, system libraries, the program.
+"""Build an image folder out of layers: Python, distributions, locked wheels, Java, system libraries, the program.
 
 Nothing of the builder's environment gets in: argv and environment are fixed here, files come in a fixed
 order, and their documents are canonical, so that the same inputs give the same measurement.
@@ -31,6 +31,7 @@ from confide.enclave.image import (
 from confide.enclave.java_sources import java_files, java_home
 from confide.enclave.layers import Layer, Source, cached_layer, link_files
 from confide.enclave.libraries import library_sources
+from confide.enclave.locked import beside_engine, lock_path, locked_wheels, wheel_layers
 from confide.enclave.profile import ImageProfile
 from confide.enclave.python_sources import (
     distribution_files,
@@ -162,7 +163,7 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             argv=(python_binary(), "-I", "-B", "-m", profile.entry),
             program=app.program,
             env={**_ENVIRONMENT, **profile.env},
-            args=(*app.args, *recipe.args),
+            args=(*app.metadata.args, *recipe.args),
             launch=dict(profile.launch),
             settings={**profile.settings, **recipe.settings},
             limits=recipe.limits or profile.limits,
@@ -178,14 +179,7 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
 
 def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     profile = recipe.profile
-    imported = {name for module in app.imports if (name := distribution_of(module))}
-    roots = {*profile.distributions, *recipe.distributions, *imported}
-    layers = [cached_layer(cache, "python", python_files())]
-    layers += [
-        cached_layer(cache, name, files)
-        for name in required_distributions(sorted(roots))
-        if (files := distribution_files(name))
-    ]
+    layers = [cached_layer(cache, "python", python_files()), *_site_layers(recipe, app, cache)]
     carried = [Path(folder) for folder in _site_folders()]
     if profile.java:
         home = java_home(recipe.java_home)
@@ -199,6 +193,21 @@ def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     system = {**library_sources(libraries, carried), **_SYSTEM_FILES}
     layers.append(cached_layer(cache, "system", system))
     return layers
+
+
+def _site_layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
+    """Return the layers of distributions: the engine's, and the program's own, locked where it declares them."""
+    roots = {*recipe.profile.distributions, *recipe.distributions}
+    if app.metadata.dependencies:
+        wheels = locked_wheels(recipe.program)
+        engine = required_distributions(sorted(roots))
+        taken, names = beside_engine(wheels, engine, lock_path(recipe.program).name)
+        own = wheel_layers(taken, recipe.program, cache)
+    else:
+        imported = {name for module in app.imports if (name := distribution_of(module))}
+        names, own = list(required_distributions(sorted(roots | imported))), []
+    installed = [cached_layer(cache, name, files) for name in names if (files := distribution_files(name))]
+    return [*installed, *own]
 
 
 def _site_folders() -> set[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from confide.errors import InvalidImage, StorageUnavailable
 
 HASH_THREADS = 2
 _READ_BYTES = 1024 * 1024
-_FORMAT = "3"
+_FORMAT = f"4-{sys.implementation.cache_tag}"  # byte code is of one Python
 _TIME_S = 315_619_200  # 1980-01-02, which a zip file can hold too
 
 Source = Path | bytes
@@ -48,31 +49,46 @@ class Layer:
     libraries: tuple[str, ...]
 
 
-def cached_layer(cache: Path, name: str, sources: Mapping[str, Source]) -> Layer:
+def cached_layer(
+    cache: Path,
+    name: str,
+    sources: Mapping[str, Source],
+    identity: str | None = None,
+    beside: Path | None = None,
+) -> Layer:
     """Return the layer of these files, making it if the cache does not have it.
 
     Args:
         cache: folder of the cache.
         name: for people; part of the folder's name.
         sources: path inside the enclave (no leading '/') -> content.
+        identity: what the content follows from; None: places, sizes and times of the sources.
+        beside: folder of files that further layers hold: libraries in it are none of the system's.
 
     Raises:
         InvalidImage: a source is not a regular file.
         StorageUnavailable: the cache cannot be written.
     """
-    folder = cache / "layers" / f"{name}-{_key(sources)[:32]}"
+    folder = _folder(cache, name, _key(sources) if identity is None else _identity_key(identity))
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _load(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as text:
             new = Path(text) / "layer"
-            _make(new, sources)
+            _make(new, sources, beside)
             with contextlib.suppress(OSError):  # somebody else made it meanwhile
                 new.rename(folder)
         return _load(folder)
     except OSError as error:
         raise StorageUnavailable(f"layer {name}: {error}") from None
+
+
+def known_layer(cache: Path, name: str, identity: str) -> Layer | None:
+    """Return the layer of this identity if the cache has it."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return _load(_folder(cache, name, _identity_key(identity)))
+    return None
 
 
 def link_files(layers: Iterable[Layer], root: Path) -> None:
@@ -138,6 +154,14 @@ def _hash_file(name: str, path: str) -> ImageFile:
     return ImageFile.model_construct(path=path, size=size, sha256=digest.hexdigest(), executable=executable)
 
 
+def _folder(cache: Path, name: str, key: str) -> Path:
+    return cache / "layers" / f"{name}-{key[:32]}"
+
+
+def _identity_key(identity: str) -> str:
+    return sha256_hex(f"{_FORMAT}\n{identity}".encode())
+
+
 def _key(sources: Mapping[str, Source]) -> str:
     lines = [_FORMAT]
     for path, source in sorted(sources.items()):
@@ -154,7 +178,7 @@ def _key(sources: Mapping[str, Source]) -> str:
     return sha256_hex("\n".join(lines).encode())
 
 
-def _make(folder: Path, sources: Mapping[str, Source]) -> None:
+def _make(folder: Path, sources: Mapping[str, Source], beside: Path | None) -> None:
     root = folder / "root"
     for path, source in sources.items():
         target = root / path
@@ -171,9 +195,12 @@ def _make(folder: Path, sources: Mapping[str, Source]) -> None:
     for path in paths:
         set_time(root / path)
     originals = [source for source in sources.values() if isinstance(source, Path)]
+    libraries = shared_libraries(originals)
+    if beside is not None:
+        libraries = {text for text in libraries if not Path(text).resolve().is_relative_to(beside.resolve())}
     document = {
         "files": [file.model_dump() for file in hash_files(root, paths)],
-        "libraries": sorted(shared_libraries(originals)),
+        "libraries": sorted(libraries),
     }
     (folder / "layer.json").write_text(json.dumps(document))
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
-import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import confide
+from confide.canonical import sha256_hex
 from confide.enclave.image import PYTHON, SITE
 from confide.enclave.layers import Source
 from confide.errors import InvalidImage, MissingDependency
@@ -60,11 +63,14 @@ _NOT_IN_SITE_SUFFIXES = [
     ".typed",
 ]
 _DIST_INFO = frozenset({"METADATA", "entry_points.txt"})
-_NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn"})
+_NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn", "packaging"})
 _CODE_AND_ROOTS = (".py", ".pem", ".der")
 _NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?[^;]*(?:;(.*))?", re.DOTALL)
-_EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
+
+SITE_RULES = sha256_hex(
+    repr((sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))).encode()
+)
+"""Changes whenever other files of a distribution are taken along."""
 
 
 def python_binary() -> str:
@@ -95,9 +101,21 @@ def distribution_files(name: str) -> dict[str, Source]:
         MissingDependency: it is not installed.
         InvalidImage: an editable install of anything but `confide`.
     """
-    if _normal(name) == "confide":
+    if canonicalize_name(name) == "confide":
         return _confide_files()
-    folder = _installed(name)
+    return files_of(_installed(name), name)
+
+
+def files_of(folder: Path, name: str) -> dict[str, Source]:
+    """Return the files of one distribution, without tests, headers and documents.
+
+    Args:
+        folder: its `.dist-info`, beside which the files lie.
+        name: for messages.
+
+    Raises:
+        InvalidImage: an editable install.
+    """
     site = folder.parent
     files: dict[str, Source] = {}
     for row in csv.reader((folder / "RECORD").read_text("utf-8").splitlines()):
@@ -107,7 +125,7 @@ def distribution_files(name: str) -> dict[str, Source]:
             if relative.startswith(("__editable__", "_editable_impl")):
                 raise InvalidImage(f"{name} is an editable install; install it as a wheel")
             continue
-        if _NOT_IN_SITE_FOLDERS.intersection(parts[:-1]):
+        if _NOT_IN_SITE_FOLDERS.intersection(parts[:-1]) or ".." in parts:
             continue
         if parts[0].endswith(".dist-info") and parts[-1] not in _DIST_INFO:
             continue
@@ -117,34 +135,58 @@ def distribution_files(name: str) -> dict[str, Source]:
     return files
 
 
-def required_distributions(roots: Iterable[str]) -> list[str]:
+def required_distributions(roots: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return the distributions that `roots` (each `name` or `name[extra,...]`) need, and they themselves.
 
-    A requirement that is not installed does not apply here (its marker or extra says so), and is left out;
-    so is what only the command line and the broker's server need.
+    A requirement that is not installed is left out: it was not wanted here. So is what of `confide` only the command
+    line, the builder and the broker's server need.
+
+    Returns:
+        name -> extras that are asked for, sorted by name.
 
     Raises:
         MissingDependency: one of `roots` is not installed.
     """
-    wanted: dict[str, set[str]] = {}
-    todo = [(*_split(root), True) for root in roots]
+    wanted: dict[str, frozenset[str]] = {}
+    todo = [(Requirement(root), "") for root in roots]
     while todo:
-        name, extras, is_root = todo.pop()
+        asked, by = todo.pop()
+        name, extras = canonicalize_name(asked.name), frozenset(asked.extras)
         known = wanted.get(name)
         if known is not None and extras <= known:
             continue
-        if name in _NOT_INSIDE and not is_root:
+        if by == "confide" and name in _NOT_INSIDE:
             continue
         if name not in _all_installed():
-            if is_root:
+            if not by:
                 raise MissingDependency(f"the Python distribution {name} is not installed")
             continue
-        wanted[name] = (known or set()) | extras
-        for requirement in importlib.metadata.PathDistribution(_installed(name)).requires or ():
-            child, child_extras, marker_extra = _requirement(requirement)
-            if child and (marker_extra is None or marker_extra in wanted[name]):
-                todo.append((child, child_extras, False))
-    return sorted(wanted)
+        wanted[name] = (known or frozenset()) | extras
+        todo += [(requirement, name) for requirement in requirements_of(name, wanted[name])]
+    return dict(sorted(wanted.items()))
+
+
+def requirements_of(name: str, extras: Iterable[str]) -> Iterator[Requirement]:
+    """Return what an installed distribution requires here, for these of its extras.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    asked = ["", *extras]
+    for text in importlib.metadata.PathDistribution(_installed(name)).requires or ():
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in asked):
+            yield requirement
+
+
+def installed_version(name: str) -> str:
+    """Return the version of an installed distribution.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    return importlib.metadata.PathDistribution(_installed(name)).version
 
 
 def distribution_of(module: str) -> str | None:
@@ -177,13 +219,13 @@ def _all_installed() -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for folder in sys.path:
         for path in sorted(Path(folder).glob("*.dist-info")) if folder else ():
-            found.setdefault(_normal(path.name.removesuffix(".dist-info").rpartition("-")[0]), path)
+            found.setdefault(canonicalize_name(path.name.removesuffix(".dist-info").rpartition("-")[0]), path)
     return found
 
 
 def _installed(name: str) -> Path:
     try:
-        return _all_installed()[_normal(name)]
+        return _all_installed()[canonicalize_name(name)]
     except KeyError:
         raise MissingDependency(f"the Python distribution {name} is not installed") from None
 
@@ -198,21 +240,3 @@ def _modules() -> Mapping[str, str]:
             if not first.endswith((".dist-info", ".pth", ".data")) and first != "..":
                 modules.setdefault(first if slash else first.partition(".")[0], name)
     return modules
-
-
-def _requirement(text: str) -> tuple[str, frozenset[str], str | None]:
-    match = _REQUIREMENT.fullmatch(text)
-    if not match:
-        return "", frozenset(), None
-    name, extras = _split(f"{match[1]}[{match[2] or ''}]")
-    extra = _EXTRA.search(match[3] or "")
-    return name, extras, extra[1] if extra else None
-
-
-def _split(text: str) -> tuple[str, frozenset[str]]:
-    name, _, extras = text.partition("[")
-    return _normal(name), frozenset(extra.strip() for extra in extras.rstrip("]").split(",") if extra.strip())
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

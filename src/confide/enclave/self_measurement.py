@@ -9,7 +9,7 @@ import confide
 from confide.canonical import canonical_json, sha256_hex
 from confide.enclave.python_sources import distribution_files, python_files, required_distributions
 
-_ROOTS = ("confide", "typer", "rich", "starlette", "uvicorn")
+_ROOTS = ("confide", "typer", "rich", "starlette", "uvicorn", "packaging")
 
 
 def measure_self() -> str:
