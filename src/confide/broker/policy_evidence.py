@@ -49,7 +49,7 @@ def match_policy(policy: Policy, tee: Tee, platform: Platform, claims: Claims | 
         MeasurementRefused: step 1 or 2.
         PlatformRefused: step 3, for every workload that was left.
     """
-    measurement, svn = _code(tee, platform, claims)
+    measurement, svn = code_of(tee, platform, claims)
     candidates = [
         workload
         for workload in policy.workload
@@ -81,8 +81,8 @@ def _check(workload: Workload, tee: Tee, platform: Platform, svn: int | None, no
     appraise(tee, platform, workload.platform, now)
 
 
-def _code(tee: Tee, platform: Platform, claims: Claims | None) -> tuple[str | None, int | None]:
-    """Return measurement and security version, where the evidence tells them."""
+def code_of(tee: Tee, platform: Platform, claims: Claims | None) -> tuple[str | None, int | None]:
+    """Return measurement and security version of the code, each None where the evidence does not tell it."""
     if claims is not None:
         return claims.measurement, claims.svn
     if tee is Tee.SGX:

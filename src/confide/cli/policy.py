@@ -21,12 +21,15 @@ from confide.cli.options import (
     program_options,
 )
 from confide.cli.output import emit, say
+from confide.cli.policy_evidence import from_evidence
 
 app = typer.Typer(
     help="Policies: allow a program, check, sign and apply.",
     epilog="Example:  confide policy allow job.py --read data/patients --logs clinic/results",
     no_args_is_help=True,
 )
+
+app.command("from-evidence")(from_evidence)
 
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The policy document.")]
 DEFAULT_FILE = Path("policy.toml")

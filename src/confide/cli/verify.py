@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confide.cli.hints import hint_for
+from confide.cli.hints import advice, hint_for
 from confide.cli.output import emit
-from confide.errors import ConfideError, Misuse
+from confide.errors import CollateralUnavailable, ConfideError, EvidenceRefused, InvalidFormat, Misuse
 
 if TYPE_CHECKING:
     from confide.attestation.claims import Claims
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from confide.broker.policy_evidence import Match
 
 _MAX_AT = 2**40
+FORM_HINT = (
+    "evidence goes to FILE; what it is verified with to --collateral (Intel) and --certificates (AMD). "
+    "docs/formats/verify.md lists every form."
+)
 
 FileArgument = Annotated[
     Path,
@@ -96,19 +100,20 @@ def verify(
     accepted = _statuses(accept_status or [])
     expected = _tee(tee)
     data = read_input(file, MAX_INPUT_BYTES)
-    found = recognize(data)
-    trust = hardware_trust([*(collateral or []), *(certificates or [])], root)
+    with advice(InvalidFormat, FORM_HINT):
+        found = recognize(data)
+        trust = hardware_trust([*(collateral or []), *(certificates or [])], root)
     matched: list[Match] = []
     check = None if policy is None else _policy_check(policy, found, now, matched)
     result = examine(found, trust, now)
     if root is not None:
         result.notes.insert(0, f"DANGER: trusted is the root in {root}, in place of Intel's and AMD's")
     if expected is not None and result.error is None and result.tee is not expected:
-        result.error = Misuse(f"evidence of {result.tee or 'no TEE'}, not of {expected} as --tee demands")
+        result.error = EvidenceRefused("verdict", 1, f"of {result.tee}, not of {expected} as --tee demands")
     verdict = judge(result, bound=found.runtime_data is not None, accepted=accepted, policy=check)
     if result.debug:
         _explain_debug(result)
-    hint = None if verdict.error is None else _hint(verdict.error, file)
+    hint = None if verdict.error is None else hint_on(verdict.error, result)
     if json:
         emit(_document(file, data, found, result, verdict, matched, hint, now))
     else:
@@ -260,14 +265,19 @@ def _explain_debug(result: Examination) -> None:
     )
 
 
-def _hint(error: ConfideError, file: Path) -> str | None:
-    from confide.errors import CollateralUnavailable
+def hint_on(error: ConfideError, result: Examination) -> str | None:
+    """Return what to do about a refusal of evidence."""
+    from confide.attestation.explain.verdict import debug_cure
 
-    if isinstance(error, CollateralUnavailable) and not getattr(error, "__notes__", []):
+    if result.debug and isinstance(error, EvidenceRefused):
+        return debug_cure(result.tee)
+    if isinstance(error, CollateralUnavailable):
         return (
-            f"Intel: `confide verify {file} --collateral FILE`, AMD: `confide verify {file} --certificates VCEK "
-            "--certificates CHAIN`; for evidence of the past add --at TIME. docs/attestation.md says where to get them."
+            f"{result.needed}: `confide verify FILE {result.option} THAT`; for evidence of the past, collateral of its "
+            "time and --at TIME. docs/attestation.md says where to get it."
         )
+    if type(error) is EvidenceRefused:
+        return "docs/attestation.md lists the steps, and the usual causes and cures."
     return hint_for(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -62,7 +63,8 @@ def amd_links(certificates: Certificates, trusted: Mapping[Product, str]) -> tup
 
 
 def _link(certificate: x509.Certificate, trusted: frozenset[str]) -> Link:
-    digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+    der = certificate.public_bytes(Encoding.DER)
+    digest = hashlib.sha256(der).hexdigest()
     is_root = certificate.subject == certificate.issuer
     name = common_name(certificate.subject)
     return Link(
@@ -71,7 +73,7 @@ def _link(certificate: x509.Certificate, trusted: frozenset[str]) -> Link:
         issuer=certificate.issuer.rfc4514_string(),
         not_before=int(certificate.not_valid_before_utc.timestamp()),
         not_after=int(certificate.not_valid_after_utc.timestamp()),
-        serial=f"{certificate.serial_number:x}",
+        serial=f"{asn1.Certificate.load(der).serial_number:x}",  # `cryptography` warns of AMD's zeros
         sha256=digest,
         trusted=digest in trusted if is_root else None,
     )

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from confide.attestation.amd.certificates import Certificates, endorsement_of
-from confide.attestation.amd.report import PolicyBit, parse_report
+from confide.attestation.amd.kds import vcek_url
+from confide.attestation.amd.report import PolicyBit, Product, Report, SigningKey, parse_report
 from confide.attestation.amd.verify import VerifiedReport, verify_report
 from confide.attestation.azure.evidence import AzureEvidence, quote_data
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl, read_runtime
@@ -67,7 +68,7 @@ class Examination:
     Attributes:
         kind: `quote`, `snp-report`, `azure`, `ra-tls` or `sigstruct`.
         name: for people.
-        tee: whose evidence it is; None for a SIGSTRUCT, and where it does not read.
+        tee: whose evidence it is; None where it does not read.
         debug: whether it can be inspected from outside; None where that is not known.
         groups: its fields.
         links: certificates.
@@ -78,6 +79,8 @@ class Examination:
         sigstruct: of a SIGSTRUCT that was verified.
         error: why it is refused; None where its verifiers accepted it.
         notes: what else is worth knowing.
+        needed: what evidence of this platform is verified with.
+        option: by which that is given.
     """
 
     kind: str = ""
@@ -93,6 +96,8 @@ class Examination:
     sigstruct: Sigstruct | None = None
     error: ConfideError | None = None
     notes: list[str] = field(default_factory=list)
+    needed: str = "endorsements of the platform"
+    option: str = "--collateral"
 
     @contextmanager
     def steps(
@@ -203,6 +208,10 @@ def _quote(
         result.groups += quote_groups(quote)
         roots = (hashlib.sha256(trust.intel_root).hexdigest(),)
         result.links += pem_links(quote.pck_chain, roots)
+        result.needed = (
+            f"collateral for {str(quote.tee).upper()} on FMSPC {quote.fmspc}, {quote.ca} CA, from Intel's service or a "
+            f"PCCS (`confide collateral fetch --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}`)"
+        )
         collateral = trust.endorsements.intel(quote)
         _explain_collateral(result, quote, collateral, trust, now)
         verified = verify_quote(raw, collateral, now, root_der=trust.intel_root)
@@ -262,6 +271,7 @@ def _report(
             raise EvidenceRefused(_REPORT, 1, str(error)) from None
         result.tee, result.debug = result.tee or Tee.SNP, PolicyBit.DEBUG in report.policy
         result.name = result.name or f"SEV-SNP report, version {report.number('version')}"
+        result.needed, result.option = _needed(report), "--certificates"
         certificates = trust.endorsements.amd(report, given.certificates)
         endorsement = None
         if certificates.endorsement is not None:
@@ -282,6 +292,22 @@ def _report(
         result.tcb = tcb_state(Tee.SNP, verified.platform.tcb)
     _check_bound(report.report_data, bound)
     return verified
+
+
+def _needed(report: Report) -> str:
+    """Say where the certificate of a report's key is."""
+    if report.signing_key is SigningKey.VLEK:
+        return "the certificate of the VLEK, which the cloud provider gives to its guests"
+    urls = []
+    for product in [report.product] if report.product else [Product.MILAN, Product.GENOA]:
+        with suppress(InvalidFormat):
+            tcb = report.tcb("reported_tcb", product)
+            urls.append(vcek_url(product, report.octets("chip_id"), tcb))
+    if not urls:
+        return (
+            "the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service"
+        )
+    return f"the certificate of the VCEK, at {' or '.join(urls)}"
 
 
 # -- Azure
@@ -317,7 +343,12 @@ def _azure(
                 return Hardware(verified.platform, verified.report.report_data)
             if evidence.td_quote is None:
                 raise EvidenceRefused(AZURE_EVIDENCE, 3, "the TD quote is missing")
-            quoted = _quote(result, evidence.td_quote, trust, now)
+            trimmed = trim_padding(evidence.td_quote)
+            if len(trimmed) != len(evidence.td_quote):
+                result.notes.append(
+                    f"{len(evidence.td_quote) - len(trimmed)} zero bytes behind the TD quote were left out"
+                )
+            quoted = _quote(result, trimmed, trust, now)
             return Hardware(quoted.platform, quoted.quote.report_data)
 
         return verify_azure(evidence, hcl.kind, hardware, extra_data).platform
@@ -360,7 +391,7 @@ def _ratls(result: Examination, given: GivenRatls, trust: HardwareTrust, now: in
 
 def _sigstruct(result: Examination, given: GivenSigstruct) -> Sigstruct:
     with result.steps(SIGSTRUCT_EVIDENCE, steps.SIGSTRUCT):
-        result.name = "SIGSTRUCT of an SGX enclave"
+        result.name, result.tee = "SIGSTRUCT of an SGX enclave", Tee.SGX
         try:
             found = parse_sigstruct(given.raw)
         except InvalidFormat as error:

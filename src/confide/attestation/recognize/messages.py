@@ -14,6 +14,7 @@ from confide.attestation.amd.certificates import Certificates
 from confide.attestation.amd.report import REPORT_BYTES, SigningKey, parse_report
 from confide.attestation.amd.structured import report_of
 from confide.attestation.azure.evidence import AzureEvidence
+from confide.attestation.azure.unnumbered import read_unnumbered
 from confide.attestation.intel.quote import MAX_QUOTE_BYTES, trim_padding
 from confide.attestation.recognize.encodings import names_of, octets
 from confide.attestation.recognize.endorsements import describe_collateral
@@ -28,6 +29,8 @@ _TABLE = {
 }
 """GUIDs of a host's certificate table (GHCB specification)."""
 _CERTIFICATES = frozenset(_TABLE.values())
+_AZURE = {"version", "hcl_report", "tpm_quote", "vcek", "td_quote"}
+_AZURE_UNNUMBERED = {"quote", "report", "vcek", "tpm_quote", "hcl_report", "td_quote"}
 
 
 def recognize_json(value: Mapping[str, Any], accepted: str) -> Recognized:
@@ -114,16 +117,15 @@ def _certificates(raw: bytes, table: Any) -> Certificates:
 
 
 def _azure(value: Mapping[str, Any]) -> Recognized:
-    known = {"version", "hcl_report", "tpm_quote", "vcek", "td_quote"}
-    if "version" not in value or "report" in value:
-        raise InvalidFormat(
-            "Azure evidence of the unnumbered form, which attesters before 2025 sent: forms 1 and 2 are known"
-        )
+    numbered = "version" in value
+    known = _AZURE if numbered else _AZURE_UNNUMBERED
+    given = {name: value[name] for name in known & value.keys()}
     try:
-        evidence = AzureEvidence.of({name: value[name] for name in known & value.keys()})
+        evidence = AzureEvidence.of(given) if numbered else read_unnumbered(given)
     except EvidenceRefused as error:
         raise InvalidFormat(f"Azure evidence that does not read: {error.reason}") from None
-    return Recognized(GivenAzure(evidence), "JSON", notes=_left(value, known))
+    notes = () if numbered else ("of the form without a number, which says the same as form 1",)
+    return Recognized(GivenAzure(evidence), "JSON", notes=(*notes, *_left(value, known)))
 
 
 def _rest(found: Recognized, value: Mapping[str, Any], known: set[str]) -> Recognized:

@@ -1,0 +1,299 @@
+"""A policy document from verified evidence: as strict as the evidence allows, with what only the owner knows left open.
+
+Format: docs/formats/policy.md. What is left open is marked so that no such document passes for a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from confide.attestation.claims import Platform, Tee
+from confide.attestation.requirements import AMD, INTEL, OUTDATED
+from confide.broker.policy import parse_policy
+
+OPEN = "FILL_IN?"
+"""What the owner fills in. No name, measurement, key or location has a question mark."""
+
+_TEST = {f'"{OPEN}/{OPEN}"': '"owner/key"', f"/{OPEN}": "/key"}
+_TDX = {
+    "mrtd": "the virtual firmware",
+    "rtmr0": "its configuration",
+    "rtmr1": "boot loader and kernel",
+    "rtmr2": "kernel command line, initrd, what they start",
+}
+_SNP = {
+    "measurement": "firmware, and what the launcher measured with it (kernel, initrd, command line)",
+}
+_AZURE = {
+    "pcr4": "boot loader and every EFI program that was started",
+    "pcr7": "Secure Boot: that it is on, and its keys",
+    "pcr9": "files that the boot loader read: kernel, initrd",
+    "pcr11": "unified kernel image (systemd)",
+}
+_IDENTITY = {
+    "mrsigner": "who signed the enclave; MRENCLAVE says more, this says who",
+    "config_id": "configuration that it was started with (KSS)",
+    "family_id": "family, set by the owner",
+    "ext_prod_id": "extended product id (KSS)",
+    "mrowner": "owner that the host stated",
+    "mrownerconfig": "configuration by that owner",
+    "image_id": "image, set by the owner",
+    "id_key_digest": "key that signed the identity block",
+    "author_key_digest": "key that certified that one",
+}
+"""Registers that are demanded where they are not zero."""
+_OPTIONAL = {
+    "rtmr3": "changes while the guest runs, if anything extends it",
+    "mrseam": "the TDX module; changes with its every update, which the TCB status judges already",
+    "td_attributes": "all attributes of the TD",
+    "xfam": "extended registers that the TD may use",
+    "attributes": "with the registers that the enclave may use, which differ from processor to processor",
+    "misc_select": "details of exceptions",
+    "pcr0": "the paravisor's firmware; changes when Azure updates it",
+}
+_GUEST_POLICY = {
+    20: "single-socket",
+    22: "aes-256-xts",
+    23: "rapl-disabled",
+    24: "ciphertext-hiding",
+    25: "page-swap-disabled",
+}
+_SMT, _MIGRATION, _CXL = 16, 18, 21
+
+
+@dataclass(frozen=True)
+class Code:
+    """What is known of the code.
+
+    Attributes:
+        tee: of the workload.
+        measurement: of enclave or image; empty: the evidence does not say.
+        svn: its security version; None: the evidence does not say.
+        role: role of the image.
+        isv_prod_id: product id (SGX).
+        registers: register -> hex, for a SIGSTRUCT, which has no platform.
+    """
+
+    tee: Tee
+    measurement: str = ""
+    svn: int | None = None
+    role: str = "driver"
+    isv_prod_id: int | None = None
+    registers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A policy document to be completed.
+
+    Attributes:
+        toml: the document.
+        open_lines: lines (from 1) with something to fill in.
+        refused_here: what the evidence's own platform would be refused for, as the document stands.
+    """
+
+    toml: str
+    open_lines: tuple[int, ...]
+    refused_here: tuple[str, ...]
+
+
+def policy_skeleton(
+    code: Code,
+    platform: Platform | None,
+    *,
+    source: str,
+    owner: str | None,
+    workload: str | None,
+    now: int,
+    days: int = 365,
+) -> Skeleton:
+    """Return the strictest policy under which this code runs on hardware no older than this.
+
+    Args:
+        code: what it is to run.
+        platform: verified, and not of a debug TEE; None: nothing is known (SIGSTRUCT).
+        source: what it is from, in a line.
+        owner: whose policy; None: left open.
+        workload: its name; None: left open.
+        now: Unix seconds; the policy's validity begins there.
+        days: of its validity.
+
+    Raises:
+        InvalidPolicy: owner or workload are no names.
+    """
+    refused: list[str] = []
+    name = workload or OPEN
+    lines = [
+        f"# From {source}.",
+        "# As strict as that allows: exactly this code, on hardware no older than this. Only the evidence was checked:",
+        "# look at every line, fill in what is marked, then `confide policy check` and `confide policy apply`.",
+        "version = 1",
+        f'owner = "{owner or OPEN}"',
+        "serial = 1",
+        f"not_before = {_time(now)}",
+        f"not_after = {_time(now + days * 86400)}",
+        "",
+        "[[workload]]",
+        f'name = "{name}"',
+        f'tee = "{code.tee}"',
+        f'role = "{code.role}"',
+        *_measurement(code),
+        "",
+        "[workload.platform]",
+        *_demands(code, platform, refused),
+        "",
+        *_registers(code, platform),
+        "",
+        "[[grant]]  # what it may use; one such table for each location",
+        f'workload = "{name}"',
+        f'location = "{OPEN}"',
+        'access = "read"',
+        'format = "table"',
+        f'key = "{owner or OPEN}/{OPEN}"',
+    ]
+    toml = "\n".join(lines) + "\n"
+    parse_policy(_completed(toml).encode())
+    marked = (number for number, line in enumerate(lines, start=1) if OPEN in line)
+    return Skeleton(toml, tuple(marked), tuple(refused))
+
+
+def _completed(toml: str) -> str:
+    """Return the document as if everything was filled in."""
+    for marked, value in _TEST.items():
+        toml = toml.replace(marked, value)
+    toml = toml.replace(f'measurements = ["{OPEN}"]', f'measurements = ["{"0" * 64}"]')
+    return toml.replace(OPEN, "owner")
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _measurement(code: Code) -> list[str]:
+    if not code.measurement:
+        return [
+            "# The evidence says which guest runs, not which image in it: its agent states that in an attestation.",
+            "# `confide image build` and `confide policy allow` print the image's measurement.",
+            f'measurements = ["{OPEN}"]',
+        ]
+    what = "MRENCLAVE" if code.tee is Tee.SGX else "of the image"
+    lines = [f'measurements = ["{code.measurement}"]  # {what}']
+    return lines if code.svn is None else [*lines, f"minimum_svn = {code.svn}"]
+
+
+def _demands(code: Code, platform: Platform | None, refused: list[str]) -> list[str]:
+    if platform is None:
+        lines = ['status = ["UpToDate"]  # nothing is known of the hardware that it will run on']
+    elif code.tee in INTEL:
+        lines = _intel(platform, refused)
+    else:
+        lines = _amd(platform, refused)
+    if code.isv_prod_id is not None:
+        lines.append(f"isv_prod_id = {code.isv_prod_id}")
+    if platform is not None:
+        lines += _settings(code.tee, platform, refused)
+        if platform.hardware_ids:
+            lines += [
+                "# Only on this very machine, against evidence relayed from another whose keys leaked:",
+                f"# hardware_ids = [{_quoted(platform.hardware_ids)}]",
+            ]
+    return lines
+
+
+def _intel(platform: Platform, refused: list[str]) -> list[str]:
+    tcb = platform.tcb
+    lines = []
+    advisories = f"advisories = [{_quoted(tcb.advisories)}]"
+    if tcb.status == "UpToDate":
+        lines.append('status = ["UpToDate"]')
+        lines += [advisories] if tcb.advisories else []
+    elif tcb.status in OUTDATED:
+        refused.append(f"TCB status {tcb.status}: update the platform")
+        since = "" if tcb.date is None else f", dated {_time(tcb.date)[:10]}"
+        lines += [
+            f"# The evidence's platform is {tcb.status}{since}: known attacks work on it. Update it; to accept it for",
+            "# a while nevertheless, name the status, its advisories, and the days after that date:",
+            'status = ["UpToDate"]',
+            f'# status = ["UpToDate", "{tcb.status}"]',
+            "# grace_days = 30",
+            *([f"# {advisories}"] if tcb.advisories else []),
+        ]
+    else:
+        lines += [
+            f"# {tcb.status} is what the evidence's platform reaches. Keep it only if the code is built with the",
+            "# mitigations of these advisories (SWHardening), or its settings have to stay (Configuration):",
+            f'status = ["UpToDate", "{tcb.status}"]',
+            *([advisories] if tcb.advisories else []),
+        ]
+    if tcb.evaluation:
+        lines.append(
+            f"minimum_evaluation = {tcb.evaluation}  # never judged by older knowledge of Intel's than this"
+        )
+    return lines
+
+
+def _amd(platform: Platform, refused: list[str]) -> list[str]:
+    minimum = ", ".join(f"{name} = {version}" for name, version in platform.tcb.components.items())
+    lines = [f"minimum_tcb = {{ {minimum} }}  # the lowest of reported, committed and launch TCB"]
+    vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
+    if vmpl:
+        lines.append(f"highest_vmpl = {vmpl}  # under a paravisor or SVSM; 0 otherwise")
+    if restrictions := [name for bit, name in _GUEST_POLICY.items() if policy >> bit & 1]:
+        lines.append(f"guest_policy = [{_quoted(restrictions)}]")
+    for bit, name, what in ((_MIGRATION, "allow_migration", "a migration agent"), (_CXL, "allow_cxl", "CXL")):
+        if policy >> bit & 1:
+            refused.append(f"the guest policy admits {what}")
+            lines += [
+                f"# The guest policy admits {what}. Start the guest without, or accept it:",
+                f"# {name} = true",
+            ]
+    return lines
+
+
+def _settings(tee: Tee, platform: Platform, refused: list[str]) -> list[str]:
+    tcb = platform.tcb
+    smt_policy = tee in AMD and bool(platform.numbers["policy"] >> _SMT & 1)
+    lines = []
+    for on, name, what in (
+        (tcb.smt or smt_policy, "allow_smt", "hyperthreads are on, or the guest policy admits them"),
+        (tcb.dynamic_platform, "allow_dynamic_platform", "packages can be added to it, as to most servers"),
+        (
+            tcb.cached_keys,
+            "allow_cached_keys",
+            "Intel's registration server keeps its keys, as of most servers",
+        ),
+    ):
+        if on:
+            refused.append(f"{what} ({name})")
+            lines += [f"# The evidence's platform: {what}. To accept that:", f"# {name} = true"]
+    return lines
+
+
+def _registers(code: Code, platform: Platform | None) -> list[str]:
+    values = dict(code.registers if platform is None else platform.registers)
+    wanted = {Tee.SGX: {}, Tee.TDX: _TDX, Tee.SNP: _SNP}.get(code.tee)
+    if wanted is None:
+        hardware = _SNP if code.tee is Tee.AZURE_SNP else {"mrtd": "the paravisor"}
+        wanted = hardware | {name: what for name, what in _AZURE.items() if _is_set(values.get(name))}
+    demanded = wanted | {
+        name: what for name, what in _IDENTITY.items() if _is_set(values.get(name)) and name not in wanted
+    }
+    lines = ["[workload.platform.registers]  # exactly these values; more may be listed beside each"]
+    for name, what in demanded.items():
+        lines += [f"# {name}: {what}", f'{name} = ["{values[name]}"]']
+    left = {name: what for name, what in _OPTIONAL.items() if name in values and name not in demanded}
+    if left:
+        lines.append("# Not demanded:")
+        for name, what in left.items():
+            lines += [f"# {name}: {what}", f'# {name} = ["{values[name]}"]']
+    return lines
+
+
+def _is_set(value: str | None) -> bool:
+    return bool((value or "").strip("0"))
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
