@@ -31,7 +31,7 @@ GuestPolicyBit = Literal[
 ]
 
 _HEX = re.compile(r"(?:[0-9a-f]{2}){1,64}")
-_ADVISORY = re.compile(r"INTEL-[A-Z]{2}-[0-9]{5}")
+_ADVISORY = re.compile(r"INTEL-[A-Z]{2,3}-[0-9]{5}")
 _REGISTERS = {
     Tee.SGX: {"mrsigner", "config_id", "family_id", "ext_prod_id", "attributes", "misc_select"},
     Tee.TDX: {"mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mrconfigid", "mrowner", "mrownerconfig"}
