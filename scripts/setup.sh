@@ -42,6 +42,7 @@ if [ -n "${CONFIDE_TEST_TOOLS:-}" ]; then  # set by `make`'s targets for tests
   command -v swtpm >/dev/null || missing+=(swtpm)
   command -v tpm2_createprimary >/dev/null || missing+=(tpm2-tools)
   command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 fi
 command -v fusermount3 >/dev/null || command -v fusermount >/dev/null || missing+=(fuse3)
 if [ ${#missing[@]} -gt 0 ]; then
