@@ -73,6 +73,8 @@ def tls_context(ca_pem: bytes | None = None) -> ssl.SSLContext:
     Raises:
         Misuse: `ca_pem` has no certificates.
     """
+    if ca_pem is not None and not ca_pem:  # to OpenSSL an empty text is none, which stands for the system's
+        raise Misuse("the server's authority is not a certificate in PEM form")
     try:
         context = ssl.create_default_context(cadata=None if ca_pem is None else ca_pem.decode("ascii"))
     except (ssl.SSLError, ValueError):
