@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from confide.errors import Misuse
 
-PROVIDERS: Mapping[str, str] = {
-    "file": "confide.keys.passphrase_file:open_uri",
+
+@dataclass(frozen=True)
+class Scheme:
+    """How providers of one URI scheme are opened.
+
+    Attributes:
+        target: `module:attribute` of a function (uri, secrets) -> KeyProvider.
+        secret: name of the one secret that opens it; None: it needs none.
+    """
+
+    target: str
+    secret: str | None
+
+
+PROVIDERS: Mapping[str, Scheme] = {
+    "file": Scheme("confide.keys.passphrase_file:open_uri", "passphrase"),
+    "pkcs11": Scheme("confide.keys.pkcs11:open_uri", "PIN"),
+    "sealed": Scheme("confide.keys.enclave_sealed:open_uri", None),
+    "vault": Scheme("confide.keys.vault:open_uri", "token or secret id"),
 }
-"""URI scheme -> `module:attribute` of a function (uri, secrets) -> KeyProvider."""
+"""By URI scheme."""
 
 
 class KeyProvider(Protocol):
@@ -31,22 +49,37 @@ class KeyProvider(Protocol):
         ...
 
 
+def scheme_of(uri: str) -> Scheme:
+    """Return the row of the table for `uri`.
+
+    Raises:
+        Misuse: no provider has that scheme.
+    """
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError:
+        scheme = ""
+    found = PROVIDERS.get(scheme)
+    if found is None:
+        raise Misuse(f"no key provider for {scheme!r} (known: {', '.join(sorted(PROVIDERS))})")
+    return found
+
+
 def open_provider(uri: str, secrets: Mapping[str, bytes]) -> KeyProvider:
     """Open the key provider that `uri` names.
 
     Args:
         uri: for instance `file:///home/ana/.confide/root.json`.
-        secrets: what opens it, by name; `file` takes `passphrase`. Never part of the URI.
+        secrets: what opens it, by name as in `PROVIDERS`. Never part of the URI.
 
     Raises:
-        Misuse: no provider has that scheme.
+        Misuse: no provider has that scheme, the URI is not one of its, or its secret is missing.
         WrongPassphrase: the secret does not open it.
+        ProviderRefused: it does not serve this key: missing, unsuited, not permitted.
+        ProviderUnavailable: it does not answer.
+        MissingDependency: it needs an extra that is not installed.
     """
-    scheme = urlsplit(uri).scheme
-    target = PROVIDERS.get(scheme)
-    if target is None:
-        raise Misuse(f"no key provider for {scheme!r} (known: {', '.join(sorted(PROVIDERS))})")
-    module, _, attribute = target.partition(":")
+    module, _, attribute = scheme_of(uri).target.partition(":")
     opener: Callable[[str, Mapping[str, bytes]], KeyProvider] = getattr(
         importlib.import_module(module), attribute
     )
