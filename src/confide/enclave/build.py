@@ -179,7 +179,8 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
 
 def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     profile = recipe.profile
-    layers = [cached_layer(cache, "python", python_files()), *_site_layers(recipe, app, cache)]
+    layers = _site_layers(recipe, app, cache)  # first, as it refuses most
+    layers.append(cached_layer(cache, "python", python_files()))
     carried = [Path(folder) for folder in _site_folders()]
     if profile.java:
         home = java_home(recipe.java_home)

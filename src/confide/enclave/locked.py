@@ -19,8 +19,15 @@ from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, P
 from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import Version
 
-from confide.enclave.layers import Layer, cached_layer, known_layer
-from confide.enclave.python_sources import SITE_RULES, files_of, installed_version, requirements_of
+from confide.enclave.image import SITE
+from confide.enclave.layers import Layer, Source, cached_layer, known_layer
+from confide.enclave.python_sources import (
+    SITE_RULES,
+    files_of,
+    installed_version,
+    recorded,
+    requirements_of,
+)
 from confide.enclave.uv import UvFailed, export_lock, install_wheels, lock_script
 from confide.errors import InvalidImage, NotLocked
 
@@ -137,7 +144,7 @@ def wheel_layers(wheels: list[LockedWheel], program: Path, cache: Path) -> list[
     """Return a layer for each wheel, fetching and unpacking them unless the cache has all (step 4).
 
     Raises:
-        InvalidImage: a wheel cannot be fetched, or is not the locked one.
+        InvalidImage: a wheel cannot be fetched, is not the locked one, or has a file that another has differently.
         MissingDependency: no uv.
         StorageUnavailable: the cache cannot be written.
     """
@@ -154,16 +161,23 @@ def wheel_layers(wheels: list[LockedWheel], program: Path, cache: Path) -> list[
         except UvFailed as failed:
             raise InvalidImage(f"{lock_path(program).name}: {failed}") from None
         folders = _dist_info(prefix)
+        sources = {wheel.name: files_of(folders[wheel.name], wheel.name) for wheel in wheels}
+        _check_disjoint(folders, sources)
         return [
-            cached_layer(
-                cache,
-                wheel.name,
-                files_of(folders[wheel.name], wheel.name),
-                identity=_identity(wheel),
-                beside=prefix,
-            )
+            cached_layer(cache, wheel.name, sources[wheel.name], identity=_identity(wheel), beside=prefix)
             for wheel in wheels
         ]
+
+
+def _check_disjoint(folders: Mapping[str, Path], sources: Mapping[str, Mapping[str, Source]]) -> None:
+    """Refuse two wheels with different files of one path: which of them is there was a matter of chance."""
+    seen: dict[str, tuple[str, str]] = {}
+    for name, files in sources.items():
+        for path, digest in recorded(folders[name]).items():
+            inside = f"{SITE.lstrip('/')}/{path}"
+            other, known = seen.setdefault(path, (name, digest)) if inside in files else (name, digest)
+            if digest != known:
+                raise InvalidImage(f"{other} and {name} have different files for {path}")
 
 
 def _wheel(lock: Path, package: Package, source: object) -> LockedWheel:

@@ -118,8 +118,7 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
     """
     site = folder.parent
     files: dict[str, Source] = {}
-    for row in csv.reader((folder / "RECORD").read_text("utf-8").splitlines()):
-        relative = row[0]
+    for relative in recorded(folder):
         parts = relative.split("/")
         if relative.startswith(("..", "/")) or relative.endswith(tuple(_NOT_IN_SITE_SUFFIXES)):
             if relative.startswith(("__editable__", "_editable_impl")):
@@ -133,6 +132,12 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
         if path.is_file():
             files[f"{SITE.lstrip('/')}/{relative}"] = path
     return files
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """Return path -> hash of a distribution's files, as its `RECORD` has them; paths are not checked."""
+    rows = csv.reader((folder / "RECORD").read_text("utf-8").splitlines())
+    return {row[0]: row[1] if len(row) > 1 else "" for row in rows if row}
 
 
 def required_distributions(roots: Iterable[str]) -> dict[str, frozenset[str]]:
