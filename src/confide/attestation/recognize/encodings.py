@@ -50,8 +50,10 @@ class Pem:
 
 
 def as_text(data: bytes) -> str | None:
-    """Return what is text in ASCII, without a byte order mark; None where it is not."""
+    """Return what is text in ASCII, without a byte order mark; None where it is not. Windows writes UTF-16 too."""
     data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith(b"\xff\xfe"):
+        data = data.decode("utf-16", errors="replace").encode("utf-8")
     return data.decode("ascii") if data and _TEXT.issuperset(data) else None
 
 
