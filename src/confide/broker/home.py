@@ -1,4 +1,4 @@
-"""A home: the folder that holds an owner's or a broker's root key and store."""
+"""A home: the folder that holds an owner's or a broker's root key (or says where it is) and store."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from typing import Self
 
 from confide.broker.store import Store
 from confide.errors import AlreadyExists, Misuse, Refused, StorageUnavailable
-from confide.keys.passphrase_file import DEFAULT_COST, Argon2Cost, PassphraseFile
+from confide.keys.passphrase_file import DEFAULT_COST, Argon2Cost, PassphraseFile, path_of_uri
+from confide.keys.provider import MAX_URI_CHARS, PROVIDERS, KeyProvider, open_provider, scheme_of
 
 ROOT_NAME = "root.json"
+PROVIDER_NAME = "key-provider"
+"""Has the URI of the home's key provider, where that is not `root.json`."""
 STORE_NAME = "store.db"
 HOST_KEY_NAME = "simulated-host.key"
 """What may lie in the folder before the home does: a machine can be enrolled at a broker elsewhere first."""
@@ -32,27 +35,44 @@ class Home:
     """
 
     path: Path
-    provider: PassphraseFile
+    provider: KeyProvider
     store: Store
 
     @classmethod
-    def create(cls, path: Path, passphrase: bytes, cost: Argon2Cost = DEFAULT_COST) -> Home:
+    def create(
+        cls,
+        path: Path,
+        secret: bytes | None,
+        cost: Argon2Cost = DEFAULT_COST,
+        key_provider: str | None = None,
+    ) -> Home:
         """Make a home and open it. It appears whole or not at all.
+
+        Args:
+            path: the folder to be.
+            secret: passphrase of its root key, or what opens its key provider.
+            cost: of guessing the passphrase.
+            key_provider: URI of what protects the store's root key; None: a new root key under the passphrase,
+                in the folder. A root key file (`file:`) that is not there is made.
 
         Raises:
             AlreadyExists: something lies at `path`, other than a folder that is empty or holds a host's key alone.
-            Misuse: the passphrase is empty or too long.
+            Misuse: the passphrase is empty or too long, or no key provider has that URI.
             StorageUnavailable: it cannot be written.
+            WrongPassphrase, ProviderRefused, ProviderUnavailable, MissingDependency: as `open_provider`.
         """
+        provider = None if key_provider is None else _open_or_make(key_provider, secret, cost)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))  # mode 0700
         except OSError as error:
             raise StorageUnavailable(f"cannot make a home at {path}: {error.strerror}") from None
         try:
-            Store.create(
-                draft / STORE_NAME, PassphraseFile.create(draft / ROOT_NAME, passphrase, cost)
-            ).close()
+            if provider is None:
+                provider = PassphraseFile.create(draft / ROOT_NAME, secret or b"", cost)
+            else:
+                _write_private(draft / PROVIDER_NAME, f"{key_provider}\n".encode())
+            Store.create(draft / STORE_NAME, provider).close()
             _take_host_key(path, draft)
             _sync(draft)
             draft.rename(path)
@@ -63,21 +83,22 @@ class Home:
             raise StorageUnavailable(f"cannot make a home at {path}: {error.strerror}") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return cls.open(path, passphrase)
+        return cls(path, provider, Store.open(path / STORE_NAME, provider))
 
     @classmethod
-    def open(cls, path: Path, passphrase: bytes) -> Home:
-        """Open a home.
+    def open(cls, path: Path, secret: bytes | None) -> Home:
+        """Open a home with its passphrase, or with what opens its key provider.
 
         Raises:
-            WrongPassphrase: the passphrase does not open its root key.
+            WrongPassphrase: the secret does not open its root key.
+            ProviderRefused, ProviderUnavailable, MissingDependency: as `open_provider`.
             Refused: the folder belongs to, or may be entered by, someone else.
             Misuse: there is no home.
             Tampered: its store was not made with its root key.
             StorageUnavailable: it cannot be read.
         """
         _check_private(path)
-        provider = PassphraseFile.open(path / ROOT_NAME, passphrase)
+        provider = open_by_uri(key_provider_of(path), secret)
         return cls(path, provider, Store.open(path / STORE_NAME, provider))
 
     def close(self) -> None:
@@ -89,6 +110,49 @@ class Home:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def key_provider_of(path: Path) -> str:
+    """Return the URI of the key provider of the home at `path`.
+
+    Raises:
+        Misuse: there is no home.
+        StorageUnavailable: it cannot be read.
+    """
+    try:
+        with (path / PROVIDER_NAME).open("rb") as file:
+            said = file.read(MAX_URI_CHARS + 1)
+    except FileNotFoundError:
+        if not path.is_dir():
+            raise Misuse(f"no home at {path}") from None
+        return (path / ROOT_NAME).absolute().as_uri()
+    except OSError as error:
+        raise StorageUnavailable(f"cannot read {path / PROVIDER_NAME}: {error.strerror}") from None
+    return said.decode("ascii", "replace").removesuffix("\n")
+
+
+def open_by_uri(uri: str, secret: bytes | None) -> KeyProvider:
+    """Open a key provider with the one secret that its scheme takes; one that takes none gets none.
+
+    Raises:
+        Misuse: no provider has that scheme, or a secret is missing.
+        WrongPassphrase, ProviderRefused, ProviderUnavailable, MissingDependency: as `open_provider`.
+    """
+    name = scheme_of(uri).secret
+    return open_provider(uri, {name: secret} if name is not None and secret is not None else {})
+
+
+def _open_or_make(uri: str, secret: bytes | None, cost: Argon2Cost) -> KeyProvider:
+    if scheme_of(uri) is PROVIDERS["file"] and not (path := path_of_uri(uri)).exists():
+        return PassphraseFile.create(path, secret or b"", cost)
+    return open_by_uri(uri, secret)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _take_host_key(path: Path, draft: Path) -> None:
@@ -108,7 +172,7 @@ def _check_private(path: Path) -> None:
         raise Misuse(f"no home at {path}")
     if found.st_uid != os.geteuid():
         raise Refused(f"home {path} belongs to another user")
-    for each in (path, path / ROOT_NAME, path / STORE_NAME):
+    for each in (path, path / ROOT_NAME, path / PROVIDER_NAME, path / STORE_NAME):
         with contextlib.suppress(FileNotFoundError):
             if each.stat().st_mode & 0o077:
                 raise Refused(f"{each} is open to other users (mode {stat.S_IMODE(each.stat().st_mode):04o})")

@@ -32,19 +32,20 @@ def settings(context: typer.Context) -> Settings:
 
 
 def open_home(context: typer.Context) -> Home:
-    """Open the home, asking for its passphrase.
+    """Open the home, asking for its passphrase, or for what its key provider needs.
 
     Raises:
         Misuse: there is no home yet.
         WrongPassphrase: the passphrase does not open it.
+        ProviderRefused, ProviderUnavailable, MissingDependency: its key provider does not serve it.
     """
-    from confide.broker.home import Home
-    from confide.cli.passphrase import read_passphrase
+    from confide.broker.home import PROVIDER_NAME, ROOT_NAME, Home, key_provider_of
+    from confide.cli.passphrase import read_secret
 
     chosen = settings(context)
-    if not (chosen.home / "root.json").exists():
+    if not any((chosen.home / name).exists() for name in (ROOT_NAME, PROVIDER_NAME)):
         raise Misuse(f"no home at {chosen.home}: `confide init OWNER` makes one")
-    return Home.open(chosen.home, read_passphrase(chosen.passphrase_fd))
+    return Home.open(chosen.home, read_secret(key_provider_of(chosen.home), chosen.passphrase_fd))
 
 
 def sole_owner(store: Store, named: str | None) -> str:

@@ -9,7 +9,7 @@ import typer
 from confide.cli.context import settings
 from confide.cli.hints import advice
 from confide.cli.output import emit, say
-from confide.cli.passphrase import read_passphrase
+from confide.cli.passphrase import read_secret
 from confide.errors import AlreadyExists
 
 
@@ -18,15 +18,26 @@ def init(
     owner: Annotated[
         str | None, typer.Argument(help="Name of the owner, e.g. `clinic`. None: a home for a broker only.")
     ] = None,
+    key_provider: Annotated[
+        str | None,
+        typer.Option(
+            help="URI of what protects the root key: file:, pkcs11:, vault: or sealed: (docs/key-providers.md). "
+            "Its PIN or token is asked for where the passphrase is. Without it: a file under a passphrase."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make a home: root key under a passphrase, store, audit log; and the owner's signing key.
+    """Make a home: root key under a passphrase or a key provider, store, audit log; and the owner's signing key.
 
     Examples:
 
         confide init clinic
 
         confide --home /srv/broker --passphrase-fd 3 init 3<passphrase
+
+        confide init --key-provider 'pkcs11:token=confide;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so'
+
+        confide init --key-provider 'vault://vault.clinic.example:8200/transit/confide?ca=/etc/confide/vault-ca.pem'
     """
     from confide.broker.home import Home
     from confide.enclave.simulated.host import host_key
@@ -35,9 +46,9 @@ def init(
 
     name = parse_owner(owner) if owner is not None else None
     chosen = settings(context)
-    passphrase = read_passphrase(chosen.passphrase_fd, confirm=True)
+    secret = read_secret(key_provider, chosen.passphrase_fd, choose=True)
     with advice(AlreadyExists, "this home exists; use it, or give --home another folder."):
-        made = Home.create(chosen.home, passphrase)
+        made = Home.create(chosen.home, secret, key_provider=key_provider)
     with made as home, home.store.transaction():
         signing_id = None
         if name is not None:
@@ -48,9 +59,17 @@ def init(
         host = home.store.enroll_host(raw_public(host_key(chosen.home).public_key()))
         home.store.audit.append({"kind": "host", "host": host})
     if json:
-        emit({"home": str(chosen.home), "owner": name, "signing_key": signing_id, "simulated_host": host})
+        emit(
+            {
+                "home": str(chosen.home),
+                "key_provider": key_provider,
+                "owner": name,
+                "signing_key": signing_id,
+                "simulated_host": host,
+            }
+        )
         return
-    say(f"home {chosen.home}: root key under your passphrase, store, audit log")
+    say(f"home {chosen.home}: root key under {key_provider or 'your passphrase'}, store, audit log")
     if name is not None:
         say(f"owner {name}: signing key {signing_id}")
     say(f"this machine may run the TEE `simulated` for it: host {host[:16]}…")

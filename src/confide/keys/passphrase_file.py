@@ -127,15 +127,25 @@ def open_uri(uri: str, secrets: Mapping[str, bytes]) -> PassphraseFile:
     """Open `file:///path/of/root.json` with `secrets["passphrase"]`.
 
     Raises:
-        Misuse: no absolute path, a host or query in the URI, or no passphrase given.
+        Misuse: as `path_of_uri`, or no passphrase given.
         WrongPassphrase: see `PassphraseFile.open`.
+    """
+    path = path_of_uri(uri)
+    if "passphrase" not in secrets:
+        raise Misuse("the root key file needs a passphrase")
+    return PassphraseFile.open(path, secrets["passphrase"])
+
+
+def path_of_uri(uri: str) -> Path:
+    """Return the path that `file:///absolute/path` names.
+
+    Raises:
+        Misuse: no absolute path, a host or query in the URI.
     """
     parts = urlsplit(uri)
     if parts.netloc or parts.query or parts.fragment or not parts.path.startswith("/"):
         raise Misuse(f"not the URI of a root key file: {uri!r} (expected file:///absolute/path)")
-    if "passphrase" not in secrets:
-        raise Misuse("the root key file needs a passphrase")
-    return PassphraseFile.open(Path(unquote(parts.path)), secrets["passphrase"])
+    return Path(unquote(parts.path))
 
 
 def _seal(root: bytes, passphrase: bytes, cost: Argon2Cost) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from confide.errors import Misuse
 
@@ -32,6 +32,10 @@ PROVIDERS: Mapping[str, Scheme] = {
 }
 """By URI scheme."""
 
+MAX_URI_CHARS = 4096
+_URI = re.compile(r"[\x21-\x7e]+")
+"""RFC 3986: what is not printable ASCII is percent-encoded."""
+
 
 class KeyProvider(Protocol):
     """Wraps and unwraps small secrets under a key that the provider keeps to itself."""
@@ -53,12 +57,11 @@ def scheme_of(uri: str) -> Scheme:
     """Return the row of the table for `uri`.
 
     Raises:
-        Misuse: no provider has that scheme.
+        Misuse: not a URI, or no provider has that scheme.
     """
-    try:
-        scheme = urlsplit(uri).scheme
-    except ValueError:
-        scheme = ""
+    if len(uri) > MAX_URI_CHARS or not _URI.fullmatch(uri):
+        raise Misuse("not the URI of a key provider: up to 4096 printable ASCII characters, no spaces")
+    scheme = uri.partition(":")[0]
     found = PROVIDERS.get(scheme)
     if found is None:
         raise Misuse(f"no key provider for {scheme!r} (known: {', '.join(sorted(PROVIDERS))})")
