@@ -7,8 +7,7 @@ transaction that decided it, so that it either stands in the log or did not happ
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from joserfc.jwk import OKPKey
@@ -19,12 +18,12 @@ from confide.attestation.evidence import MAX_REQUEST_BYTES, Attestation, Challen
 from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.verify import VERIFIERS, verify
 from confide.broker import audit_entries
+from confide.broker.decisions import Decisions
 from confide.broker.identity import listing_key, token_key
 from confide.broker.jwe import seal_to
 from confide.broker.listing_signing import sign_listing
-from confide.broker.policy import Policy, parse_policy
 from confide.broker.release import Access, Release
-from confide.broker.rules import decide, owners_concerned
+from confide.broker.rules import owners_concerned
 from confide.broker.sessions import Sessions
 from confide.broker.store import Store, unix_now
 from confide.broker.tokens import TokenIssuer
@@ -32,10 +31,8 @@ from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listi
 from confide.document import StrictModel
 from confide.errors import (
     AttestationRefused,
-    CollateralUnavailable,
     InvalidFormat,
     NoGrant,
-    Refused,
     UnknownKey,
 )
 from confide.keys.names import KeyName
@@ -85,6 +82,7 @@ class WorkloadService:
         self._store = store
         self._clock = clock
         self._trust = Trust(simulated_host=store.host if allow_simulated else None, hardware=hardware)
+        self._decisions = Decisions(store, clock)
         self._sessions = Sessions(monotonic)
         self.tokens = TokenIssuer(token_key(store), issuer)
         self._listing_key = listing_key(store)
@@ -118,14 +116,14 @@ class WorkloadService:
             AttestationRefused: the evidence or the challenge is not accepted.
             CollateralUnavailable: what it is verified with is missing or has expired.
         """
-        with self._refusals(None):
+        with self._decisions.refusals(None):
             challenge = self._sessions.take_challenge(session)
             attestation = Attestation.parse(body)
             claims = verify(
                 attestation, tee=challenge.tee, nonce=challenge.nonce, trust=self._trust, now=self._clock()
             )
         self._sessions.attested(session, claims)
-        known = bool(owners_concerned(claims, self._policies()))
+        known = bool(owners_concerned(claims, self._decisions.policies()))
         return self.tokens.issue(claims, challenge.nonce, known=known, now=self._clock())
 
     def claims(self, session: str | None, token: str | None) -> Claims:
@@ -147,8 +145,8 @@ class WorkloadService:
             UnknownKey: no such resource.
             MeasurementRefused, LaunchRefused, PolicyRefused, KeyRefused: the owners' policies do not allow it.
         """
-        with self._refusals(claims), self._store.transaction():
-            release = self._decide(claims)
+        with self._decisions.refusals(claims), self._store.transaction():
+            release = self._decisions.release(claims)
             plaintext, keys = _select(release, claims.role, repository, kind, tag)
             self._store.audit.append(
                 audit_entries.release(claims, release, keys, f"{repository}/{kind}/{tag}")
@@ -167,8 +165,8 @@ class WorkloadService:
             Conflict: someone else committed meanwhile.
         """
         request = _parse_commit(body)
-        with self._refusals(claims), self._store.transaction():
-            listing = _next_listing(self._decide(claims), request)
+        with self._decisions.refusals(claims), self._store.transaction():
+            listing = _next_listing(self._decisions.release(claims), request)
             jws = sign_listing(listing, self._listing_key, key_id(self._listing_key.public_key()))
             self._store.commit_listing(listing, jws, request.base_serial)
             self._store.audit.append(audit_entries.commit(claims, listing))
@@ -179,25 +177,6 @@ class WorkloadService:
         public = self._listing_key.public_key()
         listing = {**OKPKey(public, public).as_dict(private=False), "kid": key_id(public), "use": "sig"}
         return {"keys": [self.tokens.jwk(), listing]}
-
-    def _policies(self) -> list[Policy]:
-        return [parse_policy(stored.toml) for stored in self._store.policies()]
-
-    def _decide(self, claims: Claims) -> Release:
-        def listing_at(owner: str, location: str) -> Listing | None:
-            stored = self._store.listing_at(owner, location)
-            return stored.listing if stored else None
-
-        return decide(claims, self._policies(), self._store.key, listing_at, self._clock())
-
-    @contextmanager
-    def _refusals(self, claims: Claims | None) -> Iterator[None]:
-        try:
-            yield
-        except (Refused, CollateralUnavailable) as error:
-            owners = owners_concerned(claims, self._policies()) if claims else []
-            self._store.audit.append(audit_entries.refusal(error, claims, owners))
-            raise
 
 
 def _select(
