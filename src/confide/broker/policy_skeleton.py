@@ -145,7 +145,6 @@ def policy_skeleton(
         *_demands(code, platform, refused),
         "",
         *_registers(code, platform),
-        "",
         "[[grant]]  # what it may use; one such table for each location",
         f'workload = "{name}"',
         f'location = "{OPEN}"',
@@ -280,7 +279,9 @@ def _registers(code: Code, platform: Platform | None) -> list[str]:
     demanded = wanted | {
         name: what for name, what in _IDENTITY.items() if _is_set(values.get(name)) and name not in wanted
     }
-    lines = ["[workload.platform.registers]  # exactly these values; more may be listed beside each"]
+    lines = []
+    if demanded:
+        lines.append("[workload.platform.registers]  # exactly these values; more may be listed beside each")
     for name, what in demanded.items():
         lines += [f"# {name}: {what}", f'{name} = ["{values[name]}"]']
     left = {name: what for name, what in _OPTIONAL.items() if name in values and name not in demanded}
@@ -288,7 +289,7 @@ def _registers(code: Code, platform: Platform | None) -> list[str]:
         lines.append("# Not demanded:")
         for name, what in left.items():
             lines += [f"# {name}: {what}", f'# {name} = ["{values[name]}"]']
-    return lines
+    return [*lines, ""]
 
 
 def _is_set(value: str | None) -> bool:
