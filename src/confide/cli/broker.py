@@ -15,6 +15,7 @@ from confide.attestation.claims import Tee
 from confide.cli.brokers import broker_authority
 from confide.cli.context import open_home, settings, sole_owner
 from confide.cli.output import SIMULATED_NOTE, say
+from confide.cli.sources import KdsOption, PccsCaOption, PccsOption, read_sources
 from confide.errors import BrokerUntrusted, Misuse
 
 if TYPE_CHECKING:
@@ -47,8 +48,20 @@ def serve(
             help="TEE that this broker itself runs in: its certificate then carries evidence of it."
         ),
     ] = "",
+    pccs: PccsOption = None,
+    pccs_ca: PccsCaOption = None,
+    kds: KdsOption = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Fetch nothing that evidence is verified with; `confide collateral import` has it.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the KBS protocol over TLS 1.3 until interrupted.
+
+    Evidence of hardware is verified with what its makers publish, fetched when it is needed: docs/collateral.md.
 
     Examples:
 
@@ -57,13 +70,20 @@ def serve(
         confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example
 
         confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example --tee snp   # inside a confidential VM
+
+        confide broker serve --pccs https://pccs.clinic.example:8081 --pccs-ca pccs-ca.pem
     """
+    from confide.broker.collateral.service import hardware_trust
+    from confide.broker.collateral.sources import OFFLINE
     from confide.broker.server import serve_forever
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
         raise Misuse(f"not ADDRESS:PORT: {listen!r}")
-    with open_home(context) as home:
+    if offline and (pccs or pccs_ca or kds):
+        raise Misuse("--offline asks no server: leave out --pccs, --pccs-ca, --kds")
+    sources = OFFLINE if offline else read_sources(pccs, pccs_ca, kds)
+    with open_home(context) as home, hardware_trust(home.store, sources) as hardware:
         if allow_simulated:
             say(f"accepting {SIMULATED_NOTE}")
         serve_forever(
@@ -72,6 +92,7 @@ def serve(
             port=int(port),
             names=tuple(name or (host.strip("[]"),)),
             allow_simulated=allow_simulated,
+            hardware=hardware,
             attest=_attest(tee, settings(context).home) if tee else None,
             on_ready=lambda url: say(f"serving {url}"),
         )

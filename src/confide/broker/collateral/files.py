@@ -1,65 +1,116 @@
-"""Files of collateral: what `confide collateral fetch` writes, and other tools too.
-
-Of Intel: the JSON of dcap-qvl's `QuoteCollateralV3`. Of AMD: certificates and a CRL in PEM form, in any order. A
-certificate alone may be DER, as the KDS sends it.
-"""
+"""Files of collateral, as items: what `confide collateral fetch` writes, and what makers' services send."""
 
 from __future__ import annotations
 
-from confide.attestation.amd.certificates import MAX_CERTIFICATE_BYTES, Certificates, common_name
-from confide.attestation.amd.report import Product
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cryptography import x509
+
+from confide.attestation.amd.certificates import Certificates, common_name
+from confide.attestation.amd.report import Product, SigningKey
 from confide.attestation.amd.verify_certificates import INTERMEDIATES
-from confide.attestation.intel.collateral import MAX_COLLATERAL_BYTES, Collateral
+from confide.attestation.recognize.endorsements import FileEndorsements, read_endorsements
 from confide.broker.collateral.amd_authority import AmdAuthority
 from confide.broker.collateral.amd_chip import AmdChip
 from confide.broker.collateral.intel_platform import IntelPlatform
 from confide.broker.collateral.item import AnyItem
-from confide.errors import InvalidFormat
-
-MAX_FILE_BYTES = MAX_COLLATERAL_BYTES
-
-Found = tuple[AnyItem, bytes]
-"""An item, and its document."""
+from confide.errors import InvalidFormat, Misuse
 
 
-def items_in(data: bytes) -> list[Found]:
-    """Return what is in a file; nothing of it is verified.
+@dataclass(frozen=True)
+class Found:
+    """An item that was found.
+
+    Attributes:
+        item: what it is.
+        document: not verified.
+        source: where it was.
+    """
+
+    item: AnyItem
+    document: bytes = field(repr=False)
+    source: str
+
+
+def items_in(files: Iterable[tuple[str, bytes]]) -> list[Found]:
+    """Return what is in files, which are put together; nothing of it is verified.
+
+    Args:
+        files: name, for messages, and content.
 
     Raises:
-        InvalidFormat: neither form, or nothing in it that could be kept.
+        InvalidFormat: a file is no collateral, or nothing in them can be kept.
     """
-    if data.lstrip()[:1] == b"{":
-        collateral = Collateral.from_json(data)
-        return [(IntelPlatform.of(collateral), collateral.to_json())]
-    if b"-----BEGIN " in data:
-        return _amd(Certificates.from_pem(data))
-    if data[:1] == b"\x30" and len(data) <= MAX_CERTIFICATE_BYTES:
-        return _amd(Certificates.from_der(data))
-    raise InvalidFormat("not collateral: neither JSON (Intel), nor certificates and CRL in PEM form (AMD)")
-
-
-def _amd(certificates: Certificates) -> list[Found]:
-    found: list[Found] = []
-    if certificates.endorsement is not None:
-        chip = AmdChip.certified_by(certificates.endorsement)
-        found.append((chip, Certificates(certificates.endorsement, certificates.chain).to_pem()))
-    if certificates.crl is not None:
-        document = Certificates(None, certificates.chain, certificates.crl).to_pem()
-        found += [(authority, document) for authority in _authorities(certificates)]
-    if not found:
-        raise InvalidFormat(
-            "neither the certificate of a VCEK nor a CRL with the chain that it is over: "
-            "`confide collateral fetch --product Milan --output FILE` writes one with both"
-        )
-    return found
-
-
-def _authorities(certificates: Certificates) -> list[AmdAuthority]:
-    """Return whose CRL it is: AMD publishes one for each intermediate, and all are of the same root."""
-    names = {common_name(certificate.subject) for certificate in certificates.chain}
-    return [
-        AmdAuthority.parse(product.value, key.name.lower())
-        for product in Product
-        for key, prefix in INTERMEDIATES.items()
-        if f"{prefix}-{product}" in names
+    named = list(files)
+    read = read_endorsements(named)
+    source = ", ".join(name for name, _ in named)
+    found = [
+        Found(item, document, source)
+        for item, document in (*_intel(read), *_chips(read), *_authorities(read))
     ]
+    if found:
+        return found
+    if read.crls:
+        raise InvalidFormat(
+            "a CRL of AMD's alone does not say over which keys it is: give the file of the chain with it, as from "
+            "https://kdsintf.amd.com/vcek/v1/Milan/cert_chain"
+        )
+    if read.keys:
+        raise InvalidFormat(
+            "the certificate of a VLEK is not kept: it comes with every report that the VLEK signed"
+        )
+    raise InvalidFormat(
+        "nothing in it can be kept: neither Intel's collateral, nor a VCEK's certificate, nor AMD's CRL"
+    )
+
+
+def _intel(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
+    for collateral in read.collaterals:
+        yield IntelPlatform.of(collateral), collateral.to_json()
+
+
+def _chips(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
+    for key in read.keys:
+        if common_name(key.subject) != f"SEV-{SigningKey.VCEK.name}":
+            continue
+        chip = AmdChip.certified_by(key)
+        yield chip, Certificates(key, _chain(read, chip.product, SigningKey.VCEK)).to_pem()
+
+
+def _authorities(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
+    """Yield every authority with the CRL of its root: a CRL is over all that its issuer issued (RFC 5280, 5.2.5)."""
+    for crl in sorted(read.crls, key=lambda each: each.last_update_utc):
+        for product in Product:
+            if common_name(crl.issuer) != f"ARK-{product}":
+                continue
+            for kind, prefix in INTERMEDIATES.items():
+                chain = _chain(read, product, kind)
+                if any(common_name(each.subject) == f"{prefix}-{product}" for each in chain):
+                    authority = AmdAuthority.parse(product.value, kind.name.lower())
+                    yield authority, Certificates(None, chain, crl).to_pem()
+
+
+def _chain(read: FileEndorsements, product: Product, kind: SigningKey) -> tuple[x509.Certificate, ...]:
+    names = (f"{INTERMEDIATES[kind]}-{product}", f"ARK-{product}")
+    return tuple(each for each in read.chain if common_name(each.subject) in names)
+
+
+def one_file(found: Iterable[Found]) -> bytes:
+    """Return the file that `items_in` reads: JSON of Intel's collateral, or a PEM bundle of all that is of AMD.
+
+    Raises:
+        Misuse: collateral of several platforms, or of both makers.
+    """
+    intel: list[bytes] = []
+    bundle = Certificates()
+    for each in found:
+        if isinstance(each.item, IntelPlatform):
+            intel.append(each.document)
+            continue
+        part = Certificates.from_pem(each.document)
+        chain = (*bundle.chain, *(other for other in part.chain if other not in bundle.chain))
+        bundle = Certificates(bundle.endorsement or part.endorsement, chain, bundle.crl or part.crl)
+    if len(intel) + (bundle != Certificates()) != 1:
+        raise Misuse("a file has collateral of one platform: give one of --fmspc and --product for each")
+    return intel[0] if intel else bundle.to_pem()
