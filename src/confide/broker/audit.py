@@ -85,8 +85,8 @@ class AuditLog:
             if len(leaf) > MAX_ENTRY_BYTES:
                 raise Misuse(f"audit entry {kind} is larger than {MAX_ENTRY_BYTES} bytes")
             self._database.run("INSERT INTO audit_entry VALUES (?, ?)", index, leaf.decode())
-            for node in merkle.completed(index, merkle.leaf_hash(leaf), self._node):
-                self._database.run("INSERT INTO audit_node VALUES (?, ?, ?)", *node)
+            nodes = merkle.completed(index, merkle.leaf_hash(leaf), self._node)
+            self._database.run_for_each("INSERT INTO audit_node VALUES (?, ?, ?)", nodes)
         return index
 
     def size(self) -> int:
@@ -117,21 +117,38 @@ class AuditLog:
             Tampered: an entry does not hash to its leaf in the tree.
             Misuse: a limit outside 1..10,000, or a field name that no entry can have.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise Misuse(f"a page of the audit log has 1 to {MAX_PAGE} entries")
-        conditions = {"e.position >= ?": start, "json_extract(leaf, '$.kind') = ?": kind}
-        conditions |= {"json_extract(leaf, '$.time') >= ?": since, "json_extract(leaf, '$.time') < ?": until}
+        wanted: list[tuple[tuple[str, ...], str, str | int | None]] = [
+            (("kind",), "=", kind),
+            (("time",), ">=", since),
+            (("time",), "<", until),
+        ]
         for name, value in (fields or {}).items():
             if not _FIELD.fullmatch(name):
                 raise Misuse(f"no audit entry has a field {name[:64]!r}")
-            conditions[f"json_extract(leaf, '$.fields.{name}') = ?"] = value
-        given = {condition: value for condition, value in conditions.items() if value is not None}
+            wanted.append((("fields", name), "=", value))
+        given: list[tuple[str, Any]] = [("e.position >= ?", start)]
+        given += [
+            self._database.json_condition("leaf", path, operator, value)
+            for path, operator, value in wanted
+            if value is not None
+        ]
+        return self._page(given, "ASC", limit)
+
+    def newest(self, limit: int = 100, *, kind: str | None = None) -> list[AuditEntry]:
+        """Return the last `limit` entries, of one kind or all, oldest first; limit and errors as in `entries`."""
+        given = [self._database.json_condition("leaf", ("kind",), "=", kind)] if kind is not None else []
+        return self._page(given, "DESC", limit)[::-1]
+
+    def _page(self, given: list[tuple[str, Any]], order: str, limit: int) -> list[AuditEntry]:
+        if not 1 <= limit <= MAX_PAGE:
+            raise Misuse(f"a page of the audit log has 1 to {MAX_PAGE} entries")
         query = (
             "SELECT e.position, leaf, hash FROM audit_entry e"  # noqa: S608 - no condition comes from outside
             " LEFT JOIN audit_node n ON n.level = 0 AND n.position = e.position"
-            f" WHERE {' AND '.join(given)} ORDER BY e.position LIMIT ?"
+            f" WHERE {' AND '.join(condition for condition, _ in given) or 'TRUE'}"
+            f" ORDER BY e.position {order} LIMIT ?"
         )
-        rows = self._database.rows(query, *given.values(), limit)
+        rows = self._database.rows(query, *(value for _, value in given), limit)
         return [_entry(*row) for row in rows]
 
     def checkpoint(self) -> str:

@@ -1,105 +1,75 @@
-"""One SQLite database, shared by a process's threads.
+"""What a store asks of its database: transactions that nest, statements, rows. One dialect for all of them.
 
-One connection behind one re-entrant lock: SQLite writes one transaction at a time anyway, reads here are
-single rows, and a single connection cannot deadlock with itself. Other processes (the command line beside an
-embedded broker) are kept apart by SQLite's own locks, waited for up to `BUSY_TIMEOUT_MS`.
+Statements are written once, in the SQL that SQLite and PostgreSQL share, with `?` for values. The few places
+where the two differ are methods here.
+
+One connection behind one re-entrant lock, shared by a process's threads: writers follow one another anyway,
+reads are single rows, and a single connection cannot deadlock with itself. Transactions of different processes
+follow one another too (`_begin`), so that each sees everything that the ones before it did.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Protocol
 
-from confide.broker.schema import APPLICATION_ID, MIGRATIONS
-from confide.errors import AlreadyExists, Conflict, InvalidFormat, StorageUnavailable
-
-BUSY_TIMEOUT_MS: Final = 10_000
+from confide.broker.schema import MIGRATIONS
+from confide.errors import Conflict, InvalidFormat
 
 
-class Database:
-    """A connection with transactions that nest, and with SQLite's errors translated."""
+class Cursor(Protocol):
+    """The part of a DB-API cursor (PEP 249) that is used."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    @property
+    def rowcount(self) -> int:
+        """Number of rows changed."""
+
+    def fetchone(self) -> Any:
+        """Return the next row, None after the last."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the remaining rows."""
+
+
+class Database(ABC):
+    """A connection with transactions that nest, and with the driver's errors translated.
+
+    Attributes:
+        shared: whether brokers on several machines may have it open.
+    """
+
+    shared: ClassVar[bool]
+
+    def __init__(self) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        self._erased = False
-
-    @classmethod
-    def create(cls, path: Path) -> Database:
-        """Make an empty database, mode 0600, with the newest schema.
-
-        Raises:
-            AlreadyExists: something lies at `path`.
-            StorageUnavailable: it cannot be written.
-        """
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            raise AlreadyExists(f"{path} is there already") from None
-        except OSError as error:
-            raise StorageUnavailable(f"cannot make the store {path}: {error.strerror}") from None
-        with _translated():
-            connection = _connect(path)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-            connection.execute("PRAGMA journal_mode = WAL")
-        database = cls(connection)
-        database.migrate()
-        return database
-
-    @classmethod
-    def open(cls, path: Path) -> Database:
-        """Open a database, migrating it where it is older.
-
-        Raises:
-            InvalidFormat: not a store, or one of a newer version.
-            StorageUnavailable: it cannot be read.
-        """
-        if not path.is_file():
-            raise StorageUnavailable(f"no store at {path}")
-        with _translated():
-            connection = _connect(path)
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if application != APPLICATION_ID:
-            connection.close()
-            raise InvalidFormat(f"{path} is not a store")
-        database = cls(connection)
-        if (len(MIGRATIONS),) != database.row("PRAGMA user_version"):
-            database.migrate()
-        return database
 
     def migrate(self) -> None:
-        """Bring the schema to the newest version, in one transaction.
+        """Bring the schema to the newest version, in one transaction; an empty database gets all of it.
 
         Raises:
             InvalidFormat: the store is of a newer version than this program knows.
         """
         with self.transaction():
-            (version,) = self.row("PRAGMA user_version") or (0,)
+            version = self.version()
             if version > len(MIGRATIONS):
                 raise InvalidFormat(f"store of version {version}; this program knows up to {len(MIGRATIONS)}")
             for script in MIGRATIONS[version:]:
-                for statement in script.split(";"):
-                    self.run(statement)
-            self.run(f"PRAGMA user_version = {len(MIGRATIONS):d}")
+                for statement in filter(str.strip, script.split(";")):
+                    self.run(self._definition(statement))
+            self._set_version(len(MIGRATIONS))
 
-    def close(self) -> None:
-        """Close the connection; what was committed is on disk already."""
-        with self._lock, _translated():
-            self._connection.close()
+    def bring_up_to_date(self) -> None:
+        """Migrate where that is needed, and only then take the lock of a writer.
 
-    def idle(self) -> bool:
-        """Return whether no other thread is using the connection right now."""
-        free = self._lock.acquire(blocking=False)
-        if free:
-            self._lock.release()
-        return free
+        Raises:
+            InvalidFormat: the store is of a newer version than this program knows.
+        """
+        if self.version() != len(MIGRATIONS):
+            self.migrate()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -110,23 +80,21 @@ class Database:
 
         Raises:
             Conflict: another process keeps the database locked.
-            StorageUnavailable: disk full, I/O error.
+            StorageUnavailable: disk full, I/O error, server down.
         """
         with self._lock:
             if self._depth:
                 yield from self._joined()
                 return
-            with _translated():
-                self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._begin()
                 yield from self._joined()
-                self.run("COMMIT")
+                with self._translated():
+                    self._check_whole()
+                    self._commit()
             except BaseException:
-                self._erased = False
                 self._rollback()
                 raise
-            if self._erased:
-                self._empty_write_ahead_log()
 
     def _joined(self) -> Iterator[None]:
         self._depth += 1
@@ -138,59 +106,88 @@ class Database:
         finally:
             self._depth -= 1
 
-    def _rollback(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def _check_whole(self) -> None:
+        if not self._in_transaction():
+            raise Conflict("a part of the transaction failed")
 
     def run(self, statement: str, *values: Any) -> int:
         """Run a statement that changes something, inside a transaction; return the number of rows changed."""
-        with self._lock, _translated():
-            if not self._connection.in_transaction:
-                raise Conflict("a part of the transaction failed")
-            return self._connection.execute(statement, values).rowcount
+        with self._lock, self._translated():
+            self._check_whole()
+            return self._execute(statement, values).rowcount
+
+    def run_for_each(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement that changes something with each row of values, inside a transaction."""
+        with self._lock, self._translated():
+            self._check_whole()
+            self._execute_many(statement, rows)
 
     def row(self, query: str, *values: Any) -> Any:
         """Return the first row of a query as a tuple, or None."""
-        with self._lock, _translated():
-            return self._connection.execute(query, values).fetchone()
+        with self._lock, self._translated():
+            return self._execute(query, values).fetchone()
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        """Return every row of a query as tuples."""
-        with self._lock, _translated():
-            return self._connection.execute(query, values).fetchall()
+        """Return every row of a query as tuples. A change with RETURNING is a query too, and can stand alone."""
+        with self._lock, self._translated():
+            return self._execute(query, values).fetchall()
 
+    @abstractmethod
+    def version(self) -> int:
+        """Return the version of the schema; 0 where there is no store."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection; what was committed is kept already."""
+
+    @abstractmethod
+    def idle(self) -> bool:
+        """Return whether a statement would be answered at once, waiting for no thread and no network."""
+
+    @abstractmethod
     def forget_erased(self) -> None:
-        """After the present transaction, empty the write-ahead log, which still holds what it overwrites."""
-        self._erased = True
+        """After the present transaction, leave as little as possible of what it overwrites."""
 
-    def _empty_write_ahead_log(self) -> None:
-        """Best effort: another process that reads keeps the log alive, and what was committed stays committed."""
-        self._erased = False
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    @abstractmethod
+    def json_condition(
+        self, column: str, path: Sequence[str], operator: str, value: str | int
+    ) -> tuple[str, Any]:
+        """Return the condition that the JSON text in `column` has at `path` what `operator` finds, and its value.
 
+        Args:
+            column: a column of a table.
+            path: names of members, none of them from outside unless it is an identifier.
+            operator: `=`, `<` or `>=`.
+            value: the right side.
+        """
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS:d}")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    return connection
+    @abstractmethod
+    def _set_version(self, version: int) -> None: ...
 
+    @abstractmethod
+    def _definition(self, statement: str) -> str:
+        """Return a statement of the schema in this database's words."""
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise Conflict("the store is locked by another process") from None
-        raise StorageUnavailable(f"the store cannot be used: {error}") from None
-    except sqlite3.IntegrityError as error:
-        raise Conflict(f"the store refuses: {error}") from None
-    except (sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
-        raise StorageUnavailable(f"the store cannot be used: {error}") from None
-    except sqlite3.DatabaseError as error:
-        raise InvalidFormat(f"the store is damaged: {error}") from None
+    @abstractmethod
+    def _begin(self) -> None:
+        """Begin the one transaction that may be open on this database, on all machines."""
+
+    @abstractmethod
+    def _in_transaction(self) -> bool: ...
+
+    @abstractmethod
+    def _commit(self) -> None: ...
+
+    @abstractmethod
+    def _rollback(self) -> None:
+        """Roll back if there is something to; never raises."""
+
+    @abstractmethod
+    def _execute(self, statement: str, values: Sequence[Any]) -> Cursor: ...
+
+    @abstractmethod
+    def _execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None: ...
+
+    @abstractmethod
+    def _translated(self) -> AbstractContextManager[None]:
+        """Return a context that raises the driver's errors as the error tree's."""

@@ -3,10 +3,13 @@
 What is plain: names, serials, versions, times, the audit log. Everything else lies in `sealed` cells: wrapped
 under the store's root key, authenticated with the cell's kind and name, so that a cell neither reads nor
 verifies in another place.
+
+Written for SQLite; `for_postgres` says the same in PostgreSQL's words.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 APPLICATION_ID: Final = 0x436F6E66
@@ -87,5 +90,30 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         failure TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE /* UNLOGGED */ TABLE ticket (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT;
+    CREATE INDEX ticket_expires ON ticket (kind, expires)
+    """,
 )
-"""Migration n takes a database from `user_version` n to n + 1."""
+"""Migration n takes a database from version n to n + 1."""
+
+_POSTGRES: Final = {
+    r"/\* UNLOGGED \*/": "UNLOGGED",  # emptied by a crash: what was used up cannot come back
+    r"\bINTEGER\b": "BIGINT",
+    r"\bBLOB\b": "BYTEA",
+    r"\bTEXT\b": 'TEXT COLLATE "C"',  # sorted by code points, as in SQLite, in every locale
+    r"\) STRICT(, WITHOUT ROWID)?": ")",
+}
+
+
+def for_postgres(statement: str) -> str:
+    """Return a statement of the schema as PostgreSQL has it."""
+    for pattern, replacement in _POSTGRES.items():
+        statement = re.sub(pattern, replacement, statement)
+    return statement

@@ -1,4 +1,4 @@
-"""The store: everything a home remembers, in one SQLite database under one root key."""
+"""The store: everything a home remembers, in one database under one root key."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from confide.broker.audit import AuditLog
 from confide.broker.database import Database
+from confide.broker.database_sqlite import SqliteDatabase
 from confide.broker.store_collateral import CollateralRecords, StoredCollateral
 from confide.broker.store_keys import KeyRecords, KeySummary, VersionSummary
 from confide.broker.store_listings import ListingRecords, StoredListing
 from confide.broker.store_owners import OwnerRecords
 from confide.broker.store_policies import PolicyRecords, StoredPolicy
-from confide.errors import InvalidFormat
+from confide.errors import AlreadyExists, InvalidFormat
 from confide.keys.material import SECRET_BYTES
 from confide.keys.provider import KeyProvider
 from confide.keys.signing import generate_signing_key, private_key_from_raw, raw_private
@@ -43,7 +44,8 @@ def unix_now() -> int:
 class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords, CollateralRecords):
     """Owners, keys, policies, listings, hosts, secrets, collateral and the audit log.
 
-    One object serves all threads of a process; several processes may have the same store open. The store
+    One object serves all threads of a process; several processes may have the same store open, on PostgreSQL also
+    on several machines. The store
     writes no audit entries by itself: a caller that changes something appends to `audit` inside the same
     `transaction()`, and both are kept or neither. A transaction holds the store's lock for its thread, so it
     must not span an `await`.
@@ -57,24 +59,28 @@ class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords, CollateralR
         self.audit = AuditLog(database, private_key_from_raw(self.secret(*_AUDIT_KEY)), clock)
 
     @classmethod
-    def create(cls, path: Path, provider: KeyProvider, clock: Callable[[], int] = unix_now) -> Store:
+    def create(cls, where: Path | str, provider: KeyProvider, clock: Callable[[], int] = unix_now) -> Store:
         """Make a store with a new root key, which `provider` protects.
 
         Args:
-            path: of the database; nothing may lie there yet.
+            where: path of a SQLite file, which is made, or URL of a PostgreSQL database; no store may be there yet.
             provider: wraps the root key.
             clock: Unix seconds; for what is dated.
 
         Raises:
-            AlreadyExists: something lies at `path`.
-            StorageUnavailable: it cannot be written.
+            AlreadyExists: something lies there.
+            Misuse: not a URL of a store, or a password in it.
+            StorageUnavailable: it cannot be written, or reached.
         """
         root, store_id = random.token_bytes(SECRET_BYTES), random.token_bytes(_STORE_ID_BYTES)
         wrapped = provider.wrap(root, _root_context(store_id))
         with contextlib.ExitStack() as undo:
-            database = Database.create(path)
+            database = _database(where, SqliteDatabase.create)
             undo.callback(database.close)
             with database.transaction():
+                if database.version():
+                    raise AlreadyExists("there is a store in this database already")
+                database.migrate()
                 database.run("INSERT INTO meta VALUES ('id', ?), ('root', ?)", store_id, wrapped)
                 signing_key = raw_private(generate_signing_key())
                 OwnerRecords(database, root, clock).put_secret(*_AUDIT_KEY, signing_key)
@@ -83,25 +89,29 @@ class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords, CollateralR
             return store
 
     @classmethod
-    def open(cls, path: Path, provider: KeyProvider, clock: Callable[[], int] = unix_now) -> Store:
+    def open(cls, where: Path | str, provider: KeyProvider, clock: Callable[[], int] = unix_now) -> Store:
         """Open a store.
 
         Args:
-            path: of the database.
+            where: path of a SQLite file, or URL of a PostgreSQL database.
             provider: the one that protects its root key.
             clock: Unix seconds; for what is dated.
 
         Raises:
             Tampered: another provider's store, or its root key was changed.
             InvalidFormat: not a store, or one of a newer version.
-            StorageUnavailable: it cannot be read.
+            Misuse: not a URL of a store, or a password in it.
+            StorageUnavailable: it cannot be read, or reached.
         """
         with contextlib.ExitStack() as undo:
-            database = Database.open(path)
+            database = _database(where, SqliteDatabase.open)
             undo.callback(database.close)
+            if not database.version():
+                raise InvalidFormat("there is no store in this database")
+            database.bring_up_to_date()
             meta = dict(database.rows("SELECT name, value FROM meta"))
             if not {"id", "root"} <= meta.keys():
-                raise InvalidFormat(f"{path} was not made completely")
+                raise InvalidFormat("the store was not made completely")
             store = cls(database, provider.unwrap(meta["root"], _root_context(meta["id"])), clock)
             undo.pop_all()
             return store
@@ -124,6 +134,14 @@ class Store(OwnerRecords, KeyRecords, PolicyRecords, ListingRecords, CollateralR
             StorageUnavailable: disk full, I/O error.
         """
         return self._database.transaction()
+
+
+def _database(where: Path | str, sqlite: Callable[[Path], SqliteDatabase]) -> Database:
+    if isinstance(where, Path):
+        return sqlite(where)
+    from confide.broker.database_postgres import PostgresDatabase  # needs an extra
+
+    return PostgresDatabase(where)
 
 
 def _root_context(store_id: bytes) -> bytes:

@@ -143,9 +143,7 @@ class KeyRecords(Records):
 
     def keys(self, owner: str | None = None) -> list[KeySummary]:
         """Return every key, or those of one owner, without secrets, sorted by name."""
-        query = (
-            "SELECT owner, name, current, revoked FROM named_key WHERE owner = ?1 OR ?1 IS NULL ORDER BY 1, 2"
-        )
+        query = "SELECT owner, name, current, revoked FROM named_key WHERE owner = coalesce(?, owner) ORDER BY 1, 2"
         with self._database.transaction():
             return [
                 KeySummary(KeyName(who, name), current, revoked, tuple(self._versions(KeyName(who, name))))
@@ -190,11 +188,12 @@ class KeyRecords(Records):
     def _erase(self, version: KeyVersion, now: int) -> None:
         """Revoke a version, known or not: what is remembered as revoked cannot come in later."""
         self._database.run(
-            "INSERT INTO key_version VALUES (?1, ?2, ?3, NULL, ?4, ?4)"
-            " ON CONFLICT DO UPDATE SET sealed = NULL, revoked = coalesce(revoked, excluded.revoked)",
+            "INSERT INTO key_version VALUES (?, ?, ?, NULL, ?, ?) ON CONFLICT (owner, name, version)"
+            " DO UPDATE SET sealed = NULL, revoked = coalesce(key_version.revoked, excluded.revoked)",
             version.key.owner,
             version.key.name,
             version.version,
+            now,
             now,
         )
 

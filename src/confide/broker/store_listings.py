@@ -118,7 +118,9 @@ class ListingRecords(Records):
 
     def listings(self, owner: str | None = None) -> list[StoredListing]:
         """Return the newest listing of every table, or of one owner's, sorted by owner and location."""
-        query = "SELECT owner, table_id FROM listing WHERE owner = ?1 OR ?1 IS NULL ORDER BY owner, location"
+        query = (
+            "SELECT owner, table_id FROM listing WHERE owner = coalesce(?, owner) ORDER BY owner, location"
+        )
         with self._database.transaction():
             found = [self.listing(who, table) for who, table in self._database.rows(query, owner)]
         return [each for each in found if each is not None]

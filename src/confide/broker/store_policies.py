@@ -60,7 +60,7 @@ class PolicyRecords(Records):
                 raise Rollback(f"policy {serial} of {owner} is not newer than {newest.serial}")
             self._database.run(
                 "INSERT INTO policy VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET serial = excluded.serial, sealed = excluded.sealed",
+                " ON CONFLICT (owner) DO UPDATE SET serial = excluded.serial, sealed = excluded.sealed",
                 owner,
                 serial,
                 self._seal("policy", f"{owner}:{serial}", document),

@@ -27,7 +27,8 @@ class SecretRecords(Records):
             raise Misuse(f"secret {kind}/{name} is larger than {MAX_SECRET_BYTES} bytes")
         with self._database.transaction():
             self._database.run(
-                "INSERT INTO secret VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
+                "INSERT INTO secret VALUES (?, ?, ?)"
+                " ON CONFLICT (kind, name) DO UPDATE SET sealed = excluded.sealed",
                 kind,
                 name,
                 self._seal(f"secret-{kind}", name, value),

@@ -23,7 +23,9 @@ app = typer.Typer(
 def audit(
     context: typer.Context,
     kind: Annotated[str | None, typer.Option(help="Only this kind, e.g. `release` or `refusal`.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many of the newest entries.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="At most this many of the newest entries.")
+    ] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the newest entries, oldest first.
@@ -39,8 +41,7 @@ def audit(
     if context.invoked_subcommand is not None:
         return
     with open_home(context) as home:
-        log = home.store.audit
-        entries = log.entries(0, log.size() or 1, kind=kind)[-limit:]
+        entries = home.store.audit.newest(limit, kind=kind)
     if json:
         emit([{"index": e.index, "time": e.time, "kind": e.kind, **e.fields} for e in entries])
         return
