@@ -20,6 +20,7 @@ from confide.enclave.app_sources import App, read_app
 from confide.enclave.image import (
     IMAGE_FILE,
     PYTHON,
+    PYTHON_BINARY,
     ROOT_FOLDER,
     RUN,
     SCRATCH,
@@ -36,7 +37,6 @@ from confide.enclave.profile import ImageProfile
 from confide.enclave.python_sources import (
     distribution_files,
     distribution_of,
-    python_binary,
     python_files,
     required_distributions,
 )
@@ -160,7 +160,7 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             profile=profile.name,
             role=recipe.role,
             svn=recipe.svn,
-            argv=(python_binary(), "-I", "-B", "-m", profile.entry),
+            argv=(PYTHON_BINARY, "-I", "-B", "-m", profile.entry),
             program=app.program,
             env={**_ENVIRONMENT, **profile.env},
             args=(*app.metadata.args, *recipe.args),

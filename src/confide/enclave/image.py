@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -30,6 +31,7 @@ APP = "/app"
 WORK = "/work"
 SCRATCH = "/scratch"
 RUN = "/run/confide"
+PYTHON_BINARY = f"{PYTHON}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _inside_path(text: str) -> str:

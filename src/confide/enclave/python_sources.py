@@ -63,19 +63,14 @@ _NOT_IN_SITE_SUFFIXES = [
     ".typed",
 ]
 _DIST_INFO = frozenset({"METADATA", "entry_points.txt"})
-_NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn", "packaging"})
+NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn", "packaging"})
 _CODE_AND_ROOTS = (".py", ".pem", ".der")
-_NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
+NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
 
 SITE_RULES = sha256_hex(
     repr((sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))).encode()
 )
 """Changes whenever other files of a distribution are taken along."""
-
-
-def python_binary() -> str:
-    """Return the path of the Python program inside the enclave."""
-    return f"{PYTHON}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def python_files() -> dict[str, Source]:
@@ -160,7 +155,7 @@ def required_distributions(roots: Iterable[str]) -> dict[str, frozenset[str]]:
         known = wanted.get(name)
         if known is not None and extras <= known:
             continue
-        if by == "confide" and name in _NOT_INSIDE:
+        if by == "confide" and name in NOT_INSIDE:
             continue
         if name not in _all_installed():
             if not by:
@@ -204,7 +199,7 @@ def _confide_files() -> dict[str, Source]:
     files: dict[str, Source] = {}
     for path in _walk(package, frozenset({"__pycache__"})):
         relative = path.relative_to(package).as_posix()
-        if path.suffix in _CODE_AND_ROOTS and not relative.startswith(_NOT_OF_CONFIDE):
+        if path.suffix in _CODE_AND_ROOTS and not relative.startswith(NOT_OF_CONFIDE):
             files[f"{SITE.lstrip('/')}/confide/{relative}"] = path
     return files
 

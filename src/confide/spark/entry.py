@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from confide.enclave import agent
-from confide.enclave.image import JAVA, SCRATCH, SITE
-from confide.enclave.python_sources import python_binary
+from confide.enclave.image import JAVA, PYTHON_BINARY, SCRATCH, SITE
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.spark.image_spec import ARCHIVE, JAR, LOG_CONFIG
 from confide.spark.profile import Installation, SparkProfile
 
 INSTALLATION = Installation(
     java=Path(JAVA, "bin/java"),
-    python=Path(python_binary()),
+    python=Path(PYTHON_BINARY),
     jars=Path(SITE, "pyspark/jars"),
     jar=Path(JAR),
     log_config=Path(LOG_CONFIG),

@@ -1,0 +1,43 @@
+"""What runs inside an enclave imports nothing that stays outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from confide.enclave.python_sources import NOT_INSIDE, NOT_OF_CONFIDE
+
+# Also the modules that profiles import late.
+INSIDE = ["confide.spark.entry", "confide.python.entry", "confide.enclave.agent", "confide.enclave.attester"]
+OUTSIDE = [*sorted(NOT_INSIDE), "psycopg", "pkcs11"]
+
+IMPORT = """
+import importlib, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        inside = "/".join(name.split(".")[1:]) + "/"
+        if name.split(".")[0] in OUTSIDE or (name.startswith("confide.") and inside.startswith(NOT_OF_CONFIDE)):
+            raise ModuleNotFoundError(f"not inside: {name}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+importlib.import_module(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("module", INSIDE)
+def test_an_entry_imports_only_what_is_inside(module):
+    assert _import(module).returncode == 0, _import(module).stderr
+
+
+def test_the_check_notices_what_is_outside():
+    assert b"not inside: packaging" in _import("confide.enclave.python_sources").stderr
+    assert b"not inside: confide.cli" in _import("confide.cli.app").stderr
+
+
+def _import(module: str) -> subprocess.CompletedProcess[bytes]:
+    given = f"OUTSIDE = {OUTSIDE!r}\nNOT_OF_CONFIDE = {tuple(NOT_OF_CONFIDE)!r}\n"
+    command = [sys.executable, "-c", given + IMPORT, module]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False)
