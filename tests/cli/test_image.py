@@ -80,3 +80,16 @@ def test_names_in_the_audit_log_are_shown_as_they_are(clinic):
 
 def test_control_characters_are_spelled_out():
     assert plain("a\x1b[2K\rb\tc\x9bd\n") == "a\\x1b[2K\\x0db\\x09c\\x9bd\n"
+
+
+def test_a_program_with_dependencies_is_locked_first(clinic):
+    program = clinic.folder / "job.py"
+    program.write_text('# /// script\n# dependencies = ["humanize"]\n# ///\n')
+    said = clinic("image", "build", "job.py", "--profile", "python")
+    assert said.code == 69
+    assert "hint: `confide image lock job.py`" in said.err
+    program.write_text("print()\n")
+    assert clinic("image", "lock", "job.py").code == 64  # nothing to lock
+    assert clinic("image", "lock", "absent.py").code == 64
+    program.write_text('# /// script\n# dependencies = ["humanize @ file:///x.whl"]\n# ///\n')
+    assert clinic("image", "lock", "job.py").code == 66
