@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from confide.canonical import canonical_json
@@ -109,6 +111,10 @@ class PassphraseFile:
             StorageUnavailable: the file cannot be written.
         """
         _write(self.path, _seal(self._root, passphrase, cost), replace=True)
+
+    def derive(self, info: bytes) -> bytes:
+        """Return 32 bytes for another purpose: HKDF-SHA-256 (RFC 5869) of the root key, without salt."""
+        return HKDF(hashes.SHA256(), SECRET_BYTES, salt=None, info=info).derive(self._root)
 
     def wrap(self, secret: bytes, context: bytes) -> bytes:
         """Wrap `secret` under the root key, `context` as AAD."""
