@@ -1,4 +1,4 @@
-"""What the audit log says of releases, refusals and commits. Names and reasons; never a secret."""
+"""What the audit log says of releases, refusals, commits and mesh certificates. Names and reasons; never a secret."""
 
 from __future__ import annotations
 
@@ -49,6 +49,19 @@ def commit(claims: Claims, listing: Listing) -> dict[str, Any]:
         "table": listing.table,
         "serial": listing.serial,
         "files": len(listing.files),
+    }
+
+
+def mesh_certificate(claims: Claims, release: Release, uri: str, serial: int, expires: int) -> dict[str, Any]:
+    """Return the entry of a mesh certificate: who is called what, and until when."""
+    return {
+        "kind": "mesh-certificate",
+        **_workload(claims),
+        "workload": release.workload,
+        "owners": list(release.owners),
+        "uri": uri,
+        "serial": f"{serial:x}",
+        "expires": expires,
     }
 
 

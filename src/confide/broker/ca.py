@@ -27,7 +27,7 @@ Attest = Callable[[ec.EllipticCurvePublicKey, str], x509.UnrecognizedExtension]
 
 CA_YEARS = 10
 LEAF_DAYS = 90
-_SKEW = timedelta(minutes=5)
+SKEW = timedelta(minutes=5)
 
 
 def authority_id(pem: bytes) -> str:
@@ -50,10 +50,10 @@ class CertificateAuthority:
     key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @classmethod
-    def create(cls, now: int) -> CertificateAuthority:
-        """Make a new authority, valid for ten years from `now` (Unix seconds)."""
+    def create(cls, now: int, called: str = "confide broker authority") -> CertificateAuthority:
+        """Make a new authority of this common name, valid for ten years from `now` (Unix seconds)."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "confide broker authority")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
         start = datetime.fromtimestamp(now, UTC)
         certificate = (
             x509.CertificateBuilder()
@@ -61,10 +61,10 @@ class CertificateAuthority:
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(start - _SKEW)
+            .not_valid_before(start - SKEW)
             .not_valid_after(start + timedelta(days=365 * CA_YEARS))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(key_cert_sign=True), critical=True)
+            .add_extension(key_usage(key_cert_sign=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
@@ -131,10 +131,10 @@ class CertificateAuthority:
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(start - _SKEW)
+            .not_valid_before(start - SKEW)
             .not_valid_after(start + timedelta(days=LEAF_DAYS))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
+            .add_extension(key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -159,7 +159,8 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+    """Return the extension for a key that may do these things and nothing else."""
     return x509.KeyUsage(
         digital_signature=digital_signature,
         key_cert_sign=key_cert_sign,

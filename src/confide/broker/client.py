@@ -173,6 +173,18 @@ class Session:
         except (KeyError, TypeError, ValueError):
             raise BrokerUnavailable(f"{self._transport.url}: no listing in the answer to a commit") from None
 
+    def mesh_certificate(self, csr: bytes) -> bytes:
+        """Return what the broker answers to a certificate request (PEM): see `mesh_member.join_mesh`, which checks it.
+
+        Raises:
+            MeasurementRefused, LaunchRefused, PolicyRefused, KeyRefused: as `release`.
+            NoGrant: this workload is no driver and names no job; or there is none such, or another workload's.
+            Tampered: it does not authenticate under this workload's key.
+        """
+        body = canonical_json({"csr": csr.decode("ascii")})
+        answer, attested = self._send("POST", "/confide/v1/mesh/certificate", body)
+        return open_sealed(attested.key, answer.json())
+
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[Answer, _Attested]:
         attested = self._attested
         try:

@@ -14,7 +14,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from confide.broker.schema import MIGRATIONS
 from confide.errors import Conflict, InvalidFormat
@@ -35,13 +35,7 @@ class Cursor(Protocol):
 
 
 class Database(ABC):
-    """A connection with transactions that nest, and with the driver's errors translated.
-
-    Attributes:
-        shared: whether brokers on several machines may have it open.
-    """
-
-    shared: ClassVar[bool]
+    """A connection with transactions that nest, and with the driver's errors translated."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -73,8 +73,6 @@ class PostgresDatabase(Database):
         StorageUnavailable: the server cannot be reached, its certificate not be verified, or it lets us not in.
     """
 
-    shared = True
-
     def __init__(self, url: str) -> None:
         super().__init__()
         check_url(url)

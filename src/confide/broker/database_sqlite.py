@@ -24,8 +24,6 @@ BUSY_TIMEOUT_MS: Final = 10_000
 class SqliteDatabase(Database):
     """A connection to a file."""
 
-    shared = False
-
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__()
         self._connection = connection

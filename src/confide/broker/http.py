@@ -1,4 +1,4 @@
-"""The broker's HTTP shell: the KBS protocol's endpoints, commits, and owners' calls. Decides nothing.
+"""The broker's HTTP shell: the KBS protocol's endpoints, commits, mesh certificates, owners' calls. Decides nothing.
 
 What goes out of an error is its class and its public sentence; the detail is in the audit log.
 """
@@ -21,6 +21,8 @@ from starlette.routing import Route
 from confide import errors
 from confide.attestation.evidence import MAX_ATTESTATION_BYTES, MAX_REQUEST_BYTES
 from confide.broker import introduction
+from confide.broker.mesh import MAX_BODY_BYTES as MAX_MESH_BYTES
+from confide.broker.mesh import MeshService
 from confide.broker.owner_service import MAX_CALL_BYTES, MAX_LISTING_CALL_BYTES, OwnerService
 from confide.broker.service import WorkloadService
 from confide.broker.sessions import RateLimit
@@ -47,18 +49,20 @@ _Result = TypeVar("_Result")
 
 def make_app(
     workloads: WorkloadService,
+    mesh: MeshService,
     owners: OwnerService,
     limit: RateLimit,
     introduce: Callable[[], dict[str, Any]],
 ) -> Starlette:
     """Return the ASGI application; `introduce` says who the broker is."""
-    shell = _Shell(workloads, owners, limit, introduce)
+    shell = _Shell(workloads, mesh, owners, limit, introduce)
     return Starlette(
         routes=[
             Route("/kbs/v0/auth", shell.auth, methods=["POST"]),
             Route("/kbs/v0/attest", shell.attest, methods=["POST"]),
             Route("/kbs/v0/resource/{repository}/{kind}/{tag}", shell.resource, methods=["GET"]),
             Route("/confide/v1/listings/commit", shell.commit, methods=["POST"]),
+            Route("/confide/v1/mesh/certificate", shell.mesh_certificate, methods=["POST"]),
             Route("/confide/v1/nonce", shell.nonce, methods=["GET"]),
             Route("/confide/v1/jwks", shell.jwks, methods=["GET"]),
             Route(introduction.PATH, shell.introduction, methods=["GET"]),
@@ -77,11 +81,13 @@ class _Shell:
     def __init__(
         self,
         workloads: WorkloadService,
+        mesh: MeshService,
         owners: OwnerService,
         limit: RateLimit,
         introduce: Callable[[], dict[str, Any]],
     ) -> None:
         self._workloads = workloads
+        self._mesh = mesh
         self._introduce = introduce
         self._owners = owners
         self._limit = limit
@@ -117,6 +123,11 @@ class _Shell:
         async with _room(self._workloads_room, request):
             body = await _body(request, MAX_LISTING_BYTES)
             return JSONResponse(await run_in_threadpool(self._workloads.commit, claims, body))
+
+    async def mesh_certificate(self, request: Request) -> Response:
+        claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        body = await _body(request, MAX_MESH_BYTES)
+        return JSONResponse(await self._promptly(self._mesh.issue, claims, body))
 
     async def nonce(self, request: Request) -> Response:
         self._limit.take(_address(request))

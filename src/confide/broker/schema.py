@@ -91,20 +91,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT;
     """,
     """
-    CREATE /* UNLOGGED */ TABLE ticket (
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
+    CREATE TABLE job (
+        id TEXT PRIMARY KEY,
         expires INTEGER NOT NULL,
-        sealed BLOB NOT NULL,
-        PRIMARY KEY (kind, id)
+        sealed BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX ticket_expires ON ticket (kind, expires)
     """,
 )
 """Migration n takes a database from version n to n + 1."""
 
 _POSTGRES: Final = {
-    r"/\* UNLOGGED \*/": "UNLOGGED",  # emptied by a crash: what was used up cannot come back
     r"\bINTEGER\b": "BIGINT",
     r"\bBLOB\b": "BYTEA",
     r"\bTEXT\b": 'TEXT COLLATE "C"',  # sorted by code points, as in SQLite, in every locale

@@ -1,11 +1,10 @@
 """Running a broker: uvicorn with TLS 1.3 and a certificate of the broker's own authority, made at start.
 
-The certificate's private key exists in memory only: OpenSSL reads it from a descriptor without a name.
+The certificate's private key exists in memory only.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
@@ -22,10 +21,12 @@ from confide.broker.ca import Attest, CertificateAuthority, authority_id
 from confide.broker.connection import BoundedHttp
 from confide.broker.http import make_app
 from confide.broker.introduction import introduce
+from confide.broker.mesh import MeshService
 from confide.broker.owner_service import OwnerService
 from confide.broker.service import WorkloadService
 from confide.broker.sessions import RateLimit
 from confide.broker.store import Store, unix_now
+from confide.broker.tls import load_chain
 from confide.errors import BrokerUnavailable
 
 RATE_PER_S = 50.0
@@ -77,6 +78,7 @@ class Broker:
         context = _tls(pem)
         app = make_app(
             WorkloadService(store, issuer=self.url, allow_simulated=allow_simulated, hardware=hardware),
+            MeshService(store),
             OwnerService(store, names=names, authority=authority_id(self.ca_pem)),
             RateLimit(time.monotonic, rate_per_s, burst),
             lambda: introduce(self.ca_pem, leaf, hardware, unix_now()),
@@ -203,10 +205,5 @@ def _tls(pem: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0  # nobody resumes: every connection proves the broker's key afresh
-    descriptor = os.memfd_create("leaf", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, pem)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
+    load_chain(context, pem)
     return context

@@ -1,0 +1,160 @@
+"""Mesh certificates (X.509): what members of one job show each other. Format: docs/formats/mesh.md.
+
+They come from an authority of their own, which vouches for nothing else: no mesh certificate passes for a broker's,
+nor the reverse.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from confide.broker.ca import SKEW, CertificateAuthority, key_usage
+from confide.broker.identity import secret_of
+from confide.broker.release import Release
+from confide.broker.store import Store, unix_now
+from confide.canonical import canonical_json, sha256_hex
+from confide.errors import InvalidFormat
+
+MAX_REQUEST_CHARS = 8 * 1024
+
+_URI = re.compile(
+    r"spiffe://(?P<domain>[0-9a-f]{64})/job/(?P<job>[0-9a-f]{32})/role/(?P<role>[a-z0-9][a-z0-9-]{0,31})"
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """Who a mesh certificate is for.
+
+    Attributes:
+        domain: `authority_id` of the broker, 64 hex digits.
+        job: 32 hex digits (`job_of`).
+        role: role in the workload.
+    """
+
+    domain: str
+    job: str
+    role: str
+
+    @property
+    def uri(self) -> str:
+        """The name in the certificate (a SPIFFE ID)."""
+        return f"spiffe://{self.domain}/job/{self.job}/role/{self.role}"
+
+    @property
+    def host(self) -> str:
+        """The same as a DNS name, for TLS clients that verify one; no resolver knows it."""
+        return f"{self.role}.{self.job}.confide.internal"
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> Member:
+        """Return who a certificate is for; that its chain verifies is for others to see to.
+
+        Raises:
+            InvalidFormat: not a mesh certificate: not exactly one URI, or another one.
+        """
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+        except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+            raise InvalidFormat("not a mesh certificate: it does not name one URI") from None
+        match = _URI.fullmatch(uri)
+        if match is None:
+            raise InvalidFormat(f"not a mesh certificate: {uri[:200]!r}")
+        return cls(**match.groupdict())
+
+
+def job_of(key: ec.EllipticCurvePublicKey, release: Release) -> str:
+    """Return the job that a driver opens with its key: nobody else's, and no other workload's or owners'.
+
+    Args:
+        key: the driver's, for its certificate.
+        release: what the driver receives.
+    """
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    opened = {"key": spki.hex(), "owners": list(release.owners), "workload": release.workload}
+    return sha256_hex(canonical_json(opened))[:32]
+
+
+def mesh_authority(store: Store) -> CertificateAuthority:
+    """Return the mesh authority of a broker, made on first use.
+
+    Raises:
+        Tampered: its cell in the store was changed.
+    """
+    name = "confide mesh authority"
+    pem = secret_of(store, "mesh-ca", lambda: CertificateAuthority.create(unix_now(), name).to_pem())
+    return CertificateAuthority.from_pem(pem)
+
+
+def requested_key(csr: str) -> ec.EllipticCurvePublicKey:
+    """Return the key of a certificate request (PKCS#10, PEM). What else it asks for is not looked at.
+
+    1. It is a request of at most 8 KiB.
+    2. Its key is on P-256.
+    3. That key signed it, with SHA-256.
+
+    Raises:
+        InvalidFormat: any of these fails.
+    """
+    if len(csr) > MAX_REQUEST_CHARS:
+        raise InvalidFormat(
+            f"step 1: request of {len(csr)} characters, at most {MAX_REQUEST_CHARS} are allowed"
+        )
+    try:
+        request = x509.load_pem_x509_csr(csr.encode("ascii"))
+        key = request.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise InvalidFormat("step 1: not a certificate request (PKCS#10, PEM)") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidFormat("step 2: the key is not on P-256")
+    try:
+        good = isinstance(request.signature_hash_algorithm, hashes.SHA256) and request.is_signature_valid
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        good = False
+    if not good:
+        raise InvalidFormat("step 3: the request is not signed by its key, with SHA-256")
+    return key
+
+
+def issue_member(
+    authority: CertificateAuthority, key: ec.EllipticCurvePublicKey, member: Member, now: int, expires: int
+) -> x509.Certificate:
+    """Return a certificate for TLS clients and servers.
+
+    Args:
+        authority: of the mesh.
+        key: the member's.
+        member: who it is.
+        now: Unix seconds.
+        expires: Unix seconds; the last moment of its validity.
+    """
+    names = [x509.UniformResourceIdentifier(member.uri), x509.DNSName(member.host)]
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"confide mesh {member.role}")]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.fromtimestamp(now, UTC) - SKEW)
+        .not_valid_after(datetime.fromtimestamp(expires, UTC))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
+        )
+        .sign(authority.key, hashes.SHA256())
+    )

@@ -1,0 +1,158 @@
+"""A workload's side of the mesh: its certificate, and knowing peers by theirs. Format: docs/formats/mesh.md."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.verification import PolicyBuilder, VerificationError
+from cryptography.x509.verification import Store as Roots
+from pydantic import Field, ValidationError
+
+from confide.broker.ca import authority_id
+from confide.broker.client import Session
+from confide.broker.mesh_certificate import Member, job_of
+from confide.broker.release import Release
+from confide.broker.tls import load_chain
+from confide.document import StrictModel
+from confide.errors import AttestationRefused, BrokerUntrusted, InvalidFormat
+
+Pem = Annotated[str, Field(max_length=16 * 1024)]
+
+
+class CertificateAnswer(StrictModel):
+    """A broker's answer to a certificate request.
+
+    Attributes:
+        certificate: for the requested key, PEM.
+        authority: the mesh authority's, PEM.
+    """
+
+    certificate: Pem
+    authority: Pem
+
+
+@dataclass(frozen=True)
+class MeshIdentity:
+    """A member of a job: its key, its certificate, and how it knows the others.
+
+    Attributes:
+        member: who it is.
+        key: in memory only.
+        certificate: the mesh authority's word for it; `not_valid_after_utc` says until when.
+        authority: certificate of the mesh authority.
+    """
+
+    member: Member
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    certificate: x509.Certificate = field(repr=False)
+    authority: x509.Certificate = field(repr=False)
+
+    def tls_server(self) -> ssl.SSLContext:
+        """Return a context of mutual TLS 1.3; every peer is to be held against `check_peer`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.num_tickets = 0  # nobody resumes: every connection shows a certificate that is still valid
+        context.verify_mode = ssl.CERT_REQUIRED
+        return self._completed(context)
+
+    def tls_client(self) -> ssl.SSLContext:
+        """Return a context of mutual TLS 1.3; `server_hostname` is the peer's `Member.host`, and is verified."""
+        return self._completed(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+    def check_peer(self, certificate: bytes | None, role: str | None = None) -> Member:
+        """Return who the peer of a TLS connection is, which verified the certificate's chain and its key.
+
+        1. It showed a mesh certificate.
+        2. It is a member of this job.
+        3. It has the role that is expected, if one is.
+
+        Args:
+            certificate: DER, as `getpeercert(True)` has it.
+            role: whom this connection is for; None: any member.
+
+        Raises:
+            AttestationRefused: any of these fails.
+        """
+        try:
+            peer = Member.of(x509.load_der_x509_certificate(certificate or b""))
+        except (InvalidFormat, ValueError):
+            raise AttestationRefused("mesh, step 1: the peer shows no mesh certificate") from None
+        if (peer.domain, peer.job) != (self.member.domain, self.member.job):
+            raise AttestationRefused(
+                f"mesh, step 2: the peer is {peer.uri}, of another job than {self.member.uri}"
+            )
+        if role is not None and peer.role != role:
+            raise AttestationRefused(f"mesh, step 3: the peer is {peer.uri}, and role {role} is expected")
+        return peer
+
+    def _completed(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+        context.load_verify_locations(cadata=self.authority.public_bytes(Encoding.DER))
+        secret = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        load_chain(context, secret + self.certificate.public_bytes(Encoding.PEM))
+        return context
+
+
+def join_mesh(
+    session: Session,
+    broker_ca: bytes,
+    release: Release,
+    role: str,
+    job: str | None = None,
+    key: ec.EllipticCurvePrivateKey | None = None,
+) -> MeshIdentity:
+    """Ask a broker for a mesh certificate, and check it.
+
+    1. The answer holds a certificate and an authority's.
+    2. That authority signed it, for TLS clients, and it is valid now (RFC 5280, by `cryptography`).
+    3. It is for the key made here.
+    4. Its URI is of this broker, this role, and the job that is meant.
+
+    Args:
+        session: attested, at that broker.
+        broker_ca: certificate (PEM) of the broker's authority, which was pinned.
+        release: what that broker released.
+        role: this workload's.
+        job: the one to join (launch parameter `mesh_job`); None: a driver opens its own.
+        key: of a driver that prolongs its job; None: a new one.
+
+    Raises:
+        BrokerUntrusted: names the step.
+        AttestationRefused, MeasurementRefused, LaunchRefused, PolicyRefused, KeyRefused: the broker's decision.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    answer = session.mesh_certificate(request.public_bytes(Encoding.PEM))
+    try:
+        said = CertificateAnswer.from_json(answer)
+        certificate = x509.load_pem_x509_certificate(said.certificate.encode())
+        authority = x509.load_pem_x509_certificate(said.authority.encode())
+    except (ValidationError, ValueError):
+        raise _untrusted(1, "the answer holds no certificates") from None
+    verifier = PolicyBuilder().store(Roots([authority])).time(datetime.fromtimestamp(time.time(), UTC))
+    try:
+        verifier.build_client_verifier().verify(certificate, [])
+    except (VerificationError, ValueError) as error:
+        raise _untrusted(2, str(error)) from None
+    if certificate.public_key() != key.public_key():
+        raise _untrusted(3, "the certificate is for another key")
+    wanted = Member(authority_id(broker_ca), job or job_of(key.public_key(), release), role)
+    try:
+        member = Member.of(certificate)
+    except InvalidFormat as error:
+        raise _untrusted(4, str(error)) from None
+    if member != wanted:
+        raise _untrusted(4, f"the certificate is for {member.uri}, not for {wanted.uri}")
+    return MeshIdentity(member, key, certificate, authority)
+
+
+def _untrusted(step: int, reason: str) -> BrokerUntrusted:
+    return BrokerUntrusted(f"mesh certificate, step {step}: {reason}")
