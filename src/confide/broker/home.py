@@ -7,14 +7,18 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from confide.broker.store import Store
-from confide.errors import AlreadyExists, Misuse, Refused, StorageUnavailable
+from confide.broker.store_copy import copy_store
+from confide.errors import AlreadyExists, Misuse, ProviderRefused, Refused, StorageUnavailable
 from confide.keys.passphrase_file import DEFAULT_COST, Argon2Cost, PassphraseFile, path_of_uri
 from confide.keys.provider import MAX_URI_CHARS, PROVIDERS, KeyProvider, open_provider, scheme_of
+from confide.keys.recovery.documents import RecoverySet
+from confide.keys.recovery.key import RecoveryPublicKey
 
 ROOT_NAME = "root.json"
 PROVIDER_NAME = "key-provider"
@@ -61,6 +65,52 @@ class Home:
             StorageUnavailable: it cannot be written.
             WrongPassphrase, ProviderRefused, ProviderUnavailable, MissingDependency: as `open_provider`.
         """
+        return cls._make(path, secret, cost, key_provider, Store.create)
+
+    @classmethod
+    def restore(
+        cls,
+        path: Path,
+        secret: bytes | None,
+        copy: Path,
+        root: bytes,
+        store_id: str,
+        cost: Argon2Cost = DEFAULT_COST,
+        key_provider: str | None = None,
+    ) -> Home:
+        """Make a home of a store that lay elsewhere, and of its root key, which comes under new protection.
+
+        Args:
+            path: the folder to be.
+            secret: as for `create`.
+            copy: file of the store; it is copied once more and left as it is.
+            root: the store's root key, 32 bytes.
+            store_id: of the store, 32 hex digits.
+            cost: as for `create`.
+            key_provider: as for `create`.
+
+        Raises:
+            Refused: the root key is of another store.
+            Tampered: the root key does not open the store.
+            InvalidFormat: `copy` is not a store, or not a whole one.
+            AlreadyExists, Misuse, StorageUnavailable and others: as `create`.
+        """
+
+        def recover(store: Path, provider: KeyProvider) -> Store:
+            copy_store(copy, store)
+            return Store.recover(store, provider, root, store_id)
+
+        return cls._make(path, secret, cost, key_provider, recover)
+
+    @classmethod
+    def _make(
+        cls,
+        path: Path,
+        secret: bytes | None,
+        cost: Argon2Cost,
+        key_provider: str | None,
+        make_store: Callable[[Path, KeyProvider], Store],
+    ) -> Home:
         provider = None if key_provider is None else _open_or_make(key_provider, secret, cost)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +122,7 @@ class Home:
                 provider = PassphraseFile.create(draft / ROOT_NAME, secret or b"", cost)
             else:
                 _write_private(draft / PROVIDER_NAME, f"{key_provider}\n".encode())
-            Store.create(draft / STORE_NAME, provider).close()
+            make_store(draft / STORE_NAME, provider).close()
             _take_host_key(path, draft)
             _sync(draft)
             draft.rename(path)
@@ -100,6 +150,21 @@ class Home:
         _check_private(path)
         provider = open_by_uri(key_provider_of(path), secret)
         return cls(path, provider, Store.open(path / STORE_NAME, provider))
+
+    def share_root(self, threshold: int, owners: Mapping[str, RecoveryPublicKey]) -> RecoverySet:
+        """Share the store's root key among owners, any `threshold` of whom can give it back.
+
+        Raises:
+            ProviderRefused: its key provider is there so that nothing opens the store without it.
+            Misuse, InvalidFormat, MissingDependency: as `split_root`.
+        """
+        uri = key_provider_of(self.path)
+        if not scheme_of(uri).recoverable:
+            raise ProviderRefused(
+                f"the root key is protected by {uri.partition(':')[0]}:, without which nothing is to open this store; "
+                "shares of owners would be a way around it"
+            )
+        return self.store.share_root(threshold, owners)
 
     def close(self) -> None:
         """Close the store."""

@@ -18,17 +18,20 @@ class Scheme:
     Attributes:
         target: `module:attribute` of a function (uri, secrets) -> KeyProvider.
         secret: name of the one secret that opens it; None: it needs none.
+        recoverable: whether owners may keep shares of a root key under it. Not where a device or a server is there
+            so that nothing opens the store without it.
     """
 
     target: str
     secret: str | None
+    recoverable: bool
 
 
 PROVIDERS: Mapping[str, Scheme] = {
-    "file": Scheme("confide.keys.passphrase_file:open_uri", "passphrase"),
-    "pkcs11": Scheme("confide.keys.pkcs11:open_uri", "PIN"),
-    "sealed": Scheme("confide.keys.enclave_sealed:open_uri", None),
-    "vault": Scheme("confide.keys.vault:open_uri", "token or secret id"),
+    "file": Scheme("confide.keys.passphrase_file:open_uri", "passphrase", recoverable=True),
+    "pkcs11": Scheme("confide.keys.pkcs11:open_uri", "PIN", recoverable=False),
+    "sealed": Scheme("confide.keys.enclave_sealed:open_uri", None, recoverable=True),
+    "vault": Scheme("confide.keys.vault:open_uri", "token or secret id", recoverable=False),
 }
 """By URI scheme."""
 
