@@ -23,6 +23,7 @@ from confide.broker.policy_skeleton import OPEN
 
 from ..unit.attestation.amd import synthetic as amd
 from ..unit.attestation.intel import synthetic as intel
+from ..unit.attestation.intel import test_event_log as event_log
 
 QUOTES = Path(__file__).parents[3] / "shared" / "data" / "quotes"
 NOW = 1_800_000_000
@@ -113,6 +114,37 @@ class World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
     return World(tmp_path_factory.mktemp("world"))
+
+
+# -- Event logs
+
+
+def test_an_event_log_is_replayed_and_shown(confide, world):
+    log = world.put("ccel", event_log.LOG + b"\xff" * 1000)
+    rtmrs = {f"rtmr{number}": value for number, value in enumerate(event_log.RTMRS)}
+    quote = world.tdx(**rtmrs)
+    document = said(confide, quote, *world.intel_args(), "--event-log", log, code=0)
+    assert len(fields_of(document, "event_log")) == 4
+    answer = confide("verify", quote, *world.intel_args(), "--event-log", log)
+    assert "rtmr3 event 1" in answer.out
+    assert "EV_EVENT_TAG: app" in answer.out
+    quote = world.tdx(**rtmrs | {"rtmr1": bytes(48)})
+    document = said(confide, quote, *world.intel_args(), "--event-log", log, code=98, error="EvidenceRefused")
+    assert document["message"].endswith("step 2: replayed, it does not give rtmr1 of the quote")
+    assert document["platform"] is None
+
+
+def test_an_event_log_that_belongs_to_nothing(confide, world):
+    log = world.put("ccel", event_log.LOG)
+    answer = confide("verify", world.sgx(), *world.intel_args("sgx"), "--event-log", log)
+    assert (answer.code, "has no RTMRs" in answer.out) == (98, True)
+    for arguments in ([world.snp(), *world.amd_args()], [world.tdx(), *world.intel_args()]):
+        given = log if arguments[0].endswith("report") else world.path("absent")
+        answer = confide("verify", *arguments, "--event-log", given)
+        assert answer.code == 64
+    with_one = {"quote": base64.b64encode(Path(world.tdx()).read_bytes()).decode(), "cc_eventlog": "zzzz"}
+    both = world.put("both.json", with_one)
+    assert confide("verify", both, *world.intel_args(), "--event-log", log).code == 64
 
 
 # -- Real evidence, against what is known of it

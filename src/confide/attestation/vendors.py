@@ -18,6 +18,7 @@ from confide.attestation.azure.evidence import AzureEvidence, quote_data
 from confide.attestation.azure.hcl import HardwareReport, HclReport
 from confide.attestation.azure.verify import Hardware, verify_azure
 from confide.attestation.claims import Platform, Tee
+from confide.attestation.intel.event_log import check_event_log
 from confide.attestation.intel.evidence import QuoteEvidence
 from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
 from confide.attestation.intel.verify import verify_quote
@@ -42,11 +43,15 @@ def verify_intel(
     Raises:
         AttestationRefused, EvidenceRefused, CollateralUnavailable.
     """
-    quote = parse_quote(QuoteEvidence.of(evidence).raw())
+    given = QuoteEvidence.of(evidence)
+    quote = parse_quote(given.raw())
     if quote.tee is not tee:
         raise AttestationRefused(f"step 4: a quote of {quote.tee}, in a session of {tee}")
     _check_binding(quote.report_data, report_data)
-    return _quote(quote, trust, now).platform
+    platform = _quote(quote, trust, now).platform
+    if (log := given.event_log()) is not None:
+        check_event_log(log, quote)
+    return platform
 
 
 def verify_amd(

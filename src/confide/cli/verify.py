@@ -46,6 +46,10 @@ CollateralOption = Annotated[
 CertificatesOption = Annotated[
     list[Path] | None, typer.Option(help="AMD's certificates and CRL, PEM or DER; repeat.")
 ]
+EventLogOption = Annotated[
+    Path | None,
+    typer.Option(help="Event log of a TD (CCEL), to be replayed against the quote's RTMRs."),
+]
 AtOption = Annotated[
     str | None, typer.Option(help="Verify for this time: Unix seconds or RFC 3339. Default: now.")
 ]
@@ -62,6 +66,7 @@ def verify(
     file: FileArgument,
     collateral: CollateralOption = None,
     certificates: CertificatesOption = None,
+    event_log: EventLogOption = None,
     at: AtOption = None,
     policy: Annotated[
         Path | None, typer.Option(help="Policy document whose [workload.platform] must accept it too.")
@@ -87,6 +92,8 @@ def verify(
 
         confide verify quote.bin --collateral collateral.json
 
+        confide verify quote.bin --collateral collateral.json --event-log /sys/firmware/acpi/tables/data/CCEL
+
         confide verify report.bin --certificates vcek.der --policy policy.toml
 
         curl -s https://kbs.example/evidence | confide verify - --json
@@ -101,7 +108,7 @@ def verify(
     expected = _tee(tee)
     data = read_input(file, MAX_INPUT_BYTES)
     with advice(InvalidFormat, FORM_HINT):
-        found = recognize(data)
+        found = recognize(data) if event_log is None else _with_log(recognize(data), event_log)
         trust = hardware_trust([*(collateral or []), *(certificates or [])], root)
     matched: list[Match] = []
     check = None if policy is None else _policy_check(policy, found, now, matched)
@@ -120,6 +127,16 @@ def verify(
         _show(file, data, found, result, verdict, matched, hint, now)
     if verdict.error is not None:
         raise typer.Exit(verdict.error.exit_code)
+
+
+def _with_log(found: Recognized, file: Path) -> Recognized:
+    from confide.attestation.intel.event_log import MAX_LOG_BYTES
+    from confide.attestation.recognize.kinds import GivenQuote
+
+    given = found.evidence
+    if not isinstance(given, GivenQuote) or given.event_log is not None:
+        raise Misuse("--event-log goes with a TD's quote that comes without one")
+    return replace(found, evidence=replace(given, event_log=read_input(file, MAX_LOG_BYTES)))
 
 
 def moment(text: str | None) -> int:

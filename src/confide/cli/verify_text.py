@@ -31,7 +31,7 @@ _MARKS = {
     State.SKIPPED: ("-   ", "dim"),
 }
 _NAME, _SHORT, _FOLD = 20, 17, 64
-_GROUPS_LAST = ("header", "pcrs")
+_GROUPS_LAST = ("header", "pcrs", "event_log")
 
 
 def show(result: Examination, verdict: Verdict, *, given: Sequence[str], at: int, hint: str | None) -> None:

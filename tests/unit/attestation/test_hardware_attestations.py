@@ -23,6 +23,7 @@ from confide.errors import AttestationRefused, CollateralUnavailable, EvidenceRe
 from .amd import synthetic as amd
 from .azure import synthetic as azure
 from .intel import synthetic as intel
+from .intel import test_event_log as event_log
 
 NOW = 1_800_000_000
 NONCE = base64.b64encode(bytes(32)).decode()
@@ -149,6 +150,17 @@ def test_genuine_evidence_becomes_claims(makers, evidence, tee):
     assert claims.tee_pubkey == KEY.wire()
     assert claims.platform.hardware_ids
     assert claims.platform.expires > NOW
+
+
+def test_an_event_log_beside_a_quote_must_replay(makers):
+    log, rtmrs = event_log.LOG, dict(zip(["rtmr0", "rtmr1", "rtmr2", "rtmr3"], event_log.RTMRS, strict=True))
+    replayed = {**quote(makers, **rtmrs), "cc_eventlog": base64.b64encode(log).decode()}
+    assert check(makers, "tdx", replayed).platform.registers["rtmr0"] == rtmrs["rtmr0"].hex()
+    for bad in (log[:-1], log + log[-70:], b""):
+        with pytest.raises(EvidenceRefused, match="TDX event log"):
+            check(makers, "tdx", {**replayed, "cc_eventlog": base64.b64encode(bad or b"x").decode()})
+    with pytest.raises(EvidenceRefused, match="sgx has no RTMRs"):
+        check(makers, "sgx", {**quote(makers, 1), "cc_eventlog": replayed["cc_eventlog"]})
 
 
 @pytest.mark.parametrize("tee", TEES)

@@ -25,11 +25,14 @@ from confide.attestation.explain import steps
 from confide.attestation.explain.amd import endorsement_group, report_groups
 from confide.attestation.explain.chain import amd_links, collateral_links, pem_links
 from confide.attestation.explain.document import Group, Link, TcbState, Validity, Verification
+from confide.attestation.explain.event_log import event_group
 from confide.attestation.explain.intel import quote_groups
 from confide.attestation.explain.levels import levels
 from confide.attestation.explain.others import azure_groups, ratls_group, ratls_link, sigstruct_group
 from confide.attestation.explain.tcb import tcb_state
 from confide.attestation.intel.collateral import Collateral
+from confide.attestation.intel.event_log import EVIDENCE as LOG_EVIDENCE
+from confide.attestation.intel.event_log import check_event_log, parse_event_log
 from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
 from confide.attestation.intel.sigstruct import EVIDENCE as SIGSTRUCT_EVIDENCE
 from confide.attestation.intel.sigstruct import Sigstruct, parse_sigstruct, verify_sigstruct
@@ -150,7 +153,10 @@ def examine(found: Recognized, trust: HardwareTrust, now: int) -> Examination:
     try:
         if isinstance(given, GivenQuote):
             result.kind = "quote"
-            result.platform = _quote(result, given.raw, trust, now, bound).platform
+            verified = _quote(result, given.raw, trust, now, bound)
+            if given.event_log is not None:
+                _event_log(result, given.event_log, verified.quote)
+            result.platform = verified.platform
         elif isinstance(given, GivenReport):
             result.kind = "snp-report"
             result.platform = _report(result, given, trust, now, bound).platform
@@ -218,6 +224,13 @@ def _quote(
         result.tcb = tcb_state(quote.tee, verified.platform.tcb)
     _check_bound(quote.report_data, bound)
     return verified
+
+
+def _event_log(result: Examination, log: bytes, quote: Quote) -> None:
+    with suppress(EvidenceRefused):  # its verifier says so
+        result.groups.append(event_group(parse_event_log(log)))
+    with result.steps(LOG_EVIDENCE, steps.EVENT_LOG):
+        check_event_log(log, quote)
 
 
 def _unsure(error: EvidenceRefused) -> Collection[int]:

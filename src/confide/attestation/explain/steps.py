@@ -22,6 +22,10 @@ COLLATERAL = (
     "it signed the QE identity",
     "every part is valid at that time",
 )
+EVENT_LOG = (
+    "it reads: a crypto agile log with SHA-384 digests",
+    "replayed, it gives each RTMR of the quote",
+)
 REPORT = (
     "the report reads, and is signed with an algorithm that is known",
     "the endorsement key's certificate is there, and of the report's product",

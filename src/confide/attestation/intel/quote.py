@@ -90,6 +90,10 @@ class Quote:
         """`platform` or `processor`."""
         return self.pck.ca
 
+    def octets(self, name: str) -> bytes:
+        """Return a field of the body that is bytes."""
+        return _bytes(self.body[name])
+
     @property
     def report_data(self) -> bytes:
         """The 64 bytes that whoever asked for the quote put into it."""

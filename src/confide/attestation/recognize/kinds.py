@@ -12,9 +12,10 @@ from confide.attestation.azure.evidence import AzureEvidence
 
 @dataclass(frozen=True)
 class GivenQuote:
-    """An Intel quote, without the zeros that were behind it."""
+    """An Intel quote, without the zeros that were behind it, and the event log that may come with a TD's."""
 
     raw: bytes = field(repr=False)
+    event_log: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ def _attestation(value: Mapping[str, Any], accepted: str) -> Recognized:
 def _quote(value: Mapping[str, Any]) -> Recognized:
     raw = octets(value["quote"])
     trimmed = trim_padding(raw) if len(raw) <= MAX_QUOTE_BYTES else raw
-    return Recognized(GivenQuote(trimmed), "JSON", len(raw) - len(trimmed), notes=_left(value, {"quote"}))
+    log = value.get("cc_eventlog")
+    given = GivenQuote(trimmed, octets(log) if log else None)
+    return Recognized(given, "JSON", len(raw) - len(trimmed), notes=_left(value, {"quote", "cc_eventlog"}))
 
 
 def _report(value: Mapping[str, Any]) -> Recognized:
