@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from confide.attestation.claims import Claims
@@ -10,6 +10,8 @@ from confide.broker.release import Access, Release
 from confide.data.listing import Listing
 from confide.errors import ConfideError
 from confide.keys.names import KeyName
+from confide.keys.recovery.documents import RecoverySet
+from confide.keys.recovery.recover import Recovered
 
 MAX_DETAIL_CHARS = 1000
 
@@ -62,6 +64,27 @@ def mesh_certificate(claims: Claims, release: Release, uri: str, serial: int, ex
         "uri": uri,
         "serial": f"{serial:x}",
         "expires": expires,
+    }
+
+
+def recovery_split(owners: Collection[str], given: RecoverySet) -> dict[str, Any]:
+    """Return the entry of a root key that was shared: every owner here learns who could give their keys back."""
+    return {
+        "kind": "recovery-split",
+        "owners": sorted(owners),
+        "set": given.digest(),
+        "threshold": given.threshold,
+        "shares": [f"{share.owner} {share.key}" for share in given.shares],
+    }
+
+
+def recovery_restore(owners: Collection[str], recovered: Recovered) -> dict[str, Any]:
+    """Return the entry of a store that was restored: who gave its root key back."""
+    return {
+        "kind": "recovery-restore",
+        "owners": sorted(owners),
+        "set": recovered.given.digest(),
+        "shares": sorted(recovered.owners),
     }
 
 

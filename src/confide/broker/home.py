@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from confide.broker.audit_entries import recovery_restore, recovery_split
 from confide.broker.store import Store
 from confide.broker.store_copy import copy_store
 from confide.errors import AlreadyExists, Misuse, ProviderRefused, Refused, StorageUnavailable
@@ -19,6 +20,7 @@ from confide.keys.passphrase_file import DEFAULT_COST, Argon2Cost, PassphraseFil
 from confide.keys.provider import MAX_URI_CHARS, PROVIDERS, KeyProvider, open_provider, scheme_of
 from confide.keys.recovery.documents import RecoverySet
 from confide.keys.recovery.key import RecoveryPublicKey
+from confide.keys.recovery.recover import Recovered
 
 ROOT_NAME = "root.json"
 PROVIDER_NAME = "key-provider"
@@ -73,19 +75,19 @@ class Home:
         path: Path,
         secret: bytes | None,
         copy: Path,
-        root: bytes,
-        store_id: str,
+        recovered: Recovered,
         cost: Argon2Cost = DEFAULT_COST,
         key_provider: str | None = None,
     ) -> Home:
         """Make a home of a store that lay elsewhere, and of its root key, which comes under new protection.
 
+        The audit log says so from the first moment on.
+
         Args:
             path: the folder to be.
             secret: as for `create`.
             copy: file of the store; it is copied once more and left as it is.
-            root: the store's root key, 32 bytes.
-            store_id: of the store, 32 hex digits.
+            recovered: the store's root key.
             cost: as for `create`.
             key_provider: as for `create`.
 
@@ -98,7 +100,12 @@ class Home:
 
         def recover(store: Path, provider: KeyProvider) -> Store:
             copy_store(copy, store)
-            return Store.recover(store, provider, root, store_id)
+            with contextlib.ExitStack() as undo:
+                made = Store.recover(store, provider, recovered.root, recovered.given.store)
+                undo.callback(made.close)
+                made.audit.append(recovery_restore(made.owners(), recovered))
+                undo.pop_all()
+                return made
 
         return cls._make(path, secret, cost, key_provider, recover)
 
@@ -152,7 +159,7 @@ class Home:
         return cls(path, provider, Store.open(path / STORE_NAME, provider))
 
     def share_root(self, threshold: int, owners: Mapping[str, RecoveryPublicKey]) -> RecoverySet:
-        """Share the store's root key among owners, any `threshold` of whom can give it back.
+        """Share the store's root key among owners, any `threshold` of whom can give it back; the audit log says so.
 
         Raises:
             ProviderRefused: its key provider is there so that nothing opens the store without it.
@@ -164,7 +171,10 @@ class Home:
                 f"the root key is protected by {uri.partition(':')[0]}:, without which nothing is to open this store; "
                 "shares of owners would be a way around it"
             )
-        return self.store.share_root(threshold, owners)
+        with self.store.transaction():
+            given = self.store.share_root(threshold, owners)
+            self.store.audit.append(recovery_split(self.store.owners(), given))
+        return given
 
     def close(self) -> None:
         """Close the store."""

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ from confide.keys.passphrase_file import LEAST_COST, PassphraseFile
 from confide.keys.provider import PROVIDERS
 from confide.keys.recovery.key import RecoveryKey
 from confide.keys.recovery.recover import answer, combine_answers
+from confide.keys.signing import generate_signing_key, raw_public
 
 from ...stores import meddle
 
@@ -42,9 +44,10 @@ def keys(tmp_path_factory):
 
 @pytest.fixture
 def lost(tmp_path, keys):
-    """The file of a store, its id and its root key, as two owners give it back. Home and passphrase are gone."""
+    """The file of a store, and its root key as two owners give it back. Home and passphrase are gone."""
     with Home.create(tmp_path / "old", b"old passphrase", LEAST_COST) as home:
         home.store.put_secret("x", "y", b"kept")
+        home.store.put_owner("clinic", raw_public(generate_signing_key().public_key()))
         home.store.create_key(KEY)
         home.store.audit.append({"kind": "test"})
         given = home.share_root(2, {name: keys[name].public for name in ("ana", "ben")})
@@ -52,13 +55,16 @@ def lost(tmp_path, keys):
     copy = tmp_path / "elsewhere/store.db"
     shutil.copyfile(tmp_path / "old/store.db", copy)
     answers = [answer(given, keys[name], keys["machine"].public) for name in ("ana", "ben")]
-    return copy, given.store, combine_answers(given, answers, keys["machine"])
+    return copy, combine_answers(given, answers, keys["machine"])
 
 
 def restore(tmp_path, lost, **changes) -> Home:
-    copy, store_id, root = lost
-    given = {"copy": copy, "store_id": store_id, "root": root} | changes
+    given = {"copy": lost[0], "recovered": lost[1]} | changes
     return Home.restore(tmp_path / "new", b"new passphrase", cost=LEAST_COST, **given)
+
+
+def of_store(lost, store_id: str):
+    return replace(lost[1], given=lost[1].given.model_copy(update={"store": store_id}))
 
 
 def test_everything_is_there_again(tmp_path, lost):
@@ -68,10 +74,20 @@ def test_everything_is_there_again(tmp_path, lost):
     with restore(tmp_path, lost) as home:
         assert home.store.secret("x", "y") == b"kept"
         assert home.store.key(KEY).secrets == secrets
-        assert home.store.audit.verify(open_checkpoint(before, verifier)).size == 1
+        assert home.store.audit.verify(open_checkpoint(before, verifier)).size == 3
         home.store.audit.append({"kind": "test"})
     with Home.open(tmp_path / "new", b"new passphrase") as home:
-        assert home.store.audit.verify(open_checkpoint(before, verifier)).size == 2
+        assert home.store.audit.verify(open_checkpoint(before, verifier)).size == 4
+
+
+def test_the_audit_log_tells_every_owner(tmp_path, lost):
+    with restore(tmp_path, lost) as home:
+        split, restored = home.store.audit.newest(2)
+    digest = lost[1].given.digest()
+    assert (split.kind, restored.kind) == ("recovery-split", "recovery-restore")
+    shares = [f"{share.owner} {share.key}" for share in lost[1].given.shares]
+    assert split.fields == {"owners": ["clinic"], "set": digest, "threshold": 2, "shares": shares}
+    assert restored.fields == {"owners": ["clinic"], "set": digest, "shares": ["ana", "ben"]}
 
 
 def test_the_home_is_whole_and_private(tmp_path, lost):
@@ -130,9 +146,9 @@ def refused(tmp_path, lost, error, **changes):
 
 
 def test_another_root_key(tmp_path, lost):
-    root = bytes([lost[2][0] ^ 1]) + lost[2][1:]
-    for wrong in (root, bytes(32)):
-        refused(tmp_path, lost, Tampered, root=wrong)
+    right = lost[1].root
+    for wrong in (bytes([right[0] ^ 1]) + right[1:], bytes(32)):
+        refused(tmp_path, lost, Tampered, recovered=replace(lost[1], root=wrong))
 
 
 def test_another_store(tmp_path, lost):
@@ -140,13 +156,17 @@ def test_another_store(tmp_path, lost):
     refused(tmp_path, lost, Refused, copy=tmp_path / "other/store.db")
     with closing(sqlite3.connect(tmp_path / "other/store.db")) as database:
         other = database.execute("SELECT value FROM meta WHERE name = 'id'").fetchone()[0].hex()
-    refused(tmp_path, lost, Refused, store_id=other)
-    refused(tmp_path, lost, Tampered, store_id=other, copy=tmp_path / "other/store.db")
+    refused(tmp_path, lost, Refused, recovered=of_store(lost, other))
+    refused(tmp_path, lost, Tampered, recovered=of_store(lost, other), copy=tmp_path / "other/store.db")
 
 
 def test_another_store_under_the_same_id(tmp_path, lost):
     Home.create(tmp_path / "other", b"x", LEAST_COST).close()
-    meddle(tmp_path / "other/store.db", "UPDATE meta SET value = ? WHERE name = 'id'", bytes.fromhex(lost[1]))
+    meddle(
+        tmp_path / "other/store.db",
+        "UPDATE meta SET value = ? WHERE name = 'id'",
+        bytes.fromhex(lost[1].given.store),
+    )
     refused(tmp_path, lost, Tampered, copy=tmp_path / "other/store.db")
 
 
@@ -191,9 +211,8 @@ def test_a_home_that_is_there_is_kept(tmp_path, lost):
 
 
 def test_an_empty_passphrase(tmp_path, lost):
-    copy, store_id, root = lost
     with pytest.raises(Misuse):
-        Home.restore(tmp_path / "new", b"", copy, root, store_id, LEAST_COST)
+        Home.restore(tmp_path / "new", b"", *lost, LEAST_COST)
     assert not (tmp_path / "new").exists()
 
 
@@ -205,7 +224,7 @@ def test_in_any_database(where, tmp_path, keys):
     given = store.share_root(2, {name: keys[name].public for name in ("ana", "ben")})
     store.close()
     answers = [answer(given, keys[name], keys["machine"].public) for name in ("ana", "ben")]
-    root = combine_answers(given, answers, keys["machine"])
+    root = combine_answers(given, answers, keys["machine"]).root
     with pytest.raises(Tampered):
         Store.recover(where, new, bytes(32), given.store)
     Store.open(where, old).close()  # nothing was changed

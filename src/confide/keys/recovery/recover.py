@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets as random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from confide.errors import Misuse, Refused, Tampered, UnknownKey
 from confide.keys.material import SECRET_BYTES
@@ -28,6 +29,21 @@ from confide.keys.recovery.shamir import combine, commit_to_root, commit_to_shar
 
 _SET_ID_BYTES = 16
 _UNSEALED = encode(bytes(OVERHEAD_BYTES + SHARE_BYTES))
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A root key that owners gave back.
+
+    Attributes:
+        given: the set of shares that it was split into.
+        owners: whose answers gave it back, by name.
+        root: 32 bytes.
+    """
+
+    given: RecoverySet
+    owners: tuple[str, ...]
+    root: bytes = field(repr=False)
 
 
 def split_root(
@@ -121,7 +137,7 @@ def _open_own(given: RecoverySet, key: RecoveryKey) -> tuple[SealedShare, bytes]
     return mine[0], share
 
 
-def combine_answers(given: RecoverySet, answers: Sequence[Answer], key: RecoveryKey) -> bytes:
+def combine_answers(given: RecoverySet, answers: Sequence[Answer], key: RecoveryKey) -> Recovered:
     """Return the root key that the answers give back.
 
     1. Each answer is for this very set.
@@ -161,7 +177,7 @@ def combine_answers(given: RecoverySet, answers: Sequence[Answer], key: Recovery
     root = combine(dict(list(shares.items())[: given.threshold]))
     if not hmac.compare_digest(commit_to_root(given.set, root), given.commitment):
         raise Tampered("the shares do not give the root key that was split")
-    return root
+    return Recovered(given, tuple(by_index[index].owner for index in shares), root)
 
 
 def _open(sealed: bytes, key: RecoveryKey, info: bytes, share: SealedShare) -> bytes:
