@@ -1,4 +1,4 @@
-"""A home: the folder that holds an owner's or a broker's root key (or says where it is) and store."""
+"""A home: the folder that holds an owner's or a broker's root key and store, or says where they are."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ ROOT_NAME = "root.json"
 PROVIDER_NAME = "key-provider"
 """Has the URI of the home's key provider, where that is not `root.json`."""
 STORE_NAME = "store.db"
+STORE_URL_NAME = "store-url"
+"""Has the URL of the home's store, where that is not `store.db`."""
 HOST_KEY_NAME = "simulated-host.key"
 """What may lie in the folder before the home does: a machine can be enrolled at a broker elsewhere first."""
 
@@ -51,6 +53,7 @@ class Home:
         secret: bytes | None,
         cost: Argon2Cost = DEFAULT_COST,
         key_provider: str | None = None,
+        store: str | None = None,
     ) -> Home:
         """Make a home and open it. It appears whole or not at all.
 
@@ -60,14 +63,26 @@ class Home:
             cost: of guessing the passphrase.
             key_provider: URI of what protects the store's root key; None: a new root key under the passphrase,
                 in the folder. A root key file (`file:`) that is not there is made.
+            store: URL of the PostgreSQL database for the store, an empty one; None: a SQLite file in the folder.
 
         Raises:
-            AlreadyExists: something lies at `path`, other than a folder that is empty or holds a host's key alone.
-            Misuse: the passphrase is empty or too long, or no key provider has that URI.
-            StorageUnavailable: it cannot be written.
+            AlreadyExists: something lies at `path`, other than a folder that is empty or holds a host's key alone;
+                or there is a store in the database.
+            Misuse: the passphrase is empty or too long, no key provider has that URI, or `store` is no URL of a store.
+            StorageUnavailable: it cannot be written, or reached.
             WrongPassphrase, ProviderRefused, ProviderUnavailable, MissingDependency: as `open_provider`.
         """
-        return cls._make(path, secret, cost, key_provider, Store.create)
+
+        def make_store(file: Path, provider: KeyProvider) -> Store:
+            if store is None:
+                return Store.create(file, provider)
+            if path.exists() and not _may_become_home(path):  # before there is a store without a home
+                raise AlreadyExists(f"{path} is there already")
+            made = Store.create(store, provider)
+            _write_private(file.with_name(STORE_URL_NAME), f"{store}\n".encode())
+            return made
+
+        return cls._make(path, secret, cost, key_provider, make_store)
 
     @classmethod
     def restore(
@@ -140,7 +155,7 @@ class Home:
             raise StorageUnavailable(f"cannot make a home at {path}: {error.strerror}") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return cls(path, provider, Store.open(path / STORE_NAME, provider))
+        return cls(path, provider, Store.open(_store_of(path), provider))
 
     @classmethod
     def open(cls, path: Path, secret: bytes | None) -> Home:
@@ -156,7 +171,7 @@ class Home:
         """
         _check_private(path)
         provider = open_by_uri(key_provider_of(path), secret)
-        return cls(path, provider, Store.open(path / STORE_NAME, provider))
+        return cls(path, provider, Store.open(_store_of(path), provider))
 
     def share_root(self, threshold: int, owners: Mapping[str, RecoveryPublicKey]) -> RecoverySet:
         """Share the store's root key among owners, any `threshold` of whom can give it back; the audit log says so.
@@ -194,16 +209,10 @@ def key_provider_of(path: Path) -> str:
         Misuse: there is no home.
         StorageUnavailable: it cannot be read.
     """
-    try:
-        with (path / PROVIDER_NAME).open("rb") as file:
-            said = file.read(MAX_URI_CHARS + 1)
-    except FileNotFoundError:
-        if not path.is_dir():
-            raise Misuse(f"no home at {path}") from None
-        return (path / ROOT_NAME).absolute().as_uri()
-    except OSError as error:
-        raise StorageUnavailable(f"cannot read {path / PROVIDER_NAME}: {error.strerror}") from None
-    return said.decode("ascii", "replace").removesuffix("\n")
+    said = _said(path / PROVIDER_NAME)
+    if said is None and not path.is_dir():
+        raise Misuse(f"no home at {path}")
+    return (path / ROOT_NAME).absolute().as_uri() if said is None else said
 
 
 def open_by_uri(uri: str, secret: bytes | None) -> KeyProvider:
@@ -215,6 +224,24 @@ def open_by_uri(uri: str, secret: bytes | None) -> KeyProvider:
     """
     name = scheme_of(uri).secret
     return open_provider(uri, {name: secret} if name is not None and secret is not None else {})
+
+
+def _store_of(path: Path) -> Path | str:
+    """Return the file of the store of the home at `path`, or its URL."""
+    url = _said(path / STORE_URL_NAME)
+    return path / STORE_NAME if url is None else url
+
+
+def _said(file: Path) -> str | None:
+    """Return the one line of a file; None without the file."""
+    try:
+        with file.open("rb") as opened:
+            said = opened.read(MAX_URI_CHARS + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageUnavailable(f"cannot read {file}: {error.strerror}") from None
+    return said.decode("utf-8", "replace").removesuffix("\n")
 
 
 def _open_or_make(uri: str, secret: bytes | None, cost: Argon2Cost) -> KeyProvider:
@@ -232,8 +259,16 @@ def _write_private(path: Path, data: bytes) -> None:
 
 def _take_host_key(path: Path, draft: Path) -> None:
     """Move the host's key into the draft where the folder holds nothing else; a folder with more stays as it is."""
-    if path.is_dir() and [entry.name for entry in path.iterdir()] == [HOST_KEY_NAME]:
+    if path.is_dir() and _names(path) == [HOST_KEY_NAME]:
         (path / HOST_KEY_NAME).rename(draft / HOST_KEY_NAME)
+
+
+def _may_become_home(path: Path) -> bool:
+    return path.is_dir() and _names(path) in ([], [HOST_KEY_NAME])
+
+
+def _names(path: Path) -> list[str]:
+    return [entry.name for entry in path.iterdir()]
 
 
 def _check_private(path: Path) -> None:
@@ -247,7 +282,8 @@ def _check_private(path: Path) -> None:
         raise Misuse(f"no home at {path}")
     if found.st_uid != os.geteuid():
         raise Refused(f"home {path} belongs to another user")
-    for each in (path, path / ROOT_NAME, path / PROVIDER_NAME, path / STORE_NAME):
+    names = (ROOT_NAME, PROVIDER_NAME, STORE_NAME, STORE_URL_NAME)
+    for each in (path, *(path / name for name in names)):
         with contextlib.suppress(FileNotFoundError):
             if each.stat().st_mode & 0o077:
                 raise Refused(f"{each} is open to other users (mode {stat.S_IMODE(each.stat().st_mode):04o})")

@@ -25,6 +25,13 @@ def init(
             "Its PIN or token is asked for where the passphrase is. Without it: a file under a passphrase."
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of an empty PostgreSQL database for the store, without a password (docs/store.md). "
+            "Without it: a SQLite file."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a home: root key under a passphrase or a key provider, store, audit log; and the owner's signing key.
@@ -37,6 +44,8 @@ def init(
 
         confide init --key-provider 'pkcs11:token=confide;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so'
 
+        confide init --store 'postgresql://confide@db.clinic.example/confide?sslrootcert=/etc/confide/db-ca.pem'
+
         confide init --key-provider 'vault://vault.clinic.example:8200/transit/confide?ca=/etc/confide/vault-ca.pem'
     """
     from confide.broker.home import Home
@@ -47,8 +56,11 @@ def init(
     name = parse_owner(owner) if owner is not None else None
     chosen = settings(context)
     secret = read_secret(key_provider, chosen.passphrase_fd, choose=True)
-    with advice(AlreadyExists, "this home exists; use it, or give --home another folder."):
-        made = Home.create(chosen.home, secret, key_provider=key_provider)
+    with advice(
+        AlreadyExists,
+        "what exists is used as it is; give --home another folder, or --store another database.",
+    ):
+        made = Home.create(chosen.home, secret, key_provider=key_provider, store=store)
     with made as home, home.store.transaction():
         signing_id = None
         if name is not None:
@@ -63,6 +75,7 @@ def init(
             {
                 "home": str(chosen.home),
                 "key_provider": key_provider,
+                "store": store,
                 "owner": name,
                 "signing_key": signing_id,
                 "simulated_host": host,
@@ -70,6 +83,8 @@ def init(
         )
         return
     say(f"home {chosen.home}: root key under {key_provider or 'your passphrase'}, store, audit log")
+    if store is not None:
+        say(f"the store is the database at {store}")
     if name is not None:
         say(f"owner {name}: signing key {signing_id}")
     say(f"this machine may run the TEE `simulated` for it: host {host[:16]}…")
