@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet.encryption as pe
 
-from confide.errors import ConfideError, FileChanged, InvalidFormat, StorageUnavailable, Tampered
+from confide.errors import ConfideError, FileChanged, InvalidFormat, Misuse, StorageUnavailable, Tampered
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName, KeyVersion
 
@@ -38,9 +38,12 @@ def parse_identifier(text: str) -> tuple[KeyVersion, str]:
         InvalidFormat: it is not one.
     """
     match = _IDENTIFIER.fullmatch(text) if len(text) <= MAX_IDENTIFIER_CHARS else None
-    if not match:
-        raise InvalidFormat("a key identifier in the Parquet file is not owner/name/version@table")
-    return KeyVersion.parse(f"{match[1]}:{match[2]}"), match[3]
+    try:
+        if match:
+            return KeyVersion.parse(f"{match[1]}:{match[2]}"), match[3]
+    except Misuse:
+        pass
+    raise InvalidFormat("a key identifier in the Parquet file is not owner/name/version@table")
 
 
 class TableKms(pe.KmsClient):
