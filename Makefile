@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 
-.PHONY: help demo test check test-all fuzz bench setup setup-demo clean
+.PHONY: help demo test check test-all fuzz properties bench setup setup-demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,7 +26,11 @@ check: setup  ## lint, types and unit tests, under a minute
 test-all: setup  ## the default suite and the slow tests
 	$(PYTEST) -m "slow or not slow" tests
 
-fuzz: setup  ## property tests at length
+fuzz:  ## ten minutes of every parser that sees bytes of others, guided by coverage
+	@scripts/setup.sh --group bench --group fuzz
+	$(PY) -m tests.fuzz.run
+
+properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
 
 bench: setup  ## every table of docs/performance.md
