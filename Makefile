@@ -21,7 +21,7 @@ check: setup  ## lint, types and unit tests, under a minute
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit tests/fuzz
 
 test-all: setup  ## the default suite and the slow tests
 	$(PYTEST) -m "slow or not slow" tests
