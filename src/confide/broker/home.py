@@ -76,8 +76,7 @@ class Home:
         def make_store(file: Path, provider: KeyProvider) -> Store:
             if store is None:
                 return Store.create(file, provider)
-            if path.exists() and not _may_become_home(path):  # before there is a store without a home
-                raise AlreadyExists(f"{path} is there already")
+            _refuse_home(path)  # before there is a store without a home
             made = Store.create(store, provider)
             _write_private(file.with_name(STORE_URL_NAME), f"{store}\n".encode())
             return made
@@ -89,7 +88,7 @@ class Home:
         cls,
         path: Path,
         secret: bytes | None,
-        copy: Path,
+        copy: Path | str,
         recovered: Recovered,
         cost: Argon2Cost = DEFAULT_COST,
         key_provider: str | None = None,
@@ -101,7 +100,8 @@ class Home:
         Args:
             path: the folder to be.
             secret: as for `create`.
-            copy: file of the store; it is copied once more and left as it is.
+            copy: file of the store, which is copied once more and left as it is; or URL of the PostgreSQL database
+                into which it was copied, and in which it stays. No other home opens that from then on.
             recovered: the store's root key.
             cost: as for `create`.
             key_provider: as for `create`.
@@ -113,10 +113,15 @@ class Home:
             AlreadyExists, Misuse, StorageUnavailable and others: as `create`.
         """
 
-        def recover(store: Path, provider: KeyProvider) -> Store:
-            copy_store(copy, store)
+        def recover(file: Path, provider: KeyProvider) -> Store:
+            if isinstance(copy, Path):
+                copy_store(copy, file)
+            else:
+                _refuse_home(path)
+                _write_private(file.with_name(STORE_URL_NAME), f"{copy}\n".encode())
             with contextlib.ExitStack() as undo:
-                made = Store.recover(store, provider, recovered.root, recovered.given.store)
+                where = file if isinstance(copy, Path) else copy
+                made = Store.recover(where, provider, recovered.root, recovered.given.store)
                 undo.callback(made.close)
                 made.audit.append(recovery_restore(made.owners(), recovered))
                 undo.pop_all()
@@ -265,6 +270,11 @@ def _take_host_key(path: Path, draft: Path) -> None:
 
 def _may_become_home(path: Path) -> bool:
     return path.is_dir() and _names(path) in ([], [HOST_KEY_NAME])
+
+
+def _refuse_home(path: Path) -> None:
+    if path.exists() and not _may_become_home(path):
+        raise AlreadyExists(f"{path} is there already")
 
 
 def _names(path: Path) -> list[str]:

@@ -236,6 +236,29 @@ def test_in_any_database(where, tmp_path, keys):
         Store.open(where, old)
 
 
+def test_a_home_of_a_database(postgres, tmp_path, keys):
+    url = postgres.url(postgres.new_database())
+    with Home.create(tmp_path / "old", b"old passphrase", LEAST_COST, store=url) as home:
+        home.store.put_secret("x", "y", b"kept")
+        given = home.share_root(2, {name: keys[name].public for name in ("ana", "ben")})
+    answers = [answer(given, keys[name], keys["machine"].public) for name in ("ana", "ben")]
+    lost = url, combine_answers(given, answers, keys["machine"])
+    refused(tmp_path, lost, Tampered, recovered=replace(lost[1], root=bytes(32)))
+    refused(tmp_path, lost, Refused, recovered=of_store(lost, "0" * 32))
+    refused(tmp_path, lost, InvalidFormat, copy=postgres.url(postgres.new_database()))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/file").touch()
+    refused(tmp_path, lost, AlreadyExists)
+    Home.open(tmp_path / "old", b"old passphrase").close()  # nothing was changed
+    shutil.rmtree(tmp_path / "new")
+    restore(tmp_path, lost).close()
+    with Home.open(tmp_path / "new", b"new passphrase") as home:
+        assert home.store.secret("x", "y") == b"kept"
+        assert home.store.audit.newest(1)[0].kind == "recovery-restore"
+    with pytest.raises(Tampered):
+        Home.open(tmp_path / "old", b"old passphrase")
+
+
 @pytest.mark.parametrize("uri", ["pkcs11:token=t;object=o", "vault://h:1/transit/k"])
 def test_a_root_key_that_a_device_or_server_guards(tmp_path, keys, uri):
     with Home.create(tmp_path / "home", b"x", LEAST_COST) as home:
