@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from confide import __version__
-from confide.cli import audit, broker, collateral, data, init, key, logs, policy, run
+from confide.cli import audit, broker, collateral, data, init, key, logs, policy, recovery, run
 from confide.cli import image as image_commands
 from confide.cli.context import Settings
 from confide.cli.demo import demo
@@ -75,3 +75,4 @@ app.add_typer(image_commands.app, name="image")
 app.add_typer(audit.app, name="audit")
 app.add_typer(broker.app, name="broker")
 app.add_typer(collateral.app, name="collateral")
+app.add_typer(recovery.app, name="recovery")

@@ -30,11 +30,19 @@ def read_secret(key_provider: str | None, fd: int | None, *, choose: bool = Fals
     return read_passphrase(fd, confirm=choose and scheme is PROVIDERS["file"], name=scheme.secret)
 
 
-def read_passphrase(fd: int | None, *, confirm: bool = False, name: str = "passphrase") -> bytes:
+def read_passphrase(
+    fd: int | None, *, confirm: bool = False, name: str = "passphrase", option: str = "--passphrase-fd"
+) -> bytes:
     """Return the passphrase, read from descriptor `fd` up to its end or first newline, or asked for.
 
     A seekable descriptor is read from its start without moving it, so that one `3<file` serves several
     commands of a script.
+
+    Args:
+        fd: descriptor; None: ask.
+        confirm: it is being chosen: ask twice.
+        name: what is asked for.
+        option: by which the descriptor is given.
 
     Raises:
         Misuse: the descriptor is not readable, there is no terminal to ask on, or the two answers differ;
@@ -48,7 +56,7 @@ def read_passphrase(fd: int | None, *, confirm: bool = False, name: str = "passp
         if confirm and getpass.getpass("Again: ").encode() != passphrase:
             raise Misuse("the two passphrases differ")
     else:
-        raise Misuse(f"no terminal to ask for the {name} on: give it with --passphrase-fd")
+        raise Misuse(f"no terminal to ask for the {name} on: give it with {option}")
     if confirm and len(passphrase) < MIN_LENGTH:
         raise Misuse(f"the passphrase is too short: choose at least {MIN_LENGTH} characters")
     if not passphrase:

@@ -157,13 +157,13 @@ def combine_answers(given: RecoverySet, answers: Sequence[Answer], key: Recovery
     digest = given.digest()
     by_index = {share.index: share for share in given.shares}
     shares: dict[int, bytes] = {}
-    for each in answers:
+    for place, each in enumerate(answers, start=1):
         if each.set != digest:
-            raise Refused("an answer is for another recovery set, or for another copy of it")
+            raise Refused(f"answer {place} is for another recovery set, or for another copy of it")
         if each.to != key.public.id:
-            raise Refused("an answer is sealed to another recovery key than the one given")
+            raise Refused(f"answer {place} is sealed to another recovery key than the one given")
         if each.index not in by_index:
-            raise Misuse(f"an answer is of share {each.index}, which is not in the set")
+            raise Misuse(f"answer {place} is of share {each.index}, which is not in the set")
     if len({each.index for each in answers}) != len(answers):
         raise Misuse("two answers are of the same share")
     if len(answers) < given.threshold:
