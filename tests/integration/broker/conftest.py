@@ -22,6 +22,7 @@ from confide.canonical import canonical_json
 from confide.data.listing import Format, ListedFile, Listing
 from confide.keys.material import unwrap_with, wrap_with
 from confide.keys.names import KeyName
+from confide.keys.provider import KeyProvider
 from confide.keys.signing import generate_signing_key, key_id, raw_public, sign_jws
 
 MEASUREMENT = "a" * 64
@@ -106,7 +107,7 @@ class Clinic:
     """The owner `clinic` in a broker's store."""
 
     store: Store
-    provider: PlainProvider
+    provider: KeyProvider
     host: Host = field(default_factory=Host)
     signing_key: Ed25519PrivateKey = field(default_factory=generate_signing_key)
 
@@ -131,20 +132,23 @@ class Clinic:
     def refusals(self) -> list[str]:
         return [entry.fields["error"] for entry in self.store.audit.entries(kind="refusal")]
 
+    def furnish(self) -> None:
+        """Enroll the owner and its host; make its keys, policy and a listing."""
+        self.store.put_owner("clinic", raw_public(self.signing_key.public_key()))
+        self.store.enroll_host(raw_public(self.host.key.public_key()))
+        for name in ("patients", "identifiers", "results", "logs", "unrelated"):
+            self.store.create_key(KeyName("clinic", name))
+        self.put_policy(self.policy(), 1)
+        self.store.commit_listing(self.listing(), sign_listing(self.listing(), self.signing_key, "clinic"), 0)
+
 
 @pytest.fixture
 def clinic(tmp_path: Path) -> Iterator[Clinic]:
     provider = PlainProvider()
     clinic = Clinic(Store.create(tmp_path / "store.db", provider), provider)
-    store = clinic.store
-    store.put_owner("clinic", raw_public(clinic.signing_key.public_key()))
-    store.enroll_host(raw_public(clinic.host.key.public_key()))
-    for name in ("patients", "identifiers", "results", "logs", "unrelated"):
-        store.create_key(KeyName("clinic", name))
-    clinic.put_policy(clinic.policy(), 1)
-    store.commit_listing(clinic.listing(), sign_listing(clinic.listing(), clinic.signing_key, "clinic"), 0)
+    clinic.furnish()
     yield clinic
-    store.close()
+    clinic.store.close()
 
 
 @pytest.fixture
