@@ -143,8 +143,10 @@ class PostgresDatabase(Database):
         return work(self._connection) if self._depth else self._afresh(work)
 
     def _execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(_placeholders(statement), rows)
+        # Not `executemany`: its pipeline ends in a message after which the server's timeout for idle transactions
+        # does not run, and a broker that is cut off there would keep the lock.
+        for row in rows:
+            self._connection.execute(_placeholders(statement), row)
 
     def _translated(self) -> AbstractContextManager[None]:
         return _translated()

@@ -39,10 +39,12 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     errors.ProviderRefused: "docs/key-providers.md says what each key provider needs, and how to set it up.",
     errors.ProviderUnavailable: "is the token plugged in, or the server up, unsealed and reachable from this machine? "
     "docs/key-providers.md says what each key provider needs.",
-    errors.BrokerUnavailable: "is the broker running and reachable? `curl -k URL/healthz` from this machine tells.",
+    errors.BrokerUnavailable: "is the broker running and reachable? `curl -k URL/confide/v1/jwks` from "
+    "this machine tells.",
     errors.BrokerUntrusted: "the broker's certificate is not from the authority pinned here: ask the owner for the "
     "right --broker-ca file; never skip this check.",
-    errors.StorageUnavailable: "free some space, or check the folder's permissions; nothing half-written was left.",
+    errors.StorageUnavailable: "free some space, or check the folder's permissions; where the store is in PostgreSQL, "
+    "whether the server runs and lets this machine in (docs/store.md). Nothing half-written was left.",
     errors.MissingDependency: "`confide doctor` lists what is missing and how to get it.",
     errors.Conflict: "someone else committed first: look at the result and run again.",
     errors.InvalidPolicy: "mend the lines named above; docs/formats/policy.md has every field.",

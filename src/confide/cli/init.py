@@ -58,7 +58,7 @@ def init(
     secret = read_secret(key_provider, chosen.passphrase_fd, choose=True)
     with advice(
         AlreadyExists,
-        "what exists is used as it is; give --home another folder, or --store another database.",
+        "this home exists, or the store: use it, or give --home another folder, or --store another database.",
     ):
         made = Home.create(chosen.home, secret, key_provider=key_provider, store=store)
     with made as home, home.store.transaction():

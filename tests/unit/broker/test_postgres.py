@@ -266,6 +266,23 @@ def test_another_broker_that_hangs(url, provider, postgres, monkeypatch):
         assert store.audit.append({"kind": "x"}) == 0
 
 
+def test_another_broker_that_hangs_for_long_loses_its_transaction(url, provider, monkeypatch):
+    session = "SET idle_in_transaction_session_timeout = '300ms'; SET lock_timeout = '60s'"
+    monkeypatch.setattr("confide.broker.database_postgres._SESSION", session)
+    with closing(Store.create(url, provider)) as store, closing(Store.open(url, provider)) as other:
+
+        def hang():
+            with other.transaction():
+                other.audit.append({"kind": "lost"})
+                assert (
+                    store.audit.append({"kind": "kept"}) == 0
+                )  # waits until the server has cut the other off
+
+        with pytest.raises(StorageUnavailable, match="idle-in-transaction timeout"):
+            hang()
+        assert [entry.kind for entry in other.audit.entries()] == ["kept"]
+
+
 # a home
 
 
