@@ -27,6 +27,8 @@ class Answer:
 
     Attributes:
         drip: whether the body comes a byte at a time, without an end.
+        length: what it says of the body's length; None: the truth. The connection ends behind the body.
+        then: what is sent from the second time on; None: the same.
         started: called when the request was read, before anything is sent.
     """
 
@@ -34,6 +36,8 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     drip: bool = False
+    length: int | None = None
+    then: Answer | None = None
     started: Callable[[], None] = lambda: None
 
     def but(self, **changes):
@@ -62,6 +66,8 @@ class Publisher:
             def do_GET(self) -> None:
                 publisher.asked.append(self.path)
                 answer = publisher.answers.get(self.path, Answer(b"no such path", 404))
+                if answer.then is not None:
+                    publisher.answers[self.path] = answer.then
                 answer.started()
                 with contextlib.suppress(OSError):
                     self._send(answer)
@@ -72,7 +78,8 @@ class Publisher:
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 if not answer.drip:
-                    self.send_header("Content-Length", str(len(answer.body)))
+                    length = len(answer.body) if answer.length is None else answer.length
+                    self.send_header("Content-Length", str(length))
                 self.end_headers()
                 self.wfile.write(answer.body)
                 while answer.drip and not publisher._ended.wait(0.02):
@@ -92,7 +99,8 @@ class Publisher:
             self._server.socket = tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -159,12 +167,17 @@ class WebAuthority:
             name = x509.DNSName(host)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server")])
         certificate = self._issue(subject, key.public_key(), x509.SubjectAlternativeName([name]))
-        file = folder / "server.pem"
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return _context(folder, key, certificate)
+
+    @staticmethod
+    def self_signed_context(folder, host: str) -> tuple[ssl.SSLContext, bytes]:
+        """Return TLS of a server as the PCCS's installer leaves it, and its certificate: only a common name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        certificate = builder.not_valid_before(now - HOUR).not_valid_after(now + HOUR).sign(key, SHA256())
+        return _context(folder, key, certificate), certificate.public_bytes(Encoding.PEM)
 
     def _issue(self, subject, key, extension):
         now = datetime.datetime.now(datetime.UTC)
@@ -175,3 +188,12 @@ class WebAuthority:
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
             .sign(self._key, SHA256())
         )
+
+
+def _context(folder, key, certificate) -> ssl.SSLContext:
+    file = folder / "server.pem"
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context

@@ -211,10 +211,24 @@ def test_a_good_one_survives_a_bad_refresh(site, server, authority, bad, caplog)
     assert "is not refreshed" in caplog.text
 
 
-@pytest.mark.parametrize("answer", [Answer(b"", 500), Answer(b"{}"), Answer(b"", 302, {"Location": "/"})])
+NO_ANSWER = {
+    "an error": Answer(b"", 500),
+    "too often": Answer(b"", 429, {"Retry-After": "99"}),
+    "another document": Answer(b"{}"),
+    "a sign-in page": Answer(b"<html>", headers={"Content-Type": "text/html"}),
+    "a redirect": Answer(b"", 302, {"Location": "/"}),
+    "cut": Answer(b"{", length=999),
+    "huge": Answer(b" " * 600_000),
+    "without an end": Answer(b"{", drip=True),
+}
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER)
 def test_a_good_one_survives_no_answer(site, published, authority, answer):
     kept = put(site, authority.collateral())
-    published.answers[TCB] = answer
+    published.answers[TCB] = NO_ANSWER[answer]
+    pcs = dataclasses.replace(site.sources.pcs, timeout_s=0.5 if answer == "without an end" else 20)
+    site.sources = dataclasses.replace(site.sources, pcs=pcs)
     site.clock.now += DAY
     assert refresh(site.cache, site.sources) == 1
     assert site.finder().find(ITEM) == kept

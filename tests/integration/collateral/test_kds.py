@@ -169,11 +169,13 @@ def test_a_certificate_of_nothing_known(site, published, machine):
     [
         (Answer(b"gone", 404), "status 404"),
         (Answer(b"slow down", 429), "status 429"),
+        (Answer(b"slow down", 429, {"Retry-After": "60"}), "status 429, and to come back in 60 s"),
         (Answer(b"oops", 500), "status 500"),
         (Answer(b"", 302, {"Location": "/elsewhere"}), "redirects"),
         (Answer(b"<html>", headers={"Content-Type": "text/html"}), "certificate|CRL|PEM"),
         (Answer(b""), "certificate|CRL|PEM"),
         (Answer(bytes(200_000)), "more than"),
+        (Answer(b"0", length=1000), "without sending complete|closed"),
     ],
 )
 def test_no_good_answer(site, published, machine, which, answer, reason):

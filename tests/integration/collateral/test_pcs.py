@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -122,12 +123,18 @@ def test_what_counts_is_the_signature_and_not_the_label(site, published, quote, 
     ("answer", "reason"),
     [
         (Answer(b"gone", 404), "status 404"),
-        (Answer(b"oops", 500), "status 500"),
+        (Answer(b"slow down", 429), "status 429"),
+        (Answer(b"slow down", 429, {"Retry-After": "3600"}), "status 429, and to come back in 3600 s"),
+        (Answer(b"slow down", 429, {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}), "status 429"),
+        (Answer(b"slow down", 429, {"Retry-After": "9" * 400}), "status 429"),
+        (Answer(b"oops", 500, {"Retry-After": "0"}), "status 500"),
         (Answer(b"", 204), "status 204"),
         (Answer(b"", 200), "not"),
         (Answer(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}), "not"),
         (Answer(b"", 302, {"Location": "https://elsewhere.example/"}), "redirects"),
         (Answer(b" " * 600_000), "more than"),
+        (Answer(b"", length=600_000), "without sending complete|closed"),
+        (Answer(headers={"X": "x" * 200_000}), "."),
         (Answer(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "compressed"),
         (Answer(b'{"tcbInfo":', headers={"TCB-Info-Issuer-Chain": "x"}), "not"),
         (Answer(b"0" * 20), "."),
@@ -207,6 +214,42 @@ def test_one_that_drips_without_end(site, published, quote, tls):
     assert site.store.collaterals() == []
 
 
+def test_one_that_says_nothing(published, tls):
+    ended = threading.Event()
+    published.answers[QE] = published.answers[QE].but(started=lambda: ended.wait(20))
+    slow = Pcs.at(published.url, tls, timeout_s=0.5)
+    with pytest.raises(CollateralUnavailable, match=r"no complete answer within 0\.5 s"):
+        slow.collateral(Tee.TDX, FMSPC, "platform")
+    ended.set()
+
+
+@pytest.mark.parametrize("path", [TCB, QE, PCK_CRL, ROOT])
+@pytest.mark.parametrize("kept", [0, 1, -1])
+def test_a_body_that_ends_early(site, published, quote, path, kept):
+    """What says its whole length, and what is cut on its way."""
+    body = published.answers[path].body
+    published.answers[path] = published.answers[path].but(body=body[:kept], length=len(body))
+    refused(site, quote, "without sending complete|closed")
+    published.answers[path] = published.answers[path].but(body=body[:kept], length=None)
+    site.monotonic.now += 1000
+    refused(site, quote, ".")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_one_that_is_asked_too_often_is_asked_again_when_it_says(site, published, quote, collateral, status):
+    later = published.answers[QE]
+    published.answers[QE] = Answer(b"slow down", status, {"Retry-After": "0"}, then=later)
+    assert site.endorsements().intel(quote) == collateral
+    assert published.asked.count(QE) == 2
+    assert len(published.asked) == 5
+
+
+def test_one_that_is_always_asked_too_often(site, published, quote):
+    published.answers[QE] = Answer(b"slow down", 429, {"Retry-After": "0"})
+    refused(site, quote, "status 429, and to come back in 0 s")
+    assert published.asked.count(QE) == 2
+
+
 def test_a_swapped_platform(site, server, authority, quote):
     other = authority.collateral(tcb_info=authority.tcb_info("TDX", fmspc="00806f050000"))
     server.publish_intel(other, fmspc=FMSPC)
@@ -282,6 +325,18 @@ def test_a_server_with_a_certificate_of_another_name(web_authority, tmp_path, tl
         pytest.raises(CollateralUnavailable, match="its certificate is not accepted"),
     ):
         Pcs.at(other.url, tls).collateral(Tee.TDX, FMSPC, "platform")
+
+
+def test_a_pccs_as_its_installer_leaves_it(tmp_path, collateral):
+    """Its certificate is signed by itself and has a common name only: what is pinned is that certificate."""
+    server, pem = WebAuthority.self_signed_context(tmp_path, "localhost")
+    with Publisher(server) as pccs:
+        pccs.publish_intel(collateral)
+        found = Pcs.at(f"https://localhost:{pccs.port}", tls_context(pem))
+        assert found.collateral(Tee.TDX, FMSPC, "platform") == collateral
+        for url, ca in ((f"https://localhost:{pccs.port}", None), (pccs.url, pem)):
+            with pytest.raises(CollateralUnavailable, match="its certificate is not accepted"):
+                Pcs.at(url, tls_context(ca)).collateral(Tee.TDX, FMSPC, "platform")
 
 
 def test_no_server_at_all(tls, server):

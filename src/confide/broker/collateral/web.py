@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import httpx
 from confide.errors import CollateralUnavailable, Misuse
 
 TIMEOUT_S = 20.0
+_ASKED_TOO_OFTEN = (429, 503)
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _PLAIN_HOST = "localhost"
 
 
@@ -68,7 +71,8 @@ def base_url(text: str) -> str:
 def tls_context(ca_pem: bytes | None = None) -> ssl.SSLContext:
     """Return how servers are verified: by the system's certificates, or by `ca_pem` alone.
 
-    Vendors' servers do not all speak TLS 1.3, so 1.2 is accepted.
+    Vendors' servers do not all speak TLS 1.3, so 1.2 is accepted. What is named may be the server's own certificate, as
+    the PCCS's installer makes it: signed by itself, for one host name, and without a word on being an authority.
 
     Raises:
         Misuse: `ca_pem` has no certificates.
@@ -80,15 +84,19 @@ def tls_context(ca_pem: bytes | None = None) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError):
         raise Misuse("the server's authority is not a certificate in PEM form") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_pem is not None:  # Python 3.13 would demand extensions that such a certificate has not
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
 def download(
     wanted: Mapping[str, Wanted], tls: ssl.SSLContext, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Document]:
-    """Get documents at the same time, all of them or none; nothing is tried twice and no redirect is followed.
+    """Get documents at the same time, all of them or none; no redirect is followed.
 
-    Not to be called from a thread that runs an event loop.
+    A server that is asked too often (AMD's answers about one request for a chip's certificate in ten seconds) is asked
+    once more when it says, if that is in time; nothing else is tried twice. Not to be called from a thread that runs
+    an event loop.
 
     Args:
         wanted: name -> document.
@@ -108,9 +116,10 @@ async def _download(
     wanted: Mapping[str, Wanted], tls: ssl.SSLContext, timeout_s: float
 ) -> dict[str, Document]:
     failure: BaseException
+    deadline = asyncio.get_running_loop().time() + timeout_s
     try:
         async with (
-            asyncio.timeout(timeout_s),
+            asyncio.timeout_at(deadline),
             httpx.AsyncClient(
                 verify=tls,
                 timeout=None,  # noqa: S113 - the one above counts
@@ -120,7 +129,7 @@ async def _download(
             ) as client,
             asyncio.TaskGroup() as group,
         ):
-            tasks = {name: group.create_task(_get(client, each)) for name, each in wanted.items()}
+            tasks = {name: group.create_task(_get(client, each, deadline)) for name, each in wanted.items()}
         return {name: task.result() for name, task in tasks.items()}
     except* CollateralUnavailable as errors:
         failure = errors
@@ -132,18 +141,27 @@ async def _download(
     raise failure
 
 
-async def _get(client: httpx.AsyncClient, wanted: Wanted) -> Document:
+async def _get(client: httpx.AsyncClient, wanted: Wanted, deadline: float) -> Document:
     try:
         async with client.stream("GET", wanted.url) as response:
-            _check_head(response)
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > wanted.most:
-                    raise CollateralUnavailable(f"{wanted.url}: more than {wanted.most} bytes")
-            return Document(wanted.url, bytes(body), response.headers)
+            wait = _told_to_wait(response)
+            if wait is None or asyncio.get_running_loop().time() + wait >= deadline:
+                return await _read(response, wanted)
+        await asyncio.sleep(wait)
+        async with client.stream("GET", wanted.url) as response:
+            return await _read(response, wanted)
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         raise CollateralUnavailable(f"{wanted.url}: {_reason(error)}") from None
+
+
+async def _read(response: httpx.Response, wanted: Wanted) -> Document:
+    _check_head(response)
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > wanted.most:
+            raise CollateralUnavailable(f"{wanted.url}: more than {wanted.most} bytes")
+    return Document(wanted.url, bytes(body), response.headers)
 
 
 def _check_head(response: httpx.Response) -> None:
@@ -151,9 +169,19 @@ def _check_head(response: httpx.Response) -> None:
     if response.is_redirect:
         raise CollateralUnavailable(f"{url}: redirects elsewhere, which is not followed")
     if response.status_code != 200:
-        raise CollateralUnavailable(f"{url}: status {response.status_code}")
+        wait = _told_to_wait(response)
+        told = "" if wait is None else f", and to come back in {wait} s"
+        raise CollateralUnavailable(f"{url}: status {response.status_code}{told}")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise CollateralUnavailable(f"{url}: compressed, which was not asked for")
+
+
+def _told_to_wait(response: httpx.Response) -> int | None:
+    """Return the seconds after which to ask again (RFC 9110, 10.2.3); None: it says none, or a date."""
+    told = response.headers.get("retry-after", "")
+    if response.status_code not in _ASKED_TOO_OFTEN or not _SECONDS.fullmatch(told):
+        return None
+    return int(told)
 
 
 def _reason(error: BaseException) -> str:
