@@ -459,3 +459,24 @@ def test_a_home_that_is_there(lost, key_fd):
     assert (said.code, "a folder that is not there yet" in said.err) == (68, True), said.err
     assert (lost.home / "store.db").read_bytes() == before
     lost.ok("key", "list")
+
+
+def test_a_set_and_a_store_put_in_the_place_of_the_true_ones(lost, shared, prepared, key_fd, tmp_path):
+    """Whoever writes both knows the root key. A checkpoint kept from before tells."""
+    with Home.open(prepared / "home", PASSPHRASE.encode()) as home:
+        kept = home.store.audit.checkpoint()
+    names = ("ana", "ben", "cleo")
+    owners = {
+        name: RecoveryKey.open(shared.folder / f"{name}.key", VECTOR_PASSPHRASE.encode()) for name in names
+    }
+    with Home.create(tmp_path / "false", b"x", LEAST_COST) as home:
+        home.store.put_owner_signing_key("clinic", raw_private(generate_signing_key()))
+        given = home.share_root(2, {name: key.public for name, key in owners.items()})
+    shutil.copyfile(tmp_path / "false/store.db", lost.folder / "store.db")
+    for folder in (shared.folder, lost.folder):
+        (folder / "clinic.set").write_bytes(given.canonical())
+    for name in ("ana", "ben"):
+        (lost.folder / f"{name}.answer").write_text(answer(shared, name, key_fd).out)
+    assert restore(lost, key_fd, "ana.answer", "ben.answer").code == 0
+    (lost.home / "audit.checkpoint").write_text(kept)
+    assert lost("audit", "verify").code == 90

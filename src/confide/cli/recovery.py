@@ -238,7 +238,7 @@ def restore(
     say(f"home {chosen.home}: the store {recovered.given.store}, given back by {', '.join(recovered.owners)}")
     say(
         f"its audit log has {entries} entries: put a checkpoint that you kept into the home as audit.checkpoint, "
-        "and `confide audit verify` tells whether this is the newest copy"
+        "and `confide audit verify` tells whether they are the entries of before"
     )
 
 
