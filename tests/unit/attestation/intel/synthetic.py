@@ -110,7 +110,14 @@ class Signer:
 
 
 def issue(
-    common_name, issuer=None, *, is_ca=False, until=NOW + 3650 * DAY, since=NOW - DAY, extra=(), key=None
+    common_name,
+    issuer=None,
+    *,
+    is_ca=False,
+    until=NOW + 3650 * DAY,
+    since=NOW - 1000 * DAY,
+    extra=(),
+    key=None,
 ):
     """Return a signer certified by `issuer`, or by itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
