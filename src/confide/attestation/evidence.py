@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from confide.attestation.report_data import report_data
+from confide.attestation.report_data import documented_report_data, report_data
 from confide.errors import InvalidFormat
 
-PROTOCOL_VERSION = "0.1.1"
+PROTOCOL_VERSION = "0.4.0"
+"""That of the implementations; the protocol's document has 0.1.1, and binds evidence in another way."""
 NONCE_BYTES = 32
 MAX_REQUEST_BYTES = 4 * 1024
 MAX_ATTESTATION_BYTES = 512 * 1024
@@ -64,18 +65,36 @@ def describe(error: ValidationError) -> str:
     return "; ".join(f"{place[:120]}: {reason[:200]}" for place, reason in places)
 
 
+class ExtraParams(WireModel):
+    """What a client offers.
+
+    Attributes:
+        supported_hash_algorithms: for report data, for instance `sha384`.
+    """
+
+    supported_hash_algorithms: Annotated[list[Annotated[str, Field(max_length=32)]], Field(max_length=16)]
+
+
 class Request(WireModel):
     """First message of a workload: which protocol and which TEE it speaks.
 
     Attributes:
-        version: of the protocol; 0.1.x.
+        version: of the protocol: 0.1.x or 0.4.x.
         tee: kind of TEE, for instance `simulated`.
-        extra_params: empty; other TEEs negotiate here.
+        extra_params: hash algorithms that the client has; empty: SHA-384, which it must have.
     """
 
-    version: Annotated[str, Field(pattern=r"^0\.1\.[0-9]{1,3}$")]
+    version: Annotated[str, Field(pattern=r"^0\.[14]\.[0-9]{1,3}$")]
     tee: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
-    extra_params: Annotated[dict[str, str], Field(max_length=0)] | Literal[""] = ""
+    extra_params: ExtraParams | Annotated[dict[str, str], Field(max_length=0)] | Literal[""] = ""
+
+    @property
+    def has_sha384(self) -> bool:
+        """Whether the client can make this broker's report data."""
+        given = self.extra_params
+        return not isinstance(given, ExtraParams) or "sha384" in map(
+            str.lower, given.supported_hash_algorithms
+        )
 
 
 class Challenge(WireModel):
@@ -136,9 +155,9 @@ class RuntimeData(WireModel):
         default_factory=dict
     )
 
-    def report_data(self) -> bytes:
-        """Return the 64 bytes that evidence must carry to bind exactly this message."""
-        return report_data(self.wire())
+    def report_data(self, additional_evidence: str = "") -> bytes:
+        """Return the 64 bytes that evidence must carry to bind exactly this, and what other devices say."""
+        return report_data(self.wire(), additional_evidence)
 
 
 class TeeEvidence(WireModel):
@@ -158,3 +177,9 @@ class Attestation(WireModel):
 
     runtime_data: RuntimeData
     tee_evidence: TeeEvidence
+
+    def report_data(self, version: str) -> bytes:
+        """Return the 64 bytes that the evidence must carry, in this version of the protocol (`Request.version`)."""
+        if version.startswith("0.1."):
+            return documented_report_data(self.runtime_data.wire())
+        return self.runtime_data.report_data(self.tee_evidence.additional_evidence)

@@ -65,7 +65,10 @@ class SimulatedStatement(WireModel):
 
 
 def verify_simulated(
-    evidence: Mapping[str, Any], runtime_data: RuntimeData, host_key: Callable[[str], bytes]
+    evidence: Mapping[str, Any],
+    runtime_data: RuntimeData,
+    report_data: bytes,
+    host_key: Callable[[str], bytes],
 ) -> Claims:
     """Verify simulated evidence.
 
@@ -74,11 +77,12 @@ def verify_simulated(
     3. The host is enrolled.
     4. The signature verifies under the host's key.
     5. The statement has exactly its fields, and names the host that signed it.
-    6. Its report data is the one that `runtime_data` demands.
+    6. Its report data is `report_data`.
 
     Args:
         evidence: `primary_evidence` of the KBS protocol; nothing in it is trusted.
         runtime_data: what the evidence must bind.
+        report_data: the 64 bytes by which it does.
         host_key: host id -> raw Ed25519 public key; raises AttestationRefused for a host not enrolled.
 
     Raises:
@@ -100,7 +104,7 @@ def verify_simulated(
         raise AttestationRefused(f"simulated evidence, step 5: {error}") from None
     if statement.host != kid:
         raise AttestationRefused("simulated evidence, step 5: names another host than the one that signed")
-    expected = base64.b64encode(runtime_data.report_data()).decode()
+    expected = base64.b64encode(report_data).decode()
     if not hmac.compare_digest(statement.report_data.encode(), expected.encode()):
         raise AttestationRefused("simulated evidence, step 6: report data does not bind this attestation")
     return Claims(

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 
 from confide.attestation.claims import Claims, Platform, Tee
-from confide.attestation.evidence import Attestation, RuntimeData, TeePubkey, coordinate
+from confide.attestation.evidence import PROTOCOL_VERSION, Attestation, RuntimeData, TeePubkey, coordinate
 from confide.attestation.hardware import claims_of
 from confide.attestation.simulated import verify_simulated
 from confide.attestation.trust import HardwareTrust, Trust
@@ -17,7 +17,9 @@ from confide.attestation.vendors import verify_amd, verify_azure_vm, verify_inte
 from confide.errors import AttestationRefused
 
 
-def verify(attestation: Attestation, *, tee: str, nonce: str, trust: Trust, now: int) -> Claims:
+def verify(
+    attestation: Attestation, *, tee: str, nonce: str, trust: Trust, now: int, version: str = PROTOCOL_VERSION
+) -> Claims:
     """Verify an attestation.
 
     1. The TEE is one that this broker supports and accepts.
@@ -32,6 +34,7 @@ def verify(attestation: Attestation, *, tee: str, nonce: str, trust: Trust, now:
         nonce: of this session's challenge.
         trust: what evidence is anchored to.
         now: Unix seconds.
+        version: of the protocol, as the request of this session named it.
 
     Raises:
         AttestationRefused: names the step that failed; EvidenceRefused in step 4, with the step of that verifier.
@@ -44,7 +47,8 @@ def verify(attestation: Attestation, *, tee: str, nonce: str, trust: Trust, now:
     if not hmac.compare_digest(runtime_data.nonce.encode(), nonce.encode()):
         raise AttestationRefused("step 2: not the nonce of this session")
     _check_on_curve(runtime_data.tee_pubkey)
-    claims = verifier(attestation.tee_evidence.primary_evidence, runtime_data, trust, now)
+    expected = attestation.report_data(version)
+    claims = verifier(attestation.tee_evidence.primary_evidence, runtime_data, expected, trust, now)
     if claims.debug:
         raise AttestationRefused("step 5: debug evidence releases nothing")
     return claims
@@ -57,24 +61,28 @@ def _check_on_curve(key: TeePubkey) -> None:
         raise AttestationRefused("step 3: the workload's key is not a point on P-256") from None
 
 
-_Verifier = Callable[[Mapping[str, Any], RuntimeData, Trust, int], Claims]
+_Verifier = Callable[[Mapping[str, Any], RuntimeData, bytes, Trust, int], Claims]
 
 
-def _simulated(evidence: Mapping[str, Any], runtime_data: RuntimeData, trust: Trust, now: int) -> Claims:
+def _simulated(
+    evidence: Mapping[str, Any], runtime_data: RuntimeData, expected: bytes, trust: Trust, now: int
+) -> Claims:
     del now  # a statement carries no time; the nonce makes it fresh
     if trust.simulated_host is None:
         raise AttestationRefused("step 1: this broker was not started to accept simulated evidence")
-    return verify_simulated(evidence, runtime_data, trust.simulated_host)
+    return verify_simulated(evidence, runtime_data, expected, trust.simulated_host)
 
 
 _Vendor = Callable[[Tee, Mapping[str, Any], bytes, HardwareTrust, int], Platform]
 
 
 def _hardware(tee: Tee, vendor: _Vendor) -> _Verifier:
-    def verified(evidence: Mapping[str, Any], runtime_data: RuntimeData, trust: Trust, now: int) -> Claims:
+    def verified(
+        evidence: Mapping[str, Any], runtime_data: RuntimeData, expected: bytes, trust: Trust, now: int
+    ) -> Claims:
         if trust.hardware is None:
             raise AttestationRefused(f"step 1: this broker does not accept evidence of {tee}")
-        platform = vendor(tee, evidence, runtime_data.report_data(), trust.hardware, now)
+        platform = vendor(tee, evidence, expected, trust.hardware, now)
         return claims_of(tee, platform, runtime_data)
 
     return verified

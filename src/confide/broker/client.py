@@ -91,13 +91,15 @@ class KbsClient:
         except InvalidFormat as error:
             raise BrokerUnavailable(f"{self._transport.url}: {error}") from None
         key = ec.generate_private_key(ec.SECP256R1())
-        said = {} if image is None else {"image": image}
+        said: dict[str, Any] = {"image": image, "launch": dict(launch)}
         runtime_data = RuntimeData(
-            nonce=challenge.nonce, tee_pubkey=public_jwk(key.public_key()), launch=dict(launch), **said
+            nonce=challenge.nonce,
+            tee_pubkey=public_jwk(key.public_key()),
+            **{name: value for name, value in said.items() if value},
         )
         attestation = Attestation(
             runtime_data=runtime_data,
-            tee_evidence=TeeEvidence(primary_evidence=dict(issue(runtime_data)), additional_evidence="{}"),
+            tee_evidence=TeeEvidence(primary_evidence=dict(issue(runtime_data)), additional_evidence=""),
         )
         body = canonical_json(attestation.wire())
         token = self._transport.request("POST", "/kbs/v0/attest", body, cookie).json().get("token")

@@ -96,12 +96,14 @@ class WorkloadService:
 
         Raises:
             InvalidFormat: not a request.
-            AttestationRefused: of a TEE that no broker knows.
+            AttestationRefused: of a TEE that no broker knows, or from a client without SHA-384.
         """
         request = Request.parse(body, MAX_REQUEST_BYTES)
         if request.tee not in VERIFIERS:
             raise AttestationRefused(f"no TEE called {request.tee!r}")
-        session, nonce = self._sessions.challenge(request.tee)
+        if not request.has_sha384:
+            raise AttestationRefused("the client cannot make report data with SHA-384")
+        session, nonce = self._sessions.challenge(request.tee, request.version)
         return session, Challenge(nonce=nonce, extra_params="").wire()
 
     def may_take_long(self, session: str) -> bool:
@@ -120,7 +122,12 @@ class WorkloadService:
             challenge = self._sessions.take_challenge(session)
             attestation = Attestation.parse(body)
             claims = verify(
-                attestation, tee=challenge.tee, nonce=challenge.nonce, trust=self._trust, now=self._clock()
+                attestation,
+                tee=challenge.tee,
+                nonce=challenge.nonce,
+                version=challenge.version,
+                trust=self._trust,
+                now=self._clock(),
             )
         self._sessions.attested(session, claims)
         known = bool(owners_concerned(claims, self._decisions.policies()))

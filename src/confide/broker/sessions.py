@@ -34,6 +34,7 @@ class Challenged:
 
     tee: str
     nonce: str
+    version: str
     expires: float
 
 
@@ -58,15 +59,15 @@ class Sessions:
         self._challenged: OrderedDict[str, Challenged] = OrderedDict()
         self._attested: OrderedDict[str, Attested] = OrderedDict()
 
-    def challenge(self, tee: str) -> tuple[str, str]:
-        """Open a session; return its identifier and its nonce."""
+    def challenge(self, tee: str, version: str) -> tuple[str, str]:
+        """Open a session of this TEE and version of the protocol; return its identifier and its nonce."""
         identifier = secrets.token_urlsafe(32)
         nonce = base64.b64encode(secrets.token_bytes(NONCE_BYTES)).decode()
         with self._lock:
             self._expire()
             while len(self._challenged) >= self._max:
                 self._challenged.popitem(last=False)
-            self._challenged[identifier] = Challenged(tee, nonce, self._clock() + CHALLENGE_TTL_S)
+            self._challenged[identifier] = Challenged(tee, nonce, version, self._clock() + CHALLENGE_TTL_S)
         return identifier, nonce
 
     def challenged_tee(self, identifier: str) -> str | None:

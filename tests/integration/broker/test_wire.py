@@ -21,6 +21,11 @@ from confide.broker.server import EmbeddedBroker
 from confide.errors import BrokerUnavailable, BrokerUntrusted
 
 REQUEST = {"version": "0.1.1", "tee": "simulated", "extra-params": {}}
+DEPLOYED = {
+    "version": "0.4.0",
+    "tee": "simulated",
+    "extra-params": {"supported-hash-algorithms": ["SHA256", "SHA384", "SHA512"]},
+}
 
 
 @pytest.fixture
@@ -37,8 +42,11 @@ class DocumentClient:
         self.http, self.host = http, host
         self.key = ec.generate_private_key(ec.SECP256R1())
 
+    request = REQUEST
+    others = "{}"
+
     def auth(self):
-        answer = self.http.post("/kbs/v0/auth", json=REQUEST)
+        answer = self.http.post("/kbs/v0/auth", json=self.request)
         assert answer.status_code == 200, answer.text
         assert answer.headers["set-cookie"].startswith("kbs-session-id=")
         return answer.json()["nonce"]
@@ -47,12 +55,15 @@ class DocumentClient:
         jwk = ECKey(self.key, self.key).as_dict(private=False)
         pubkey = {"kty": "EC", "crv": "P-256", "alg": "ECDH-ES+A256KW", "x": jwk["x"], "y": jwk["y"]}
         runtime = {"nonce": nonce, "tee-pubkey": pubkey, "launch": {"args": "--year 2024"}}
-        canonical = json.dumps(runtime, sort_keys=True, separators=(",", ":")).encode()
-        evidence = self.host.sign(hashlib.sha384(canonical).digest() + bytes(16))
+        evidence = self.host.sign(self.report_data(runtime))
         return {
             "runtime-data": runtime,
-            "tee-evidence": {"primary_evidence": evidence, "additional_evidence": "{}"},
+            "tee-evidence": {"primary_evidence": evidence, "additional_evidence": self.others},
         }
+
+    def report_data(self, runtime):
+        canonical = json.dumps(runtime, sort_keys=True, separators=(",", ":")).encode()
+        return hashlib.sha384(canonical).digest() + bytes(16)
 
     def attest(self, attestation):
         return self.http.post("/kbs/v0/attest", json=attestation)
@@ -67,9 +78,19 @@ class DocumentClient:
         return json.loads(opened.plaintext)
 
 
-@pytest.fixture
-def stranger(http, clinic):
-    return DocumentClient(http, clinic.host)
+class DeployedClient(DocumentClient):
+    """What the implementations send: version 0.4.0, where the report data covers the evidence of other devices too."""
+
+    request = DEPLOYED
+    others = ""
+
+    def report_data(self, runtime):
+        return super().report_data({**runtime, "additional-evidence": self.others})
+
+
+@pytest.fixture(params=[DocumentClient, DeployedClient])
+def stranger(request, http, clinic):
+    return request.param(http, clinic.host)
 
 
 def test_a_client_written_from_the_document_gets_a_resource_by_cookie(stranger):
@@ -97,6 +118,53 @@ def test_the_token_is_an_ear_that_the_published_keys_verify(stranger, broker):
     assert appraisal["ear.status"] == "contraindicated"  # simulated hardware never affirms anything
     assert appraisal["ear.trustworthiness-vector"]["executables"] == 2
     assert claims["tee-pubkey"]["crv"] == "P-256"
+
+
+def test_report_data_of_another_version_of_the_protocol(http, clinic):
+    for client, request in ((DocumentClient, DEPLOYED), (DeployedClient, REQUEST)):
+        stranger = client(http, clinic.host)
+        stranger.request = request
+        answer = stranger.attest(stranger.attestation(stranger.auth()))
+        assert (answer.status_code, answer.json()["error"]) == (401, "AttestationRefused")
+
+
+def test_evidence_of_other_devices_is_bound_and_none_is_taken(http, clinic):
+    stranger = DeployedClient(http, clinic.host)
+    attestation = stranger.attestation(stranger.auth())
+    attestation["tee-evidence"]["additional_evidence"] = "{}"  # not what was signed
+    assert stranger.attest(attestation).status_code == 401
+    stranger.others = '{"sample":{}}'
+    assert stranger.attest(stranger.attestation(stranger.auth())).status_code == 400
+
+
+@pytest.mark.parametrize("algorithms", [[], ["sha256", "sha512"], ["sha-384"]])
+def test_a_client_without_sha_384(http, algorithms):
+    answer = http.post(
+        "/kbs/v0/auth", json={**DEPLOYED, "extra-params": {"supported-hash-algorithms": algorithms}}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (401, "AttestationRefused")
+
+
+def test_our_client_speaks_as_the_implementations_do(broker, clinic, monkeypatch):
+    """Without image and launch parameters, which are extensions, it sends what they do, member for member."""
+    sent = []
+    client = KbsClient(broker.url, broker.ca_pem)
+    request = client._transport.request
+    monkeypatch.setattr(client._transport, "request", lambda *each: sent.append(each) or request(*each))
+    clinic.put_policy(clinic.policy(2).replace(b'launch = { args = "--year 20[0-9]{2}" }\n', b""), 2)
+    client.attest("simulated", clinic.host.issue, {})
+    client.close()
+    auth, attest = (json.loads(body) for _, _, body, *_ in sent)
+    assert (auth["version"], auth["tee"]) == ("0.4.0", "simulated")
+    assert attest.keys() == {"runtime-data", "tee-evidence"}
+    assert attest["runtime-data"].keys() == {"nonce", "tee-pubkey"}
+    (evidence,) = clinic.host.issued
+    assert attest["tee-evidence"] == {"primary_evidence": evidence, "additional_evidence": ""}
+    canonical = json.dumps(
+        {**attest["runtime-data"], "additional-evidence": ""}, sort_keys=True, separators=(",", ":")
+    )
+    statement = json.loads(base64.urlsafe_b64decode(evidence["payload"] + "=="))
+    assert base64.b64decode(statement["report_data"])[:48] == hashlib.sha384(canonical.encode()).digest()
 
 
 def test_nonce_of_another_session(stranger, http, clinic, broker):
@@ -178,6 +246,10 @@ def test_a_token_of_another_broker(stranger, tmp_path, clinic):
         b'{"tee":"simulated"}',
         b'{"version":"1.0.0","tee":"simulated","extra-params":""}',
         b'{"version":"0.1.1","tee":"simulated","extra-params":{"a":"b"}}',
+        b'{"version":"0.2.0","tee":"simulated","extra-params":""}',
+        b'{"version":"0.4.0-rc1","tee":"simulated","extra-params":""}',
+        b'{"version":"0.4.0","tee":"simulated","extra-params":{"supported-hash-algorithms":"sha384"}}',
+        b'{"version":"0.4.0","tee":"simulated","extra-params":{"supported-hash-algorithms":["sha384"],"a":1}}',
         b'{"version":"0.1.1","tee":"simulated","extra-params":"","more":1}',
         b'{"version":"0.1.1","tee":1,"extra-params":""}',
         b"[" * 4000,
@@ -199,7 +271,7 @@ def test_malformed_attestations(http, stranger, body):
     ("path", "size"),
     [
         ("/kbs/v0/auth", 5_000),
-        ("/kbs/v0/attest", 300_000),
+        ("/kbs/v0/attest", 600_000),
         ("/confide/v1/owners/clinic/put-policy", 2_000_000),
     ],
 )

@@ -23,7 +23,7 @@ def clock():
 
 def test_a_challenge_serves_once(clock):
     sessions = Sessions(clock)
-    identifier, nonce = sessions.challenge("simulated")
+    identifier, nonce = sessions.challenge("simulated", "0.4.0")
     taken = sessions.take_challenge(identifier)
     assert (taken.tee, taken.nonce) == ("simulated", nonce)
     with pytest.raises(AttestationRefused):
@@ -31,13 +31,13 @@ def test_a_challenge_serves_once(clock):
 
 
 def test_identifiers_and_nonces_differ(clock):
-    made = [Sessions(clock).challenge("simulated") for _ in range(50)]
+    made = [Sessions(clock).challenge("simulated", "0.4.0") for _ in range(50)]
     assert len({part for pair in made for part in pair}) == 100
 
 
 def test_a_challenge_expires(clock):
     sessions = Sessions(clock)
-    identifier, _ = sessions.challenge("simulated")
+    identifier, _ = sessions.challenge("simulated", "0.4.0")
     clock.now += CHALLENGE_TTL_S
     with pytest.raises(AttestationRefused):
         sessions.take_challenge(identifier)
@@ -62,7 +62,7 @@ def test_unknown_sessions(clock, identifier):
 
 def test_a_challenged_session_has_no_claims(clock):
     sessions = Sessions(clock)
-    identifier, _ = sessions.challenge("simulated")
+    identifier, _ = sessions.challenge("simulated", "0.4.0")
     with pytest.raises(AttestationRefused):
         sessions.claims(identifier)
 
@@ -70,9 +70,9 @@ def test_a_challenged_session_has_no_claims(clock):
 def test_a_flood_pushes_out_challenges_and_no_attested_session(clock):
     sessions = Sessions(clock, max_sessions=3)
     sessions.attested("mine", CLAIMS)
-    first, _ = sessions.challenge("simulated")
+    first, _ = sessions.challenge("simulated", "0.4.0")
     for _ in range(10):
-        last, _ = sessions.challenge("simulated")
+        last, _ = sessions.challenge("simulated", "0.4.0")
     assert sessions.claims("mine") is CLAIMS
     sessions.take_challenge(last)
     with pytest.raises(AttestationRefused):

@@ -50,7 +50,7 @@ from confide.attestation.recognize.kinds import (
     GivenSigstruct,
     Recognized,
 )
-from confide.attestation.report_data import report_data
+from confide.attestation.report_data import documented_report_data, report_data
 from confide.attestation.trust import HardwareTrust
 from confide.errors import (
     AttestationRefused,
@@ -62,6 +62,7 @@ from confide.errors import (
 
 _QUOTES = ("quote", "SGX quote", "TDX quote")
 _REPORT = "SNP report"
+_Bound = tuple[bytes, ...]
 
 
 @dataclass
@@ -171,28 +172,29 @@ def examine(found: Recognized, trust: HardwareTrust, now: int) -> Examination:
             result.sigstruct = _sigstruct(result, given)
     except ConfideError as error:
         result.error = error
-    if result.error is None and isinstance(found.runtime_data, dict) and bound is None:
+    if result.error is None and isinstance(found.runtime_data, dict) and not bound:
         result.error = AttestationRefused("the runtime data is not JSON with one canonical form")
     return result
 
 
-def _bound(found: Recognized, result: Examination) -> bytes | None:
-    """Return the report data that evidence must carry; None where nothing says so."""
+def _bound(found: Recognized, result: Examination) -> _Bound:
+    """Return the report data that evidence must carry, in one version of the KBS protocol; none: nothing says so."""
     if found.runtime_data is None:
         if not isinstance(found.evidence, GivenRatls | GivenSigstruct):
             result.notes.append(
                 "freshness is not checked: nothing here says which report data it should carry; a broker compares it "
                 "with its own nonce and the workload's key"
             )
-        return None
+        return ()
     try:
-        return report_data(found.runtime_data)
+        said = found.runtime_data
+        return report_data(said, found.additional_evidence), documented_report_data(said)
     except (InvalidFormat, ValueError, TypeError, OverflowError, RecursionError):
-        return None
+        return ()
 
 
-def _check_bound(carried: bytes, bound: bytes | None) -> None:
-    if bound is not None and not hmac.compare_digest(carried, bound):
+def _check_bound(carried: bytes, bound: _Bound) -> None:
+    if bound and not any(hmac.compare_digest(carried, each) for each in bound):
         raise AttestationRefused(
             "the evidence does not carry the report data of the runtime data it came with: it was made for another "
             "nonce, key or image, or changed on its way"
@@ -203,7 +205,7 @@ def _check_bound(carried: bytes, bound: bytes | None) -> None:
 
 
 def _quote(
-    result: Examination, raw: bytes, trust: HardwareTrust, now: int, bound: bytes | None = None
+    result: Examination, raw: bytes, trust: HardwareTrust, now: int, bound: _Bound = ()
 ) -> VerifiedQuote:
     with result.steps("quote", steps.QUOTE, names=_QUOTES, nested=2, unsure=_unsure, unavailable=lambda _: 2):
         quote = parse_quote(raw)
@@ -268,7 +270,7 @@ def _explain_collateral(
 
 
 def _report(
-    result: Examination, given: GivenReport, trust: HardwareTrust, now: int, bound: bytes | None = None
+    result: Examination, given: GivenReport, trust: HardwareTrust, now: int, bound: _Bound = ()
 ) -> VerifiedReport:
     certificates = Certificates()
 
@@ -330,7 +332,7 @@ _AZURE_TEES = {HardwareReport.SNP: Tee.AZURE_SNP, HardwareReport.TDX: Tee.AZURE_
 
 
 def _azure(
-    result: Examination, evidence: AzureEvidence, trust: HardwareTrust, now: int, bound: bytes | None
+    result: Examination, evidence: AzureEvidence, trust: HardwareTrust, now: int, bound: _Bound
 ) -> Platform:
     with result.steps(AZURE_EVIDENCE, steps.AZURE, nested=3):
         try:
@@ -346,8 +348,9 @@ def _azure(
             quote = read_quote(evidence.tpm_quote.message)
         result.groups += azure_groups(evidence, hcl, runtime, quote)
         extra_data = quote.extra_data if quote else b""
-        if bound is not None:
-            extra_data = quote_data(bound)
+        wanted = [quote_data(each) for each in bound]
+        if wanted and extra_data not in wanted:
+            extra_data = wanted[0]
 
         def hardware(hcl: HclReport) -> Hardware:
             if hcl.kind is HardwareReport.SNP:

@@ -59,6 +59,7 @@ class Recognized:
         encoding: how it was written down, in a few words.
         padding: zero bytes that were behind it and were taken off.
         runtime_data: of a whole KBS attestation: what the evidence must bind; None where it came alone.
+        additional_evidence: of other devices, as it stood beside the evidence; the report data binds it too.
         notes: what stood beside it and was not looked at.
     """
 
@@ -66,4 +67,5 @@ class Recognized:
     encoding: str
     padding: int = 0
     runtime_data: Mapping[str, Any] | None = field(default=None, repr=False)
+    additional_evidence: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()

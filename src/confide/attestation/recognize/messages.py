@@ -75,7 +75,13 @@ def _attestation(value: Mapping[str, Any], accepted: str) -> Recognized:
         raise InvalidFormat("an attestation inside an attestation")
     inner = recognize_json(evidence, accepted)
     notes = _left(value, {"runtime-data", "tee-evidence"})
-    return replace(inner, runtime_data=runtime, notes=(*inner.notes, *notes))
+    others = evidence.get("additional_evidence")
+    return replace(
+        inner,
+        runtime_data=runtime,
+        additional_evidence=others if isinstance(others, str) else "",
+        notes=(*inner.notes, *notes),
+    )
 
 
 def _quote(value: Mapping[str, Any]) -> Recognized:
