@@ -13,7 +13,7 @@ class Options:
         runs: interleaved runs of each side.
         scale: TPC-H scale factor.
         file_bytes: size of the file that is encrypted.
-        rounds: attest-and-release rounds of one run.
+        rounds: attest-and-release rounds of one run, and proofs.
         audit_entries: sizes of the audit log.
         plain_only: leave out what needs a working `confide run`.
     """
@@ -22,7 +22,7 @@ class Options:
     scale: float = 1.0
     file_bytes: int = 2 * 1000**3
     rounds: int = 300
-    audit_entries: tuple[int, ...] = (1_000, 100_000)
+    audit_entries: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     plain_only: bool = False
 
 

@@ -1,10 +1,11 @@
-"""`python -m benchmarks release`: CPU of a broker process for one attested release, and its latency."""
+"""`python -m benchmarks release`: CPU of a broker process for an attested release and for a proof, and latencies."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
+import random
 import re
 import socket
 import statistics
@@ -17,15 +18,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import bootstrap_median, interleave, percentile
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from benchmarks.measure import Comparison, bootstrap_median, interleave, percentile
 from benchmarks.options import Options
 from benchmarks.owner import CONFIDE, KEY, NAME, Owner, new_owner
 from benchmarks.process import CommandFailed, measure
 from benchmarks.release.client import PACE_S
-from benchmarks.report import Bar, Report, interval, table
+from benchmarks.report import Bar, Report, interval, ratio, table
 from benchmarks.workspace import workspace
 
 BAR_MS = 5.0
+NO_SLOWER = 1.05
+"""A ratio up to which two sides count as equal: runs of one side differ by that much."""
 MEASUREMENT = "0123456789abcdef" * 4
 _FILL_PER_TRANSACTION = 1_000
 _ROOT = Path(__file__).parents[2]
@@ -33,10 +38,18 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Rounds:
-    """One run: the broker's CPU for each round, and each round's latency at the client."""
+    """Rounds of one kind in one run: the broker's CPU for each, and each one's latency at the client."""
 
     broker_cpu_s: float
     latencies_s: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: attested releases, and proofs of the audit log."""
+
+    releases: Rounds
+    proofs: Rounds
 
 
 def run(options: Options) -> Report:
@@ -44,19 +57,19 @@ def run(options: Options) -> Report:
     if options.plain_only:
         raise CommandFailed("it has no plain side")
     with workspace() as folder, ExitStack() as owners:
-        sides: dict[str, Callable[[], Rounds]] = {}
+        sides: dict[str, Callable[[], Run]] = {}
         for entries in options.audit_entries:
             part = folder / str(entries)
             part.mkdir()
             owner = owners.enter_context(new_owner(part))
-            _prepare(owner, entries)
-            sides[f"{entries:,}"] = partial(_rounds, owner, options.rounds)
+            signing_key = _prepare(owner, entries)
+            sides[f"{entries:,}"] = partial(_run, owner, signing_key, entries, options.rounds)
         results = interleave(options.runs, sides)
     return _report(results, options)
 
 
-def _prepare(owner: Owner, entries: int) -> None:
-    """Put a policy into force and fill the audit log with releases that never were."""
+def _prepare(owner: Owner, entries: int) -> Ed25519PrivateKey:
+    """Put a policy into force, fill the audit log with releases that never were; return the owner's signing key."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     until = now + datetime.timedelta(days=1)
     document = f"""version = 1
@@ -80,6 +93,7 @@ key = "{KEY}"
     (owner.folder / "ca.pem").write_text(owner.confide("broker", "ca").output, encoding="utf-8")
 
     from confide.broker.home import Home
+    from confide.keys.signing import private_key_from_raw
 
     entry = {"kind": "release", "owner": NAME, "workload": "bench", "measurement": MEASUREMENT, "key": KEY}
     with Home.open(owner.home, owner.passphrase()) as home:
@@ -87,9 +101,10 @@ key = "{KEY}"
             with home.store.transaction():
                 for _ in range(min(missing, _FILL_PER_TRANSACTION)):
                     home.store.audit.append(entry)
+        return private_key_from_raw(home.store.owner_signing_key(NAME))
 
 
-def _rounds(owner: Owner, rounds: int) -> Rounds:
+def _run(owner: Owner, signing_key: Ed25519PrivateKey, entries: int, rounds: int) -> Run:
     with _broker(owner) as (pid, url):
         client: list[str | Path] = [
             sys.executable,
@@ -102,7 +117,33 @@ def _rounds(owner: Owner, rounds: int) -> Rounds:
         measure([*client, MEASUREMENT, str(max(2, rounds // 10))], cwd=_ROOT)  # to warm up
         before = _cpu_s(pid)
         done = measure([*client, MEASUREMENT, str(rounds)], cwd=_ROOT)
-        return Rounds((_cpu_s(pid) - before) / rounds, tuple(json.loads(done.output)))
+        releases = Rounds((_cpu_s(pid) - before) / rounds, tuple(json.loads(done.output)))
+        _prove(owner, signing_key, url, entries, max(2, rounds // 10))
+        before = _cpu_s(pid)
+        latencies = _prove(owner, signing_key, url, entries, rounds)
+        return Run(releases, Rounds((_cpu_s(pid) - before) / rounds, latencies))
+
+
+def _prove(
+    owner: Owner, signing_key: Ed25519PrivateKey, url: str, entries: int, rounds: int
+) -> tuple[float, ...]:
+    """Ask for proofs of inclusion and of consistency in turn, anywhere in the log; return the latencies in seconds."""
+    from confide.broker.client import OwnerClient
+
+    draw = random.Random(entries)
+    client = OwnerClient(url, (owner.folder / "ca.pem").read_bytes(), NAME, signing_key)
+    latencies = []
+    for number in range(rounds):
+        start = time.perf_counter()
+        if number % 2:
+            proof = client.inclusion_proof(draw.randrange(entries), entries)
+        else:
+            proof = client.consistency_proof(draw.randrange(1, entries), entries)
+        latencies.append(time.perf_counter() - start)
+        assert proof
+        time.sleep(max(0.0, start + PACE_S - time.perf_counter()))
+    client.close()
+    return tuple(latencies)
 
 
 @contextmanager
@@ -146,28 +187,48 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _report(results: dict[str, list[Rounds]], options: Options) -> Report:
-    rows, bars = [], []
-    for entries, runs in results.items():
-        cpu = [1e3 * run.broker_cpu_s for run in runs]
-
-        latencies = [1e3 * latency for run in runs for latency in run.latencies_s]
-        middle = statistics.median(cpu)
-        cell = interval(middle, bootstrap_median(cpu))
-        rows.append(
-            [entries, cell, f"{percentile(latencies, 0.5):.1f}", f"{percentile(latencies, 0.99):.1f}"]
+def _report(results: dict[str, list[Run]], options: Options) -> Report:
+    kinds: dict[str, Callable[[Run], Rounds]] = {
+        "release": lambda run: run.releases,
+        "proof": lambda run: run.proofs,
+    }
+    tables, bars = [], []
+    for kind, of in kinds.items():
+        cpu_ms = {entries: [1e3 * of(run).broker_cpu_s for run in runs] for entries, runs in results.items()}
+        rows = []
+        for entries, runs in results.items():
+            middle = statistics.median(cpu_ms[entries])
+            latencies = [1e3 * latency for run in runs for latency in of(run).latencies_s]
+            cells = [interval(middle, bootstrap_median(cpu_ms[entries]))]
+            cells += [f"{percentile(latencies, share):.1f}" for share in (0.5, 0.99)]
+            rows.append([entries, *cells])
+            if kind == "release":
+                bars.append(Bar(f"broker CPU of a release with {entries} audit entries, ms", middle, BAR_MS))
+        least, most = next(iter(cpu_ms)), list(cpu_ms)[-1]
+        compared = Comparison(tuple(cpu_ms[least]), tuple(cpu_ms[most]))
+        rows.append([f"{most} / {least}", ratio(compared), "", ""])
+        bars.append(
+            Bar(
+                f"broker CPU of a {kind} with {most} entries, relative to {least}",
+                compared.ratio(),
+                NO_SLOWER,
+            )
         )
-        bars.append(Bar(f"broker CPU with {entries} audit entries, ms", middle, BAR_MS))
-    columns = ["audit entries", "broker CPU, ms per release [95 %]", "p50, ms", "p99, ms"]
+        columns = ["audit entries", f"broker CPU, ms per {kind} [95 %]", "p50, ms", "p99, ms"]
+        tables.append(table(columns, rows))
     return Report(
-        "Attested release",
-        (table(columns, rows),),
+        "Attested release, and proofs of the audit log",
+        tuple(tables),
         tuple(bars),
         (
-            f"{options.runs} interleaved runs of {options.rounds} rounds each, one client process; a round is a new "
-            "TLS connection, challenge, attestation and release, with its audit entry on the disk. Rounds start at "
-            f"least {PACE_S * 1e3:.0f} ms apart, below the broker's limit of requests. Broker CPU: median over runs, "
-            "from /proc; latency at the client: over all rounds, the client's own signatures included.",
+            f"{options.runs} interleaved runs of {options.rounds} rounds of each kind, one client. A release is a new "
+            "TLS connection, challenge, attestation and release, with its audit entry on the disk. A proof is a nonce "
+            "and an owner's signed call: of inclusion and of consistency in turn, anywhere in the log. Rounds start "
+            f"at least {PACE_S * 1e3:.0f} ms apart, below the broker's limit of requests. Broker CPU: median over "
+            "runs, from /proc; latency at the client: over all rounds, the client's own signatures included.",
         ),
-        {entries: [vars(run) for run in runs] for entries, runs in results.items()},
+        {
+            entries: [{kind: vars(of(run)) for kind, of in kinds.items()} for run in runs]
+            for entries, runs in results.items()
+        },
     )
