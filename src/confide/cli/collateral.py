@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from confide.cli.context import open_home
+from confide.cli.hints import advice
 from confide.cli.output import emit, say, stdout, table
 from confide.cli.sources import KdsOption, PccsCaOption, PccsOption, read_sources
-from confide.cli.verify import read_input
-from confide.errors import CollateralUnavailable, Misuse
+from confide.cli.verify import FORM_HINT, read_input
+from confide.errors import CollateralUnavailable, InvalidFormat, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.collateral.cache import Cache
@@ -26,6 +27,15 @@ app = typer.Typer(
     help="What makers of TEEs publish about their hardware (certificates, CRLs, TCB data): docs/collateral.md.",
     epilog="Example:  confide collateral show",
     no_args_is_help=True,
+)
+
+_FILES_HINT = (
+    "`confide collateral fetch` writes such a file with --output; docs/collateral.md says what else is taken. "
+    "Evidence is verified with `confide verify`."
+)
+_OPTIONS_HINT = (
+    "`confide verify EVIDENCE` prints the options for its platform; "
+    "`confide collateral fetch --help` has examples."
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -84,13 +94,15 @@ def fetch(
     from confide.broker.store import unix_now
 
     sources = read_sources(pccs, pccs_ca, kds)
-    items = _items(tee, fmspc, ca, product, kind, chip, tcb)
+    with advice(InvalidFormat, _OPTIONS_HINT):
+        items = _items(tee, fmspc, ca, product, kind, chip, tcb)
     if evidence is None and not items:
         if output is not None:
             raise Misuse("what to fetch? Give evidence, --tee with --fmspc, or --product")
         _refresh(context, sources, json=json)
         return
-    given = None if evidence is None else recognize(read_input(evidence, MAX_INPUT_BYTES)).evidence
+    with advice(InvalidFormat, FORM_HINT):
+        given = None if evidence is None else recognize(read_input(evidence, MAX_INPUT_BYTES)).evidence
     found = gather(given, items, sources, unix_now)
     if output is not None:
         _write(output, found, json=json)
@@ -122,7 +134,8 @@ def import_(
     from confide.attestation.recognize.encodings import MAX_INPUT_BYTES
     from confide.broker.collateral.files import items_in
 
-    found = items_in([(file.name, read_input(file, MAX_INPUT_BYTES)) for file in files])
+    with advice(InvalidFormat, _FILES_HINT):
+        found = items_in([(file.name, read_input(file, MAX_INPUT_BYTES)) for file in files])
     with open_home(context) as home:
         _keep(home, found, json=json)
 

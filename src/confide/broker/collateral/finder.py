@@ -98,7 +98,8 @@ class Finder:
                 reason = str(error)
                 self._remember(item.name, reason)
                 self._cache.failed(item, reason)
-        raise CollateralUnavailable(f"{state}; {reason}. {_online(item)}")
+        known = state if reason in state else f"{state}; {reason}"
+        raise CollateralUnavailable(f"{known}. {_online(item)}")
 
     def _fetch(self, item: Item[Value], server: str) -> Value:
         try:
