@@ -81,7 +81,7 @@ class FileEndorsements:
         if self.collaterals:  # the verifier says what it is for
             return self.collaterals[0]
         raise CollateralUnavailable(
-            f"no collateral for {quote.tee} on platforms {quote.fmspc} ({quote.ca} CA)"
+            f"no collateral for {quote.tee.upper()} on platforms {quote.fmspc} ({quote.ca} CA)"
         )
 
     def amd(self, report: Report, given: Certificates) -> Certificates:
@@ -92,7 +92,9 @@ class FileEndorsements:
         """
         key = given.endorsement or self._key(report)
         issuers = {each.issuer for each in (*given.chain, *self.chain)}
-        crl = given.crl or next((each for each in self.crls if each.issuer in issuers), None)
+        crl = given.crl
+        if crl is None:
+            crl = next((each for each in self.crls if each.issuer in issuers), None)
         if crl is None and key is not None:
             crl = next((each for each in self.crls if _same_product(each, key)), None)
         found = Certificates(key, given.chain or self.chain, crl)
@@ -172,7 +174,7 @@ def describe_collateral(value: Mapping[str, Any]) -> str:
         collateral = _whole(value)
     except InvalidFormat as error:
         return f"Intel's collateral, which does not read ({error})"
-    return f"Intel's collateral for {collateral.tee} on platforms {collateral.fmspc} ({collateral.ca} CA)"
+    return f"Intel's collateral for {collateral.tee.upper()} on platforms {collateral.fmspc} ({collateral.ca} CA)"
 
 
 def _read(data: bytes, parts: _Parts) -> None:
