@@ -33,6 +33,13 @@ _FILES_HINT = (
     "`confide collateral fetch` writes such a file with --output; docs/collateral.md says what else is taken. "
     "Evidence is verified with `confide verify`."
 )
+_SERVERS_HINT = (
+    "does this machine reach that server? It is asked directly, by no proxy. --pccs and --kds name others; or fetch on "
+    "another machine with --output, and `confide collateral import` the file here. docs/collateral.md lists refusals."
+)
+_IMPORT_HINT = (
+    "fetch it anew where it came from; docs/collateral.md lists refusals. What was kept before is unchanged."
+)
 _OPTIONS_HINT = (
     "`confide verify EVIDENCE` prints the options for its platform; "
     "`confide collateral fetch --help` has examples."
@@ -103,7 +110,8 @@ def fetch(
         return
     with advice(InvalidFormat, FORM_HINT):
         given = None if evidence is None else recognize(read_input(evidence, MAX_INPUT_BYTES)).evidence
-    found = gather(given, items, sources, unix_now)
+    with advice(CollateralUnavailable, _SERVERS_HINT):
+        found = gather(given, items, sources, unix_now)
     if output is not None:
         _write(output, found, json=json)
         return
@@ -136,7 +144,7 @@ def import_(
 
     with advice(InvalidFormat, _FILES_HINT):
         found = items_in([(file.name, read_input(file, MAX_INPUT_BYTES)) for file in files])
-    with open_home(context) as home:
+    with open_home(context) as home, advice(CollateralUnavailable, _IMPORT_HINT):
         _keep(home, found, json=json)
 
 
@@ -214,10 +222,11 @@ def _refresh(context: typer.Context, sources: Sources, *, json: bool) -> None:
         failures = refresh(cache, sources, even_if_not_due=True)
         kept = cache.all()
     if failures:
-        raise CollateralUnavailable(
-            f"{failures} of {len(kept)} could not be fetched anew; `confide collateral show` says why, and how long "
-            "the old ones are valid"
-        )
+        with advice(CollateralUnavailable, _SERVERS_HINT):
+            raise CollateralUnavailable(
+                f"{failures} of {len(kept)} could not be fetched anew; `confide collateral show` says why, and how "
+                "long the old ones are valid"
+            )
     _tell(kept, unix_now(), json=json)
 
 

@@ -70,7 +70,7 @@ def from_evidence(
     if result.error is None and result.debug:
         result.error = EvidenceRefused("verdict", 3, "it can be inspected from outside (debug)")
     if result.error is not None:
-        if (hint := hint_on(result.error, result)) and not getattr(result.error, "__notes__", []):
+        if (hint := hint_on(result.error, result, file)) and not getattr(result.error, "__notes__", []):
             result.error.add_note(hint)
         raise result.error
     code = _code(found, result)

@@ -120,7 +120,7 @@ def verify(
     verdict = judge(result, bound=found.runtime_data is not None, accepted=accepted, policy=check)
     if result.debug:
         _explain_debug(result)
-    hint = None if verdict.error is None else hint_on(verdict.error, result)
+    hint = None if verdict.error is None else hint_on(verdict.error, result, file)
     if json:
         emit(_document(file, data, found, result, verdict, matched, hint, now))
     else:
@@ -278,24 +278,42 @@ def _explain_debug(result: Examination) -> None:
 
     result.notes.append(
         "debug: the hardware is what it says, and whoever runs it can read and change everything inside. No key is "
-        f"released to it, whatever a policy says. {debug_cure(result.tee)}"
+        f"released to it, whatever a policy says. For evidence that counts, {debug_cure(result.tee)}"
     )
 
 
-def hint_on(error: ConfideError, result: Examination) -> str | None:
-    """Return what to do about a refusal of evidence."""
-    from confide.attestation.explain.verdict import debug_cure
+def hint_on(error: ConfideError, result: Examination, file: Path) -> str | None:
+    """Return what to do about a refusal of evidence in a file."""
+    from confide.attestation.explain.verdict import debug_cure, is_of_debug
 
-    if result.debug and isinstance(error, EvidenceRefused):
+    if is_of_debug(error, result):
         return debug_cure(result.tee)
     if isinstance(error, CollateralUnavailable):
-        return (
-            f"{result.needed}: `confide verify FILE {result.option} THAT`; for evidence of the past, collateral of its "
-            "time and --at TIME. docs/attestation.md says where to get it."
-        )
+        return _how_to_get(result, "EVIDENCE" if str(file) == "-" else str(file))
     if type(error) is EvidenceRefused:
         return "docs/attestation.md lists the steps, and the usual causes and cures."
     return hint_for(error)
+
+
+def _how_to_get(result: Examination, evidence: str) -> str:
+    """Return how to get what evidence is verified with, and for which time what was given would do."""
+    from confide.cli.verify_text import iso
+
+    target = "collateral.json" if result.option == "--collateral" else "certificates.pem"
+    words = f"{result.needed}. "
+    if result.source is not None:
+        source = f" ({result.source})" if result.source else ""
+        words = (
+            f"`confide collateral fetch {evidence} --output {target}`, here or on a machine that is online{source}, "
+            f"gets {result.needed}. "
+        )
+    words += f"Then give {result.option} {target}. docs/collateral.md says more."
+    if all(part.valid for part in result.validity):
+        return words
+    since, until = max(each.issued for each in result.validity), min(each.expires for each in result.validity)
+    if since >= until:
+        return words
+    return f"{words} For evidence of the past: what was given is valid for --at {iso(since)} to {iso(until - 1)}."
 
 
 def _input(file: Path, data: bytes, found: Recognized) -> dict[str, Any]:

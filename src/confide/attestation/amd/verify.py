@@ -116,7 +116,7 @@ def verify_report(
         check_not_revoked(certificates.crl, chain)
     if report.signing_key is not endorsement.kind:
         raise _refused(5, f"not signed by a {endorsement.kind.name}, as the certificate is one of")
-    _verify_signature(report, certificates.endorsement)
+    _verify_signature(report, certificates.endorsement, endorsement)
     _check_tcb(report, endorsement)
     hardware_ids = _hardware_ids(report, endorsement)
     _check_guest(report)
@@ -131,7 +131,7 @@ def verify_report(
     return VerifiedReport(report, platform)
 
 
-def _verify_signature(report: Report, certificate: x509.Certificate) -> None:
+def _verify_signature(report: Report, certificate: x509.Certificate, endorsement: Endorsement) -> None:
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise _refused(6, "the endorsement key is not on P-384")
@@ -142,7 +142,23 @@ def _verify_signature(report: Report, certificate: x509.Certificate) -> None:
     try:
         key.verify(signature, report.raw[:SIGNED_BYTES], ec.ECDSA(SHA384()))
     except InvalidSignature:
-        raise _refused(6, f"not signed by the {common_name(certificate.subject)}") from None
+        why = _other_key(report, endorsement)
+        raise _refused(6, f"not signed by the {common_name(certificate.subject)}{why}") from None
+
+
+def _other_key(report: Report, endorsement: Endorsement) -> str:
+    """Return how the key of a certificate is another one than the report's, as the report, not verified, says."""
+    chip_id = report.octets("chip_id")
+    if endorsement.hardware_id and any(chip_id) and not chip_id.startswith(endorsement.hardware_id):
+        return f", which is that of another chip ({endorsement.hardware_id.hex()[:16]}…)"
+    try:
+        reported = report.tcb("reported_tcb", endorsement.product)
+    except InvalidFormat:
+        return ""
+    if dict(reported) == dict(endorsement.tcb):
+        return ""
+    said, certified = (".".join(str(tcb[name]) for name in reported) for tcb in (reported, endorsement.tcb))
+    return f", which is for TCB {certified} ({'.'.join(reported)}) where the report says {said}"
 
 
 def _check_tcb(report: Report, endorsement: Endorsement) -> None:

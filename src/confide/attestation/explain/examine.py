@@ -84,7 +84,8 @@ class Examination:
         error: why it is refused; None where its verifiers accepted it.
         notes: what else is worth knowing.
         needed: what evidence of this platform is verified with.
-        option: by which that is given.
+        source: how else to name it than by the evidence; None: nobody publishes it.
+        option: by which it is given.
     """
 
     kind: str = ""
@@ -101,6 +102,7 @@ class Examination:
     error: ConfideError | None = None
     notes: list[str] = field(default_factory=list)
     needed: str = "endorsements of the platform"
+    source: str | None = ""
     option: str = "--collateral"
 
     @contextmanager
@@ -216,10 +218,8 @@ def _quote(
         result.groups += quote_groups(quote)
         roots = (hashlib.sha256(trust.intel_root).hexdigest(),)
         result.links += pem_links(quote.pck_chain, roots)
-        result.needed = (
-            f"collateral for {str(quote.tee).upper()} on FMSPC {quote.fmspc}, {quote.ca} CA, from Intel's service or a "
-            f"PCCS (`confide collateral fetch --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}`)"
-        )
+        result.needed = f"Intel's collateral for {str(quote.tee).upper()} on platforms {quote.fmspc}"
+        result.source = f"without the evidence: --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}"
         collateral = trust.endorsements.intel(quote)
         _explain_collateral(result, quote, collateral, trust, now)
         verified = verify_quote(raw, collateral, now, root_der=trust.intel_root)
@@ -286,7 +286,7 @@ def _report(
             raise EvidenceRefused(_REPORT, 1, str(error)) from None
         result.tee, result.debug = result.tee or Tee.SNP, PolicyBit.DEBUG in report.policy
         result.name = result.name or f"SEV-SNP report, version {report.number('version')}"
-        result.needed, result.option = _needed(report), "--certificates"
+        (result.needed, result.source), result.option = _needed(report), "--certificates"
         certificates = trust.endorsements.amd(report, given.certificates)
         endorsement = None
         if certificates.endorsement is not None:
@@ -309,20 +309,23 @@ def _report(
     return verified
 
 
-def _needed(report: Report) -> str:
-    """Say where the certificate of a report's key is."""
+def _needed(report: Report) -> tuple[str, str | None]:
+    """Return what a report is verified with, and where AMD publishes that; None: nowhere."""
     if report.signing_key is SigningKey.VLEK:
-        return "the certificate of the VLEK, which the cloud provider gives to its guests"
-    urls = []
-    for product in [report.product] if report.product else [Product.MILAN, Product.GENOA]:
-        with suppress(InvalidFormat):
-            tcb = report.tcb("reported_tcb", product)
-            urls.append(vcek_url(product, report.octets("chip_id"), tcb))
-    if not urls:
         return (
-            "the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service"
+            "Needed is the certificate of the VLEK, which the cloud provider gives to its guests alone",
+            None,
         )
-    return f"the certificate of the VCEK, at {' or '.join(urls)}"
+    product = report.product or Product.MILAN
+    try:
+        url = vcek_url(product, report.octets("chip_id"), report.tcb("reported_tcb", product))
+    except InvalidFormat:
+        return (
+            "Needed is the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service",
+            None,
+        )
+    known = "" if report.product else ", or with Genoa for Milan: a report of version 2 does not say which"
+    return "the certificate of the VCEK and AMD's CRL", f"the certificate alone: {url}{known}"
 
 
 # -- Azure

@@ -104,8 +104,8 @@ def verify_quote(
 def _check_collateral(quote: Quote, collateral: Collateral) -> None:
     if (collateral.tee, collateral.fmspc, collateral.ca) != (quote.tee, quote.fmspc, quote.ca):
         raise CollateralUnavailable(
-            f"the collateral is for {collateral.tee} on {collateral.fmspc} ({collateral.ca} CA), the quote of "
-            f"{quote.tee} on {quote.fmspc} ({quote.ca} CA); `confide collateral fetch` gets the one it needs"
+            f"the collateral is for {collateral.tee.upper()} on {collateral.fmspc} ({collateral.ca} CA), the quote of "
+            f"{quote.tee.upper()} on {quote.fmspc} ({quote.ca} CA); `confide collateral fetch` gets the one it needs"
         )
     if collateral.pce_id != quote.pck.pce_id:
         raise CollateralUnavailable(

@@ -9,6 +9,7 @@ from confide.attestation.recognize.encodings import as_text
 from confide.errors import InvalidFormat
 
 _JWT = re.compile(rb"\s*eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*")
+_DUMP = re.compile(rb"\s*0{4,16}:?[ \t]+[0-9a-fA-F]{2}[^\n]*\n0{3,15}10:?[ \t]")
 _TDREPORT_BYTES, _TDREPORT_TYPE = 1024, 0x81
 _MAGIC = (
     (b"HCLA", "an HCL report of an Azure VM: without the quote of its TPM it says nothing of the guest"),
@@ -29,6 +30,10 @@ def describe_other(data: bytes) -> str:
             return words
     if len(data) == _TDREPORT_BYTES and data[0] == _TDREPORT_TYPE:
         return "a TDREPORT: only the machine that made it can check it; ask its quoting service for a quote"
+    if _DUMP.match(data):
+        return (
+            "a hex dump with offsets: give the file itself (`xxd -r DUMP > FILE` makes it from a dump of xxd)"
+        )
     if _JWT.fullmatch(data):
         return "an attestation token (JWT): a verifier's word, and not evidence itself"
     if as_text(data) is not None:
