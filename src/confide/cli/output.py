@@ -45,8 +45,9 @@ class Table(rich.table.Table):
 
 
 def table(*columns: str) -> Table:
-    """Return an empty table in the house style."""
-    return Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
+    """Return an empty table in the house style: what is too wide goes on below, and is never cut."""
+    headers = (rich.table.Column(name, overflow="fold") for name in columns)
+    return Table(*headers, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
 
 
 @contextmanager

@@ -15,7 +15,14 @@ import typer
 
 from confide.cli.hints import advice, hint_for
 from confide.cli.output import emit
-from confide.errors import CollateralUnavailable, ConfideError, EvidenceRefused, InvalidFormat, Misuse
+from confide.errors import (
+    CollateralUnavailable,
+    ConfideError,
+    EvidenceRefused,
+    InvalidFormat,
+    Misuse,
+    PlatformRefused,
+)
 
 if TYPE_CHECKING:
     from confide.attestation.claims import Claims
@@ -249,6 +256,7 @@ def _policy_check(
 ) -> Callable[[Examination], None]:
     from confide.broker.policy import MAX_POLICY_BYTES, parse_policy
     from confide.broker.policy_evidence import match_policy
+    from confide.cli.verify_text import iso
 
     policy = parse_policy(read_input(file, MAX_POLICY_BYTES))
 
@@ -259,7 +267,8 @@ def _policy_check(
             )
         if not policy.valid_at(now):
             result.notes.append(
-                f"the policy is not valid at that time: {policy.not_before} to {policy.not_after}"
+                "the policy is not valid at that time, but from "
+                f"{iso(int(policy.not_before.timestamp()))} to {iso(int(policy.not_after.timestamp()))}"
             )
         claims = claims_of_attestation(found, result)
         match = match_policy(policy, result.tee, result.platform, claims, now)
@@ -290,6 +299,11 @@ def hint_on(error: ConfideError, result: Examination, file: Path) -> str | None:
         return debug_cure(result.tee)
     if isinstance(error, CollateralUnavailable):
         return _how_to_get(result, "EVIDENCE" if str(file) == "-" else str(file))
+    if isinstance(error, PlatformRefused) and not getattr(error, "__notes__", []):
+        return (
+            "[workload.platform] of the policy says what is accepted; docs/attestation.md what each step means and "
+            "what it costs to accept more."
+        )
     if type(error) is EvidenceRefused:
         return "docs/attestation.md lists the steps, and the usual causes and cures."
     return hint_for(error)
