@@ -21,6 +21,18 @@ def test_links_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
+def test_documents_that_code_and_documents_name_exist():
+    sources = [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".java", ".toml")]
+    named = {
+        (target, source)
+        for source in (*sources, *ROOT.glob("jvm/**/*.java"), *DOCUMENTS)
+        for target in re.findall(r"docs/[\w/.-]*\w\.md", source.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    for target, source in named:
+        assert (ROOT / target).exists(), (target, source)
+
+
 def test_claims_name_tests_that_exist():
     text = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     named = re.findall(r"`(tests/[^`: ]+|examples/[^`: ]+)`", text)
