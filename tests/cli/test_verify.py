@@ -750,6 +750,7 @@ def test_a_c_array(confide, world):
         (lambda report: report[:17], "perhaps a SNP report of 1184 bytes that was cut to 17"),
         (lambda report: b"00000000: 0200 0000  ....\n00000010: 0000  ..\n", "a hex dump with offsets"),
         (lambda report: b"00000000  02 00 00 00  |....|\n00000010  00\n", "a hex dump with offsets"),
+        (lambda report: b"CCEL8\0\0\0" + bytes(48), "the ACPI table CCEL"),
         (lambda report: b"{0x02, 0x00", "JSON that does not read at line 1; accepted are"),
         (lambda report: b"{0x02, 0x00} {0x02}", "JSON that does not read at line 1; accepted are"),
     ],
@@ -758,6 +759,38 @@ def test_what_evidence_was_before_it_was_spoilt(confide, world, make, reason):
     spoilt = world.put("spoilt", make(Path(world.snp()).read_bytes()))
     answer = confide("verify", spoilt)
     assert (answer.code, reason in answer.err) == (67, True), answer.err
+
+
+def test_an_event_log_alone_says_where_it_goes(confide, world):
+    log = bytes(28) + bytes([33, 0, 0, 0]) + b"Spec ID Event03\0" + bytes(100)
+    answer = confide("verify", world.put("log", log))
+    assert "an event log: it goes with a TD's quote, as --event-log" in answer.err
+
+
+def test_a_quote_is_explained_though_something_stands_behind_it(confide, world):
+    quote = Path(world.tdx()).read_bytes() + b"\n"
+    document = said(
+        confide, world.put("behind", quote), *world.intel_args(), code=98, error="EvidenceRefused"
+    )
+    assert "step 1: 1 bytes behind its end" in document["message"]
+    assert fields_of(document)["mrtd"]
+    assert document["platform"] is None
+    assert any("without what stands behind its end" in note for note in document["notes"])
+
+
+def test_a_vlek_is_not_sent_for_to_amd(confide, world):
+    raw = bytearray(world.chip.raw())
+    raw[0x48] = 1 << 2
+    document = said(
+        confide,
+        world.put("vlek.report", world.chip.report(bytes(raw))),
+        code=76,
+        error="CollateralUnavailable",
+    )
+    assert (
+        "the certificate of the VLEK that signed it is missing; it comes from the host" in document["message"]
+    )
+    assert "collateral fetch" not in document["hint"]
 
 
 def test_a_sigstruct_that_was_cut(confide, world):

@@ -313,15 +313,14 @@ def _how_to_get(result: Examination, evidence: str) -> str:
     """Return how to get what evidence is verified with, and for which time what was given would do."""
     from confide.cli.verify_text import iso
 
+    if result.source is None:
+        return f"needed is {result.needed}. Give it with {result.option} FILE. docs/collateral.md says more."
     target = "collateral.json" if result.option == "--collateral" else "certificates.pem"
-    words = f"{result.needed}. "
-    if result.source is not None:
-        source = f" ({result.source})" if result.source else ""
-        words = (
-            f"`confide collateral fetch {evidence} --output {target}`, here or on a machine that is online{source}, "
-            f"gets {result.needed}. "
-        )
-    words += f"Then give {result.option} {target}. docs/collateral.md says more."
+    source = f" ({result.source})" if result.source else ""
+    words = (
+        f"`confide collateral fetch {evidence} --output {target}`, here or on a machine that is online{source}, "
+        f"gets {result.needed}. Then give {result.option} {target}. docs/collateral.md says more."
+    )
     if all(part.valid for part in result.validity):
         return words
     since, until = max(each.issued for each in result.validity), min(each.expires for each in result.validity)

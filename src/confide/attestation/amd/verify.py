@@ -98,8 +98,9 @@ def verify_report(
     if report.signing_key not in INTERMEDIATES:
         raise _refused(1, "not signed by a VCEK or VLEK")
     if certificates.endorsement is None:
+        way = FETCH if report.signing_key is SigningKey.VCEK else "it comes from the host alone"
         raise CollateralUnavailable(
-            f"{EVIDENCE}: the certificate of the key that signed it is missing; {FETCH}"
+            f"{EVIDENCE}: the certificate of the {report.signing_key.name} that signed it is missing; {way}"
         )
     try:
         endorsement = endorsement_of(certificates.endorsement)

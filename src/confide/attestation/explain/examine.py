@@ -33,7 +33,7 @@ from confide.attestation.explain.tcb import tcb_state
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.event_log import EVIDENCE as LOG_EVIDENCE
 from confide.attestation.intel.event_log import check_event_log, parse_event_log
-from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
+from confide.attestation.intel.quote import Quote, parse_quote, trim_padding, up_to_end
 from confide.attestation.intel.sigstruct import EVIDENCE as SIGSTRUCT_EVIDENCE
 from confide.attestation.intel.sigstruct import Sigstruct, parse_sigstruct, verify_sigstruct
 from confide.attestation.intel.verify import VerifiedQuote, verify_quote
@@ -210,22 +210,32 @@ def _quote(
     result: Examination, raw: bytes, trust: HardwareTrust, now: int, bound: _Bound = ()
 ) -> VerifiedQuote:
     with result.steps("quote", steps.QUOTE, names=_QUOTES, nested=2, unsure=_unsure, unavailable=lambda _: 2):
-        quote = parse_quote(raw)
-        result.tee, result.debug = result.tee or quote.tee, quote.debug
-        result.name = (
-            result.name or f"{str(quote.tee).upper()} quote, version {quote.version} ({quote.body_type})"
-        )
-        result.groups += quote_groups(quote)
-        roots = (hashlib.sha256(trust.intel_root).hexdigest(),)
-        result.links += pem_links(quote.pck_chain, roots)
-        result.needed = f"Intel's collateral for {str(quote.tee).upper()} on platforms {quote.fmspc}"
-        result.source = f"without the evidence: --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}"
+        try:
+            quote = parse_quote(raw)
+        except EvidenceRefused:
+            with suppress(EvidenceRefused):
+                _explain_quote(result, parse_quote(up_to_end(raw)), trust)
+                result.notes.append("the fields are those of the quote, without what stands behind its end")
+            raise
+        _explain_quote(result, quote, trust)
         collateral = trust.endorsements.intel(quote)
         _explain_collateral(result, quote, collateral, trust, now)
         verified = verify_quote(raw, collateral, now, root_der=trust.intel_root)
         result.tcb = tcb_state(quote.tee, verified.platform.tcb)
     _check_bound(quote.report_data, bound)
     return verified
+
+
+def _explain_quote(result: Examination, quote: Quote, trust: HardwareTrust) -> None:
+    """Say what stands in a quote, and what it is verified with."""
+    tee = str(quote.tee).upper()
+    result.tee, result.debug = result.tee or quote.tee, quote.debug
+    result.name = result.name or f"{tee} quote, version {quote.version} ({quote.body_type})"
+    result.groups += quote_groups(quote)
+    roots = (hashlib.sha256(trust.intel_root).hexdigest(),)
+    result.links += pem_links(quote.pck_chain, roots)
+    result.needed = f"Intel's collateral for {tee} on platforms {quote.fmspc}"
+    result.source = f"without the evidence: --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}"
 
 
 def _event_log(result: Examination, log: bytes, quote: Quote) -> None:
@@ -313,7 +323,7 @@ def _needed(report: Report) -> tuple[str, str | None]:
     """Return what a report is verified with, and where AMD publishes that; None: nowhere."""
     if report.signing_key is SigningKey.VLEK:
         return (
-            "Needed is the certificate of the VLEK, which the cloud provider gives to its guests alone",
+            "the certificate of the VLEK, which the cloud provider gives to its guests alone",
             None,
         )
     product = report.product or Product.MILAN
@@ -321,7 +331,7 @@ def _needed(report: Report) -> tuple[str, str | None]:
         url = vcek_url(product, report.octets("chip_id"), report.tcb("reported_tcb", product))
     except InvalidFormat:
         return (
-            "Needed is the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service",
+            "the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service",
             None,
         )
     known = "" if report.product else ", or with Genoa for Milan: a report of version 2 does not say which"

@@ -129,12 +129,17 @@ def trim_padding(data: bytes) -> bytes:
     Quoting services and kernels hand TD quotes out in a buffer of fixed size, for instance 5006 or 8000 bytes. Bytes
     that are not zero stay, and whatever else is wrong: `parse_quote` refuses it.
     """
+    trimmed = up_to_end(data)
+    return data if any(data[len(trimmed) :]) else trimmed
+
+
+def up_to_end(data: bytes) -> bytes:
+    """Return what of a quote stands before its end by its own account; all of what has none."""
     try:
         _bound(data)
-        end = _end(data, _read_head(data))
+        return data[: _end(data, _read_head(data))]
     except InvalidFormat:
         return data
-    return data if any(data[end:]) else data[:end]
 
 
 def _bound(data: bytes) -> None:
