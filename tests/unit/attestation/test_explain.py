@@ -201,7 +201,7 @@ def test_no_endorsements_at_all(authority, machine):
     result = examine(recognize(machine.report()), nothing, NOW)
     assert isinstance(result.error, CollateralUnavailable)
     assert states(result, "SNP report") == "+!......."
-    assert "kdsintf.amd.com/vcek/v1/Milan/" in result.needed
+    assert "kdsintf.amd.com/vcek/v1/Milan/" in result.source
 
 
 def test_revocation_of_amd_is_checked_where_there_is_a_crl(machine):

@@ -320,7 +320,7 @@ def test_real_files_that_are_no_evidence(name, encoding):
 
 def test_collateral_is_said_to_be_collateral():
     collateral = intel.Authority().collateral().to_json()
-    assert "collateral for tdx on platforms 50806F000000 (platform CA)" in refused(collateral, "--collateral")
+    assert "collateral for TDX on platforms 50806F000000 (platform CA)" in refused(collateral, "--collateral")
 
 
 def test_certificates_are_said_to_be_certificates(machine):
@@ -369,7 +369,7 @@ def test_certificates_are_said_to_be_certificates(machine):
         (b'"' + b"A" * 100 + b'"', "no evidence"),
         (b"null", "no evidence"),
         (b"eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", "attestation token"),
-        (HEADER + bytes(1000), "no evidence"),
+        (HEADER + bytes(1000), "a SIGSTRUCT of 1808 bytes that was cut"),
         (b"\x30\x82\x01\x00" + bytes(256), "certificate"),
         (b"\xff\xfe\x00\xd8", "no evidence"),
     ],
