@@ -20,10 +20,10 @@ from confide.cli.verify import (
     RootOption,
     claims_of_attestation,
     hardware_trust,
-    hint_on,
     moment,
     read_input,
 )
+from confide.cli.verify_hints import hint_on
 from confide.errors import AlreadyExists, InvalidFormat, InvalidPolicy, Misuse
 
 if TYPE_CHECKING:

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confide.cli.hints import advice, hint_for
+from confide.cli.hints import advice
 from confide.cli.output import emit
+from confide.cli.verify_hints import hint_on
 from confide.errors import (
-    CollateralUnavailable,
-    ConfideError,
     EvidenceRefused,
     InvalidFormat,
     Misuse,
-    PlatformRefused,
 )
 
 if TYPE_CHECKING:
@@ -289,44 +287,6 @@ def _explain_debug(result: Examination) -> None:
         "debug: the hardware is what it says, and whoever runs it can read and change everything inside. No key is "
         f"released to it, whatever a policy says. For evidence that counts, {debug_cure(result.tee)}"
     )
-
-
-def hint_on(error: ConfideError, result: Examination, file: Path) -> str | None:
-    """Return what to do about a refusal of evidence in a file."""
-    from confide.attestation.explain.verdict import debug_cure, is_of_debug
-
-    if is_of_debug(error, result):
-        return debug_cure(result.tee)
-    if isinstance(error, CollateralUnavailable):
-        return _how_to_get(result, "EVIDENCE" if str(file) == "-" else str(file))
-    if isinstance(error, PlatformRefused) and not getattr(error, "__notes__", []):
-        return (
-            "[workload.platform] of the policy says what is accepted; docs/attestation.md what each step means and "
-            "what it costs to accept more."
-        )
-    if type(error) is EvidenceRefused:
-        return "docs/attestation.md lists the steps, and the usual causes and cures."
-    return hint_for(error)
-
-
-def _how_to_get(result: Examination, evidence: str) -> str:
-    """Return how to get what evidence is verified with, and for which time what was given would do."""
-    from confide.cli.verify_text import iso
-
-    if result.source is None:
-        return f"needed is {result.needed}. Give it with {result.option} FILE. docs/collateral.md says more."
-    target = "collateral.json" if result.option == "--collateral" else "certificates.pem"
-    source = f" ({result.source})" if result.source else ""
-    words = (
-        f"`confide collateral fetch {evidence} --output {target}`, here or on a machine that is online{source}, "
-        f"gets {result.needed}. Then give {result.option} {target}. docs/collateral.md says more."
-    )
-    if all(part.valid for part in result.validity):
-        return words
-    since, until = max(each.issued for each in result.validity), min(each.expires for each in result.validity)
-    if since >= until:
-        return words
-    return f"{words} For evidence of the past: what was given is valid for --at {iso(since)} to {iso(until - 1)}."
 
 
 def _input(file: Path, data: bytes, found: Recognized) -> dict[str, Any]:
