@@ -14,6 +14,7 @@ from confide.cli.options import (
     BrokerCaOption,
     CoresOption,
     IncludeOption,
+    JsonOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
@@ -64,6 +65,7 @@ def allow(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
@@ -95,6 +97,10 @@ def allow(
             for spec in specs or []:
                 grant_write(document, image.name, spec, form)
     file.write_text(document.as_string(), encoding="utf-8")
+    if json:
+        serial = int(document["serial"])
+        emit({"file": str(file), "workload": image.name, "measurement": measurement, "serial": serial})
+        return
     say(f"{file}: workload {image.name}, measurement {measurement[:16]}…, serial {document['serial']}")
     say("look at it, then: confide policy apply " + str(file))
 
@@ -102,7 +108,7 @@ def allow(
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Report every fault of a policy document at once, with line and reason. Exits 65 if there are any.
 
@@ -126,6 +132,7 @@ def check(
 def apply(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Check, sign with the owner's key, and put into force here (`confide push` sends it to a broker).
 
@@ -143,6 +150,9 @@ def apply(
         key = private_key_from_raw(home.store.owner_signing_key(policy.owner))
         home.store.put_policy(policy.owner, policy.serial, sign_policy(toml, key), toml)
         home.store.audit.append({"kind": "policy", "owner": policy.owner, "serial": policy.serial})
+    if json:
+        emit({"owner": policy.owner, "serial": policy.serial, "not_after": policy.not_after.isoformat()})
+        return
     say(f"policy of {policy.owner}, serial {policy.serial}, is in force until {policy.not_after:%Y-%m-%d}")
 
 
@@ -150,7 +160,7 @@ def apply(
 def show(
     context: typer.Context,
     owner: Annotated[str | None, typer.Option(help="Whose; without: every owner's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Print the policies in force.
 
