@@ -39,6 +39,7 @@ _NOT_IN_STDLIB = frozenset(
     ]
 )
 _NOT_IN_SITE_FOLDERS = frozenset({"tests", "__pycache__", "include", "docs", "doc", "licenses", "examples"})
+_NOT_IN_SITE_PATHS = ("joblib/test/",)  # a folder `test` may well be part of a package's interface
 _NOT_IN_SITE_SUFFIXES = [
     ".pyi",
     ".h",
@@ -68,7 +69,9 @@ _CODE_AND_ROOTS = (".py", ".pem", ".der")
 NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
 
 SITE_RULES = sha256_hex(
-    repr((sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))).encode()
+    repr(
+        (sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_PATHS, _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))
+    ).encode()
 )
 """Changes whenever other files of a distribution are taken along."""
 
@@ -119,7 +122,11 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
             if relative.startswith(("__editable__", "_editable_impl")):
                 raise InvalidImage(f"{name} is an editable install; install it as a wheel")
             continue
-        if _NOT_IN_SITE_FOLDERS.intersection(parts[:-1]) or ".." in parts:
+        if (
+            _NOT_IN_SITE_FOLDERS.intersection(parts[:-1])
+            or relative.startswith(_NOT_IN_SITE_PATHS)
+            or ".." in parts
+        ):
             continue
         if parts[0].endswith(".dist-info") and parts[-1] not in _DIST_INFO:
             continue
