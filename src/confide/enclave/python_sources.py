@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
+import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +84,11 @@ def python_files() -> dict[str, Source]:
     home = PYTHON.lstrip("/")
     files: dict[str, Source] = {
         f"{home}/bin/{version}": Path(sys.executable).resolve(),
-        f"{home}/lib/{version}/site-packages/confide.pth": SITE.encode() + b"\n",
+        # Debian's interpreter looks for packages in other places than the rest.
+        **{
+            f"{place.lstrip('/')}/confide.pth": SITE.encode() + b"\n"
+            for place in site.getsitepackages([PYTHON])
+        },
     }
     for path in _walk(stdlib, _NOT_IN_STDLIB):
         relative = path.relative_to(stdlib).as_posix()
@@ -114,7 +119,6 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
     Raises:
         InvalidImage: an editable install.
     """
-    site = folder.parent
     files: dict[str, Source] = {}
     for relative in recorded(folder):
         parts = relative.split("/")
@@ -130,7 +134,7 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
             continue
         if parts[0].endswith(".dist-info") and parts[-1] not in _DIST_INFO:
             continue
-        path = site / relative
+        path = folder.parent / relative
         if path.is_file():
             files[f"{SITE.lstrip('/')}/{relative}"] = path
     return files
