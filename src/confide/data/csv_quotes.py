@@ -21,12 +21,13 @@ class Quotes:
 
     def __init__(self, delimiter: str) -> None:
         end = rb"[\r\n" + re.escape(delimiter.encode()) + rb"]"
-        text, literal = rb'[^"]*+', rb"(?<!\A)(?<!" + end + rb')"'
-        quoted = rb'"' + text + rb'(?:""' + text + rb')*+"(?=' + end
-        # More may follow a closing mark at the end of what was read, unless that is the end of the file.
+        text, literal = rb'[^"]*', rb"(?<!\A)(?<!" + end + rb')"'
+        quoted = rb'"' + text + rb'(?:""' + text + rb')*"(?=' + end
+        # More may follow a closing mark at the end of what was read, unless that is the end of the file. Without
+        # possessive quantifiers, which Python 3.11.2 gets wrong; a cell matches in one way only: little is tried twice.
         some, every = (rb"(?:" + literal + rb"|" + quoted + last + rb"))" + text for last in (b"", rb"|\Z"))
-        self._some = re.compile(text + rb"(?:" + some + rb")*+")
-        self._all = re.compile(text + rb"(?:" + every + rb")*+")
+        self._some = re.compile(text + rb"(?:" + some + rb")*")
+        self._all = re.compile(text + rb"(?:" + every + rb")*")
         self._rest, self._at = b"", 0
         self._first = True
         self.line = 1
