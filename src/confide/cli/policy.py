@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,9 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say
 from confide.cli.policy_evidence import from_evidence
+
+if TYPE_CHECKING:
+    from confide.broker.policy import Policy
 
 app = typer.Typer(
     help="Policies: allow a program, check, sign and apply.",
@@ -124,7 +128,8 @@ def check(
         return
     workloads, grants = len(policy.workload), len(policy.grant)
     say(
-        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault"
+        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault; "
+        + _validity(policy)
     )
 
 
@@ -153,7 +158,7 @@ def apply(
     if json:
         emit({"owner": policy.owner, "serial": policy.serial, "not_after": policy.not_after.isoformat()})
         return
-    say(f"policy of {policy.owner}, serial {policy.serial}, is in force until {policy.not_after:%Y-%m-%d}")
+    say(f"policy of {policy.owner}, serial {policy.serial}, is in force: {_validity(policy)}")
 
 
 @app.command()
@@ -177,6 +182,15 @@ def show(
         typer.echo(policy.toml.decode())
     if not policies:
         say("no policy is in force: nothing is released to anything")
+
+
+def _validity(policy: Policy) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    if policy.not_after <= now:
+        return f"expired {policy.not_after:%Y-%m-%d}, so nothing is released"
+    if policy.not_before > now:
+        return f"not valid before {policy.not_before:%Y-%m-%d %H:%M} UTC"
+    return f"valid until {policy.not_after:%Y-%m-%d}"
 
 
 def _read(file: Path) -> bytes:
