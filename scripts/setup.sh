@@ -26,7 +26,8 @@ python=""
 for candidate in python3.13 python3.12 python3.11 python3; do
   if command -v "$candidate" >/dev/null &&
      "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
-    python=$(command -v "$candidate")
+    # The interpreter itself: for a shim (pyenv's), uv would make the environment anew each time.
+    python=$("$candidate" -c 'import sys; print(sys.executable)')
     break
   fi
 done

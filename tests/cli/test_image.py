@@ -93,3 +93,28 @@ def test_a_program_with_dependencies_is_locked_first(clinic):
     assert clinic("image", "lock", "absent.py").code == 64
     program.write_text('# /// script\n# dependencies = ["humanize @ file:///x.whl"]\n# ///\n')
     assert clinic("image", "lock", "job.py").code == 66
+
+
+def test_the_difference_as_json(clinic):
+    one = make_image(clinic.folder / "one", {"app/job.py": b"1\n"})
+    two = make_image(clinic.folder / "two", {"app/job.py": b"2\n"})
+    said = clinic("image", "diff", "one", "two", "--json")
+    assert said.code == 1
+    assert json.loads(said.out) == {"older": one, "newer": two, "differences": ["/app/job.py changed"]}
+
+
+def test_the_cache_is_listed_and_emptied(confide, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(confide.folder / "cache"))
+    assert json.loads(confide.ok("image", "list", "--json").out)["images"] == []
+    cache = confide.folder / "cache/confide"
+    made = make_image(cache / "images/new", {"app/job.py": b"x" * 100_000})
+    (cache / "images/new").rename(cache / "images" / made)
+    (cache / "images/unfinished").mkdir()
+    (cache / "layers").mkdir()
+    (cache / "layers/app").hardlink_to(cache / "images" / made / "root/app/job.py")
+    listed = json.loads(confide.ok("image", "list", "--json").out)
+    assert [image["measurement"] for image in listed["images"]] == [made]
+    assert 100_000 <= listed["bytes"] < 150_000  # linked, so counted once
+    assert made in confide.ok("image", "list").out
+    assert json.loads(confide.ok("image", "prune", "--json").out)["bytes"] == listed["bytes"]
+    assert not list(cache.iterdir())

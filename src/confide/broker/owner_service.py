@@ -58,6 +58,12 @@ class PutListing(StrictModel):
     listing: Jws
 
 
+class NewestListing(StrictModel):
+    """Asks for the newest listing of a location of the owner."""
+
+    location: Annotated[str, Field(max_length=1024)]
+
+
 class AuditEntries(StrictModel):
     """Asks for the owner's entries from index `first` on."""
 
@@ -180,6 +186,10 @@ class OwnerService:
         self._log("listing", owner, location=listing.location, table=listing.table, serial=listing.serial)
         return {"serial": listing.serial}
 
+    def _newest_listing(self, owner: str, request: NewestListing) -> dict[str, Any]:
+        stored = self._store.listing_at(owner, request.location)
+        return {"listing": stored.jws if stored else None}
+
     def _audit_entries(self, owner: str, request: AuditEntries) -> dict[str, Any]:
         page = self._store.audit.entries(request.first, AUDIT_PAGE)
         shown = [
@@ -211,6 +221,7 @@ _ACTIONS: Mapping[str, tuple[type[StrictModel], Callable[..., dict[str, Any]]]] 
     "revoke-key": (RevokeKey, OwnerService._revoke_key),
     "put-policy": (PutPolicy, OwnerService._put_policy),
     "put-listing": (PutListing, OwnerService._put_listing),
+    "newest-listing": (NewestListing, OwnerService._newest_listing),
     "audit-entries": (AuditEntries, OwnerService._audit_entries),
     "audit-checkpoint": (AuditCheckpoint, OwnerService._audit_checkpoint),
     "audit-proofs": (AuditProofs, OwnerService._audit_proofs),

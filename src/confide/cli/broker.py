@@ -14,7 +14,7 @@ import typer
 from confide.attestation.claims import Tee
 from confide.cli.brokers import broker_authority
 from confide.cli.context import open_home, settings, sole_owner
-from confide.cli.output import SIMULATED_NOTE, say
+from confide.cli.output import SIMULATED_NOTE, emit, say
 from confide.cli.sources import KdsOption, PccsCaOption, PccsOption, read_sources
 from confide.errors import BrokerUntrusted, Misuse
 
@@ -121,7 +121,6 @@ def verify(
     from confide.broker.accepted_broker import AcceptedBroker
     from confide.broker.introduction import find_broker, said_by
     from confide.cli.brokers import read_pin
-    from confide.cli.output import emit
 
     del context
     if accept is None:
@@ -231,6 +230,7 @@ def push(
         Path, typer.Option(help="Certificate (PEM) of its authority, or accepted broker (TOML).")
     ],
     owner: Annotated[str | None, typer.Option(help="Whose, if this home has several owners.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send an owner's keys, policy and listings to a broker, each call signed by the owner.
 
@@ -238,19 +238,15 @@ def push(
 
         confide push --broker https://kbs.clinic.example:8443 --broker-ca ca.pem
     """
-    from confide.broker.client import OwnerClient
-    from confide.broker.introduction import pinned_authority
     from confide.broker.publish import publish
-    from confide.cli.brokers import named_authorities
-    from confide.keys.signing import private_key_from_raw
+    from confide.cli.brokers import owner_client
 
-    pem = pinned_authority(
-        broker, next(iter(named_authorities([broker_ca]).values())).encode(), int(time.time())
-    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
-        signing_key = private_key_from_raw(home.store.owner_signing_key(name))
-        done = publish(home.store, name, OwnerClient(broker, pem, name, signing_key))
+        done = publish(home.store, name, owner_client(home.store, name, broker, broker_ca))
+    if json:
+        emit({"broker": broker, "owner": name, **asdict(done)})
+        return
     say(f"{broker}: {done.keys} key(s), {done.listings} listing(s), policy serial {done.policy or 'none'}")
 
 

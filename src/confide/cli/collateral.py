@@ -10,6 +10,7 @@ import typer
 
 from confide.cli.context import open_home
 from confide.cli.hints import advice
+from confide.cli.options import JsonOption
 from confide.cli.output import emit, say, stdout, table
 from confide.cli.sources import KdsOption, PccsCaOption, PccsOption, read_sources
 from confide.cli.verify import FORM_HINT, read_input
@@ -44,8 +45,6 @@ _OPTIONS_HINT = (
     "`confide verify EVIDENCE` prints the options for its platform; "
     "`confide collateral fetch --help` has examples."
 )
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -25,7 +25,8 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     "broker started with --allow-simulated and a policy that names it.",
     errors.Rollback: "raise `serial` above the newest one (`confide policy show` tells it). If you did not put an old "
     "document back, someone else did.",
-    errors.PolicyRefused: "`confide policy check FILE` says what is wrong; then `confide policy apply FILE`.",
+    errors.PolicyRefused: "`confide audit --kind refusal` on the owner's side says why; `confide policy check FILE` "
+    "tells of faults, and whether it is valid now; then raise `serial` and `confide policy apply FILE`.",
     errors.SignatureRefused: "a change to owner/... must be signed by the key pinned when that owner enrolled.",
     errors.FileChanged: "restore this file from your own copy, or encrypt the table again.",
     errors.FileMissing: "restore the file; the signed listing says it belongs here.",

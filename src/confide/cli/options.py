@@ -38,6 +38,8 @@ BrokerCaOption = Annotated[
     ),
 ]
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 _SIZE = re.compile(r"([1-9][0-9]*)([mg])i?b?", re.IGNORECASE)
 
 

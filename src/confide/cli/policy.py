@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from confide.cli.options import (
     BrokerCaOption,
     CoresOption,
     IncludeOption,
+    JsonOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
@@ -22,6 +24,9 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say
 from confide.cli.policy_evidence import from_evidence
+
+if TYPE_CHECKING:
+    from confide.broker.policy import Policy
 
 app = typer.Typer(
     help="Policies: allow a program, check, sign and apply.",
@@ -64,6 +69,7 @@ def allow(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
@@ -95,6 +101,10 @@ def allow(
             for spec in specs or []:
                 grant_write(document, image.name, spec, form)
     file.write_text(document.as_string(), encoding="utf-8")
+    if json:
+        serial = int(document["serial"])
+        emit({"file": str(file), "workload": image.name, "measurement": measurement, "serial": serial})
+        return
     say(f"{file}: workload {image.name}, measurement {measurement[:16]}…, serial {document['serial']}")
     say("look at it, then: confide policy apply " + str(file))
 
@@ -102,7 +112,7 @@ def allow(
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Report every fault of a policy document at once, with line and reason. Exits 65 if there are any.
 
@@ -118,7 +128,8 @@ def check(
         return
     workloads, grants = len(policy.workload), len(policy.grant)
     say(
-        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault"
+        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault; "
+        + _validity(policy)
     )
 
 
@@ -126,6 +137,7 @@ def check(
 def apply(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Check, sign with the owner's key, and put into force here (`confide push` sends it to a broker).
 
@@ -143,14 +155,17 @@ def apply(
         key = private_key_from_raw(home.store.owner_signing_key(policy.owner))
         home.store.put_policy(policy.owner, policy.serial, sign_policy(toml, key), toml)
         home.store.audit.append({"kind": "policy", "owner": policy.owner, "serial": policy.serial})
-    say(f"policy of {policy.owner}, serial {policy.serial}, is in force until {policy.not_after:%Y-%m-%d}")
+    if json:
+        emit({"owner": policy.owner, "serial": policy.serial, "not_after": policy.not_after.isoformat()})
+        return
+    say(f"policy of {policy.owner}, serial {policy.serial}, is in force: {_validity(policy)}")
 
 
 @app.command()
 def show(
     context: typer.Context,
     owner: Annotated[str | None, typer.Option(help="Whose; without: every owner's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Print the policies in force.
 
@@ -167,6 +182,15 @@ def show(
         typer.echo(policy.toml.decode())
     if not policies:
         say("no policy is in force: nothing is released to anything")
+
+
+def _validity(policy: Policy) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    if policy.not_after <= now:
+        return f"expired {policy.not_after:%Y-%m-%d}, so nothing is released"
+    if policy.not_before > now:
+        return f"not valid before {policy.not_before:%Y-%m-%d %H:%M} UTC"
+    return f"valid until {policy.not_after:%Y-%m-%d}"
 
 
 def _read(file: Path) -> bytes:

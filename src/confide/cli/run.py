@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from confide.attestation.claims import Tee
-from confide.cli.context import open_home, settings
+from confide.cli.context import has_home, open_home, settings
 from confide.cli.hints import advice
 from confide.cli.options import (
     ArgOption,
@@ -153,7 +153,7 @@ def _brokers(
             f"which broker? The one inside `confide run` serves the TEE `simulated` only, and this is {tee}: "
             "give --broker URL --broker-ca FILE (`confide broker serve`, on the owner's premises)"
         )
-    if not (home_folder / "root.json").exists():
+    if not has_home(home_folder):
         raise Misuse(
             f"no home at {home_folder}: `confide init OWNER` makes one; "
             "or give --broker URL --broker-ca FILE to run with another's broker"

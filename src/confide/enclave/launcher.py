@@ -7,6 +7,7 @@ simulated host that protects nothing. In a confidential VM the launcher is part 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -102,12 +103,11 @@ def launch(
     serve_evidence(evidence, issuer, verified)
     stderr = _collect(process)
     assert process.stdin is not None
-    with process.stdin as stdin:
-        try:
-            stdin.write(json.dumps(boot).encode())
-            stdin.flush()
-        except BrokenPipeError:
-            pass  # it ended already; its exit code tells
+    with (
+        contextlib.suppress(BrokenPipeError),
+        process.stdin as stdin,
+    ):  # it ended already; its exit code tells
+        stdin.write(json.dumps(boot).encode())
     return Launched(process, control, stderr)
 
 

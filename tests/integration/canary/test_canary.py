@@ -12,6 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from confide.broker.home import Home
+from confide.keys.names import KeyName
+
 pytestmark = [
     pytest.mark.spark,
     pytest.mark.canary,
@@ -116,17 +119,66 @@ def hardened(tmp_path_factory, needles) -> dict:
     confide("policy", "apply", "policy.toml")
     run = ["run", "--tee", "simulated", *ARGUMENTS, "program.py", EVENTS, "--fail"]
     argv = [sys.executable, "-m", "confide", *run]
+    with Home.open(source / "home", needles["PASSPHRASE"].encode()) as home:
+        versions = home.store.key(KeyName("clinic", "patients")).secrets
     spec = {
         "argv": argv,
         "cwd": str(folder),
         "env": environment,
         "needles": needles,
+        "keys": {f"the key itself, version {version}": key.hex() for version, key in versions.items()},
         "input": needles["PASSPHRASE"],
     }
     result = watched(folder, spec)
     assert "finished" in result["output"], result["output"]
     result["logs"] = confide("logs")
     return result
+
+
+PLACES = """
+import base64, os, socket, sys, tempfile, zlib
+text, key = sys.argv[1].encode(), bytes.fromhex(sys.argv[2])
+def connect(family, address):
+    with socket.create_server((address, 0), family=family) as server:
+        with socket.create_connection(server.getsockname()[:2]) as client, server.accept()[0] as taken:
+            client.sendall(base64.b64encode(text))
+            taken.recv(100)
+if sys.argv[3] == "ipv6":
+    connect(socket.AF_INET6, "::1")
+elif sys.argv[3] == "ipv4":
+    connect(socket.AF_INET, "127.0.0.1")
+elif sys.argv[3] == "datagram":
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.sendto(text, ("::1", 9))
+elif sys.argv[3] == "memory":
+    with open("/dev/shm/watched", "wb") as file:
+        os.unlink(file.name)
+        file.write(text)
+else:
+    with tempfile.TemporaryFile() as file:
+        file.write({"deleted": text, "compressed": b"head" + zlib.compress(text * 3), "key": key}[sys.argv[3]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("ipv4", "traffic"),
+        ("ipv6", "traffic"),
+        ("datagram", "traffic"),
+        ("deleted", "files"),
+        ("compressed", "files"),
+        ("memory", "files"),
+        ("key", "files"),
+    ],
+)
+def test_the_watchers_see(tmp_path, kind, place):
+    """Each kind of place on its own: Spark's leaks need not go through all of them."""
+    text, key = secrets.token_hex(16), secrets.token_hex(32)
+    argv = [sys.executable, "-c", PLACES, text, key, kind]
+    spec = {"argv": argv, "cwd": str(tmp_path), "env": dict(os.environ), "ui": False}
+    found = watched(tmp_path, {**spec, "needles": {"TEXT": text}, "keys": {"KEY": key}})
+    assert set(found["hits"].get(place, {})) == {"KEY" if kind == "key" else "TEXT"}
 
 
 @pytest.mark.parametrize(

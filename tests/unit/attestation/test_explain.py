@@ -73,7 +73,7 @@ def states(result, evidence):
     ],
 )
 def test_every_step_of_a_verifier_has_its_line(texts, verifier):
-    numbers = re.findall(r"^ +(\d+)\. ", verifier.__doc__, re.MULTILINE)
+    numbers = re.findall(r"^ *(\d+)\. ", verifier.__doc__, re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, len(texts) + 1))
 
 
