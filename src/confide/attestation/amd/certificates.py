@@ -208,7 +208,9 @@ class Certificates:
             self,
             endorsement=self.endorsement or others.endorsement,
             chain=self.chain or others.chain,
-            crl=self.crl or others.crl,
+            crl=others.crl
+            if self.crl is None
+            else self.crl,  # one that revokes nobody counts as empty, and as false
         )
 
 

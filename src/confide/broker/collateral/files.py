@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 
@@ -110,7 +110,8 @@ def one_file(found: Iterable[Found]) -> bytes:
             continue
         part = Certificates.from_pem(each.document)
         chain = (*bundle.chain, *(other for other in part.chain if other not in bundle.chain))
-        bundle = Certificates(bundle.endorsement or part.endorsement, chain, bundle.crl or part.crl)
+        bundle = bundle.completed_by(part)
+        bundle = replace(bundle, chain=chain)
     if len(intel) + (bundle != Certificates()) != 1:
         raise Misuse("a file has collateral of one platform: give one of --fmspc and --product for each")
     return intel[0] if intel else bundle.to_pem()
