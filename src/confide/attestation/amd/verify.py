@@ -37,7 +37,7 @@ from confide.attestation.amd.verify_certificates import (
 from confide.attestation.claims import Platform, Tcb
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
-__all__ = ["PINNED", "VerifiedReport", "verify_report"]
+__all__ = ["PINNED", "VerifiedReport", "verify_report", "verify_signature"]
 
 _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
 _NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
@@ -117,7 +117,7 @@ def verify_report(
         check_not_revoked(certificates.crl, chain)
     if report.signing_key is not endorsement.kind:
         raise _refused(5, f"not signed by a {endorsement.kind.name}, as the certificate is one of")
-    _verify_signature(report, certificates.endorsement, endorsement)
+    verify_signature(report, certificates.endorsement)
     _check_tcb(report, endorsement)
     hardware_ids = _hardware_ids(report, endorsement)
     _check_guest(report)
@@ -132,7 +132,12 @@ def verify_report(
     return VerifiedReport(report, platform)
 
 
-def _verify_signature(report: Report, certificate: x509.Certificate, endorsement: Endorsement) -> None:
+def verify_signature(report: Report, certificate: x509.Certificate) -> None:
+    """Take step 6 of `verify_report`, whosoever certified the key.
+
+    Raises:
+        EvidenceRefused: step 6.
+    """
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise _refused(6, "the endorsement key is not on P-384")
@@ -143,12 +148,16 @@ def _verify_signature(report: Report, certificate: x509.Certificate, endorsement
     try:
         key.verify(signature, report.raw[:SIGNED_BYTES], ec.ECDSA(SHA384()))
     except InvalidSignature:
-        why = _other_key(report, endorsement)
+        why = _other_key(report, certificate)
         raise _refused(6, f"not signed by the {common_name(certificate.subject)}{why}") from None
 
 
-def _other_key(report: Report, endorsement: Endorsement) -> str:
+def _other_key(report: Report, certificate: x509.Certificate) -> str:
     """Return how the key of a certificate is another one than the report's, as the report, not verified, says."""
+    try:
+        endorsement = endorsement_of(certificate)
+    except InvalidFormat:
+        return ""
     chip_id = report.octets("chip_id")
     if endorsement.hardware_id and any(chip_id) and not chip_id.startswith(endorsement.hardware_id):
         return f", which is that of another chip ({endorsement.hardware_id.hex()[:16]}…)"
