@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ..unit.attestation.intel import test_event_log as logs
 from .cost import cost_of
 from .seeds import FOUND, seeds_of
 from .targets import TARGETS
@@ -75,6 +76,17 @@ def test_seeds_and_what_they_become(name):
 )
 def test_what_once_broke_a_parser(path: Path):
     assert cost_of(TARGETS[path.parent.name].run, path.read_bytes()).excess == ""
+
+
+LONG = {
+    "event-log": logs.header() + logs.event(1, b"") * 1000 + bytes(192 * 1024),
+}
+"""Target -> input that once took seconds, too long to lie in a file."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_what_once_took_long(name):
+    assert cost_of(TARGETS[name].run, LONG[name]).excess == ""
 
 
 def test_some_seeds_are_accepted():

@@ -138,8 +138,9 @@ def check_event_log(log: bytes, quote: Quote) -> tuple[Event, ...]:
 
 def _events(log: bytes) -> Iterator[Event]:
     sizes, at = _header(log)
+    end = _used(log)
     for _ in range(MAX_EVENTS):
-        if _is_unused(log, at):
+        if at >= end:
             return
         register, kind, count = _EVENT.unpack_from(log, at)
         at += _EVENT.size
@@ -161,7 +162,7 @@ def _events(log: bytes) -> Iterator[Event]:
         if digest is None:
             raise _refused(1, "an event without a SHA-384 digest")
         yield Event(register - 1, kind, digest, data)
-    if not _is_unused(log, at):
+    if at < end:
         raise _refused(1, f"more than {MAX_EVENTS} events")
 
 
@@ -181,10 +182,9 @@ def _header(log: bytes) -> tuple[dict[int, int], int]:
     return sizes, end
 
 
-def _is_unused(log: bytes, at: int) -> bool:
-    """Return whether nothing comes any more: the area that firmware sets aside is filled up with 0xff or zeros."""
-    rest = log[at:]
-    return not rest or any(not rest.strip(filling) for filling in _UNUSED)
+def _used(log: bytes) -> int:
+    """Return where nothing comes any more: the area that firmware sets aside is filled up with 0xff or zeros."""
+    return min(len(log.rstrip(filling)) for filling in _UNUSED)
 
 
 def _take(log: bytes, at: int, size: int) -> tuple[bytes, int]:
