@@ -16,7 +16,7 @@ from confide.attestation.amd.report import parse_report
 from confide.attestation.amd.verify import verify_report
 from confide.attestation.azure.evidence import AzureEvidence, quote_data
 from confide.attestation.azure.hcl import HardwareReport, HclReport
-from confide.attestation.azure.verify import Hardware, verify_azure
+from confide.attestation.azure.verify import Hardware, check_quote, verify_azure
 from confide.attestation.claims import Platform, Tee
 from confide.attestation.intel.event_log import check_event_log
 from confide.attestation.intel.evidence import QuoteEvidence
@@ -69,7 +69,8 @@ def verify_azure_vm(
     tee: Tee, evidence: Mapping[str, Any], report_data: bytes, trust: HardwareTrust, now: int
 ) -> Platform:
     """Return what an Azure confidential VM says; arguments and errors are those of `verify_intel`."""
-    azure = AzureEvidence.of(evidence)
+    azure, extra_data = AzureEvidence.of(evidence), quote_data(report_data)
+    check_quote(azure, extra_data)
 
     def hardware(hcl: HclReport) -> Hardware:
         if hcl.kind is HardwareReport.TDX:
@@ -82,7 +83,7 @@ def verify_azure_vm(
             raise EvidenceRefused("Azure evidence", 3, str(error)) from None
         return _report(hcl.hardware_report, given, trust, now)
 
-    return verify_azure(azure, _AZURE_HARDWARE[tee], hardware, quote_data(report_data)).platform
+    return verify_azure(azure, _AZURE_HARDWARE[tee], hardware, extra_data).platform
 
 
 def _quote(quote: Quote, trust: HardwareTrust, now: int) -> Hardware:
