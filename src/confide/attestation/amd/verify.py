@@ -37,7 +37,7 @@ from confide.attestation.amd.verify_certificates import (
 from confide.attestation.claims import Platform, Tcb
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
-__all__ = ["PINNED", "VerifiedReport", "verify_report"]
+__all__ = ["PINNED", "VerifiedReport", "verify_report", "verify_signature"]
 
 _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
 _NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
@@ -117,7 +117,7 @@ def verify_report(
         check_not_revoked(certificates.crl, chain)
     if report.signing_key is not endorsement.kind:
         raise _refused(5, f"not signed by a {endorsement.kind.name}, as the certificate is one of")
-    _verify_signature(report, certificates.endorsement, endorsement)
+    verify_signature(report, certificates.endorsement, endorsement)
     _check_tcb(report, endorsement)
     hardware_ids = _hardware_ids(report, endorsement)
     _check_guest(report)
@@ -132,7 +132,12 @@ def verify_report(
     return VerifiedReport(report, platform)
 
 
-def _verify_signature(report: Report, certificate: x509.Certificate, endorsement: Endorsement) -> None:
+def verify_signature(report: Report, certificate: x509.Certificate, endorsement: Endorsement) -> None:
+    """Take step 6 of `verify_report`, whosoever certified the key.
+
+    Raises:
+        EvidenceRefused: step 6.
+    """
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise _refused(6, "the endorsement key is not on P-384")
