@@ -47,7 +47,7 @@ class Broker:
         allow_simulated: whether simulated evidence is accepted; never without being asked for.
         hardware: what evidence of hardware is anchored to; None: it is not accepted.
         attest: gives evidence of the broker itself, for its certificate; None: it shows none.
-        rate_per_s: sustained attestations or owner calls per second and client address.
+        rate_per_s: sustained requests per second and client address (of IPv6: and network of 64 bits).
         burst: of those at once.
 
     Raises:
