@@ -76,7 +76,7 @@ def verify_azure_vm(
         if hcl.kind is HardwareReport.TDX:
             if azure.td_quote is None:
                 raise EvidenceRefused("Azure evidence", 3, "the TD quote is missing")
-            return _quote(parse_quote(trim_padding(azure.td_quote)), trust, now)
+            return _quote(parse_quote(trim_padding(azure.td_quote)), trust, now, paravisor=True)
         try:
             given = Certificates.from_der(azure.vcek) if azure.vcek else Certificates()
         except InvalidFormat as error:
@@ -86,9 +86,9 @@ def verify_azure_vm(
     return verify_azure(azure, _AZURE_HARDWARE[tee], hardware, extra_data).platform
 
 
-def _quote(quote: Quote, trust: HardwareTrust, now: int) -> Hardware:
+def _quote(quote: Quote, trust: HardwareTrust, now: int, *, paravisor: bool = False) -> Hardware:
     collateral = trust.endorsements.intel(quote)
-    verified = verify_quote(quote.raw, collateral, now, root_der=trust.intel_root)
+    verified = verify_quote(quote.raw, collateral, now, root_der=trust.intel_root, paravisor=paravisor)
     return Hardware(verified.platform, verified.quote.report_data)
 
 

@@ -207,7 +207,13 @@ def _check_bound(carried: bytes, bound: _Bound) -> None:
 
 
 def _quote(
-    result: Examination, raw: bytes, trust: HardwareTrust, now: int, bound: _Bound = ()
+    result: Examination,
+    raw: bytes,
+    trust: HardwareTrust,
+    now: int,
+    bound: _Bound = (),
+    *,
+    paravisor: bool = False,
 ) -> VerifiedQuote:
     with result.steps("quote", steps.QUOTE, names=_QUOTES, nested=2, unsure=_unsure, unavailable=lambda _: 2):
         try:
@@ -220,7 +226,7 @@ def _quote(
         _explain_quote(result, quote, trust)
         collateral = trust.endorsements.intel(quote)
         _explain_collateral(result, quote, collateral, trust, now)
-        verified = verify_quote(raw, collateral, now, root_der=trust.intel_root)
+        verified = verify_quote(raw, collateral, now, root_der=trust.intel_root, paravisor=paravisor)
         result.tcb = tcb_state(quote.tee, verified.platform.tcb)
     _check_bound(quote.report_data, bound)
     return verified
@@ -377,7 +383,7 @@ def _azure(
                 result.notes.append(
                     f"{len(evidence.td_quote) - len(trimmed)} zero bytes behind the TD quote were left out"
                 )
-            quoted = _quote(result, trimmed, trust, now)
+            quoted = _quote(result, trimmed, trust, now, paravisor=True)
             return Hardware(quoted.platform, quoted.quote.report_data)
 
         return verify_azure(evidence, hcl.kind, hardware, extra_data).platform
