@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from confide.attestation.amd.report import KNOWN_POLICY, LAYOUT, PlatformBit, PolicyBit
+from confide.attestation.amd.report import KNOWN_POLICY, LAYOUT, PlatformBit, PolicyBit, SigningKey
 from confide.attestation.amd.verify import verify_report
 from confide.attestation.azure.verify import verify_azure
 from confide.attestation.claims import Tcb, Tee
@@ -225,6 +225,21 @@ def test_the_right_one_of_several_endorsement_keys(machine):
     given = FileEndorsements(keys=keys, chain=(machine.intermediate, machine.root))
     result = examine(recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), NOW)
     assert result.error is None
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_the_right_one_of_a_chips_and_clouds_keys_of_one_tcb(machine, hidden):
+    """Hosts pass along what they have: a VCEK's certificate, a VLEK's, another cloud's VLEK's."""
+    kinds = (SigningKey.VCEK, SigningKey.VLEK, SigningKey.VLEK)
+    chips = [amd.Machine(machine.authority, machine.product, kind) for kind in kinds]
+    for chip in chips:
+        chip.fields["chip_id"] = bytes(64) if hidden else chips[0].hardware_id
+    given = FileEndorsements(keys=tuple(chip.endorsement() for chip in chips))
+    for chip in chips:
+        trust = HardwareTrust(
+            dataclasses.replace(given, chain=(chip.intermediate, chip.root)), amd_roots=chip.roots()
+        )
+        assert examine(recognize(chip.report()), trust, NOW).error is None
 
 
 # -- Verdict
