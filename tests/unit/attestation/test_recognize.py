@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -321,6 +322,12 @@ def test_real_files_that_are_no_evidence(name, encoding):
 def test_collateral_is_said_to_be_collateral():
     collateral = intel.Authority().collateral().to_json()
     assert "collateral for TDX on platforms 50806F000000 (platform CA)" in refused(collateral, "--collateral")
+
+
+def test_the_certificate_of_an_intel_platform_is_no_evidence():
+    """Its extension has the number that the SGX SDK's certificates carry quotes under."""
+    certificate = intel.Machine(intel.Authority()).pck.certificate
+    refused(certificate.public_bytes(Encoding.PEM), "without evidence, of Intel SGX PCK Certificate")
 
 
 def test_certificates_are_said_to_be_certificates(machine):
