@@ -6,8 +6,10 @@ from pathlib import Path, PurePosixPath
 
 from confide.enclave.image import Limits
 from confide.enclave.java_sources import java_home
+from confide.enclave.launch import HOST
 from confide.enclave.profile import ImageProfile
 from confide.spark.archive import build_archive
+from confide.spark.executor import CORES, EXECUTOR, LAUNCH
 from confide.spark.jar import build_jar
 
 FOLDER = "/opt/confide/spark"
@@ -16,8 +18,6 @@ FOLDER = "/opt/confide/spark"
 JAR = f"{FOLDER}/confide.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
-
-CORES = r"[1-9][0-9]{0,2}"
 
 
 def image_profile(jar_cache: Path) -> ImageProfile:
@@ -35,7 +35,8 @@ def image_profile(jar_cache: Path) -> ImageProfile:
         entry="confide.spark.entry",
         distributions=("confide[spark]",),
         java=True,
-        launch={"cores": CORES},
+        launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST},
+        members={EXECUTOR: LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
         limits=Limits(memory_mib=4096, scratch_mib=4096),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 MODULE_OPTIONS: tuple[str, ...] = (
@@ -37,6 +37,7 @@ MODULE_OPTIONS: tuple[str, ...] = (
 )
 
 GATEWAY_CLASS = "confide.spark.Gateway"
+EXECUTOR_CLASS = "confide.spark.ExecutorProcess"
 
 
 def command(
@@ -47,7 +48,7 @@ def command(
     log_config: PurePosixPath,
     scratch: PurePosixPath,
     heap_mib: int,
-    port_file: str,
+    main: Sequence[str],
 ) -> list[str]:
     """Return the argv of the JVM; it holds no secret.
 
@@ -58,7 +59,7 @@ def command(
         log_config: log4j2 configuration.
         scratch: private scratch space.
         heap_mib: largest Java heap, MiB.
-        port_file: where the gateway's port is written, for instance a pipe's `/proc/self/fd/N`.
+        main: class and arguments.
     """
     return [
         str(java),
@@ -80,8 +81,7 @@ def command(
         "-Djava.net.preferIPv4Stack=true",
         "-cp",
         class_path,
-        GATEWAY_CLASS,
-        port_file,
+        *main,
     ]
 
 
