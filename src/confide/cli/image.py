@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from confide.cli.options import (
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    RoleOption,
     ScratchOption,
     program_options,
 )
@@ -38,6 +40,7 @@ def build(
         Path | None, typer.Option("--output", "-o", help="New folder; without: the cache.")
     ] = None,
     profile: ProfileOption = "spark",
+    role: RoleOption = "driver",
     broker_ca: BrokerCaOption = None,
     arg: ArgOption = None,
     include: IncludeOption = None,
@@ -55,7 +58,7 @@ def build(
     """
     from confide.cli.programs import image_of
 
-    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    options = replace(program_options(profile, arg, include, owner, memory, scratch, cores), role=role)
     with open_home(context) as home:
         brokers = authorities(home, broker_ca or [])
     built = image_of(program, brokers, options)

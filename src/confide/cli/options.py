@@ -28,6 +28,13 @@ OwnerNeeded = Annotated[
 MemoryOption = Annotated[str | None, typer.Option(help="Memory of the workload, e.g. `4g`; measured.")]
 ScratchOption = Annotated[str | None, typer.Option(help="Private scratch space, e.g. `8g`; measured.")]
 CoresOption = Annotated[int | None, typer.Option(min=1, help="Cores that it uses; measured. Default: all.")]
+RoleOption = Annotated[
+    str, typer.Option(help="`driver`, which is the program itself, or `executor` of it; measured.")
+]
+ExecutorImageOption = Annotated[
+    Path | None,
+    typer.Option(help="Image folder of the executors, where the program is an image folder too."),
+]
 BrokerOption = Annotated[
     list[str] | None, typer.Option(help="URL of a broker; repeat, each with its --broker-ca.")
 ]

@@ -13,6 +13,7 @@ from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
     CoresOption,
+    ExecutorImageOption,
     IncludeOption,
     MemoryOption,
     OwnerNeeded,
@@ -56,6 +57,11 @@ def allow(
     days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,
     owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
     file: FileOption = DEFAULT_FILE,
+    workers: Annotated[
+        bool,
+        typer.Option("--workers", help="Allow its executors too, for `confide run --workers N`."),
+    ] = False,
+    executor_image: ExecutorImageOption = None,
     profile: ProfileOption = "spark",
     broker_ca: BrokerCaOption = None,
     arg: ArgOption = None,
@@ -75,27 +81,37 @@ def allow(
         confide policy allow job.py --read data/patients --write out/report=clinic/results --logs clinic/results
     """
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
-    from confide.cli.programs import image_of, keep_image
+    from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
 
     options = program_options(profile, arg, include, owner_needed, memory, scratch, cores)
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
-        built = image_of(program, authorities(home, broker_ca or []), options)
-        if built.folder == program:  # others may have made it: what one reads there is what gets approved
-            verify_image(program)
-        image, measurement = built.image, built.measurement
-        keep_image(home, built)
+        brokers = authorities(home, broker_ca or [])
+        images = [image_of(program, brokers, options)]
+        if workers or executor_image is not None:
+            images.append(image_of_executors(program, executor_image, brokers, options))
+        for each in images:
+            if each.folder in (
+                program,
+                executor_image,
+            ):  # others may have made it: approved is what one reads there
+                verify_image(each.folder)
+            keep_image(home, each)
+        image = images[0].image
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)
-        put_workload(document, image.name, tee=tee, role=image.role, measurement=measurement, logs=logs)
+        measurements = {each.image.role: each.measurement for each in images}
+        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs)
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
         for form, specs in (("table", write), ("files", write_files)):
             for spec in specs or []:
                 grant_write(document, image.name, spec, form)
     file.write_text(document.as_string(), encoding="utf-8")
-    say(f"{file}: workload {image.name}, measurement {measurement[:16]}…, serial {document['serial']}")
+    for role, measurement in measurements.items():
+        named = image.name if role == image.role else f"{image.name}, {role}"
+        say(f"{file}: workload {named}, measurement {measurement[:16]}…, serial {document['serial']}")
     say("look at it, then: confide policy apply " + str(file))
 
 
