@@ -102,6 +102,21 @@ def test_launch_parameters_are_names_and_values(clinic):
     assert (said.code, "does not declare" in said.err) == (95, True), said.err
 
 
+def test_a_setting_that_weakens_is_refused_by_name(clinic):
+    (clinic.folder / "plain.py").write_text("print()\n")
+    for command in (
+        ("policy", "allow", "plain.py", "--read", "data/patients"),
+        ("image", "build", "plain.py"),
+    ):
+        said = clinic(*command, "--conf", "spark.ui.enabled=true")
+        assert said.code == 95
+        assert "spark.ui.enabled=true would weaken the protection" in said.err
+    said = clinic("image", "build", "plain.py", "--profile", "python", "--conf", "spark.x=1")
+    assert (said.code, "profile python" in said.err) == (64, True)
+    said = clinic("image", "build", "plain.py", "--conf", "spark.x")
+    assert (said.code, "NAME=VALUE" in said.err) == (64, True)
+
+
 def test_byte_code_alone_makes_a_difference(clinic):
     byte_code = "app/__pycache__/helper.cpython-311.pyc"
     make_image(clinic.folder / "one", {"app/helper.py": b"pass\n", byte_code: b"honest"})

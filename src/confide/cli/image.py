@@ -14,6 +14,7 @@ from confide.cli.context import open_home
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ConfOption,
     CoresOption,
     IncludeOption,
     MemoryOption,
@@ -48,6 +49,7 @@ def build(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the image of a program and print its measurement.
@@ -58,7 +60,7 @@ def build(
     """
     from confide.cli.programs import image_of
 
-    options = replace(program_options(profile, arg, include, owner, memory, scratch, cores), role=role)
+    options = replace(program_options(profile, arg, include, owner, memory, scratch, cores, conf), role=role)
     with open_home(context) as home:
         brokers = authorities(home, broker_ca or [])
     built = image_of(program, brokers, options)

@@ -31,6 +31,12 @@ CoresOption = Annotated[int | None, typer.Option(min=1, help="Cores that it uses
 RoleOption = Annotated[
     str, typer.Option(help="`driver`, which is the program itself, or `executor` of it; measured.")
 ]
+ConfOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="Setting of Spark; measured. One that weakens is refused; repeat."
+    ),
+]
 ExecutorImageOption = Annotated[
     Path | None,
     typer.Option(help="Image folder of the executors, where the program is an image folder too."),
@@ -60,6 +66,21 @@ def mebibytes(text: str) -> int:
     return int(match[1]) * (1024 if match[2].lower() == "g" else 1)
 
 
+def named_values(option: str, given: list[str] | None) -> dict[str, str]:
+    """Return what an option that is given as NAME=VALUE names.
+
+    Raises:
+        Misuse: it is given otherwise.
+    """
+    values = {}
+    for text in given or []:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise Misuse(f"{option} {text}: give NAME=VALUE")
+        values[name] = value
+    return values
+
+
 def program_options(
     profile: str,
     arg: list[str] | None,
@@ -68,6 +89,7 @@ def program_options(
     memory: str | None,
     scratch: str | None,
     cores: int | None,
+    conf: list[str] | None = None,
 ) -> ProgramOptions:
     """Return what the shared options say about a program."""
     from confide.cli.programs import ProgramOptions
@@ -80,4 +102,5 @@ def program_options(
         memory_mib=mebibytes(memory) if memory else None,
         scratch_mib=mebibytes(scratch) if scratch else None,
         cores=cores,
+        settings=named_values("--conf", conf),
     )

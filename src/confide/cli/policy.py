@@ -12,6 +12,7 @@ from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ConfOption,
     CoresOption,
     ExecutorImageOption,
     IncludeOption,
@@ -70,6 +71,7 @@ def allow(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
@@ -84,7 +86,7 @@ def allow(
     from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
 
-    options = program_options(profile, arg, include, owner_needed, memory, scratch, cores)
+    options = program_options(profile, arg, include, owner_needed, memory, scratch, cores, conf)
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         brokers = authorities(home, broker_ca or [])

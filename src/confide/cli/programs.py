@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class ProgramOptions:
         owners: owners whose release is needed.
         memory_mib, scratch_mib, cores: limits; None: the profile's.
         role: `driver`, or one of the profile's members of a driver's job.
+        settings: of Spark, by name.
     """
 
     profile: str = "spark"
@@ -54,6 +55,7 @@ class ProgramOptions:
     scratch_mib: int | None = None
     cores: int | None = None
     role: str = "driver"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         return BuiltImage(program, image, measurement(image))
     if not program.is_file():
         raise Misuse(f"no program at {program}")
+    if options.settings:  # before anything is built
+        _check_settings(options)
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
     profile = image_profile(options.profile, cache)
     if options.role not in ("driver", *profile.members):
@@ -95,10 +99,19 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         owners=options.owners,
         args=options.args,
         includes=options.includes,
+        settings=options.settings,
     )
     with advice(NotLocked, f"`confide image lock {program}` writes {program.name}.lock; keep both together."):
         folder, image = build_cached(recipe, cache)
     return BuiltImage(folder, image, measurement(image))
+
+
+def _check_settings(options: ProgramOptions) -> None:
+    if options.profile != "spark":
+        raise Misuse(f"--conf is for programs of Spark, and this one has profile {options.profile}")
+    from confide.spark.image_spec import check_settings
+
+    check_settings(options.settings)
 
 
 def image_of_executors(

@@ -20,6 +20,7 @@ from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
     BrokerOption,
+    ConfOption,
     CoresOption,
     ExecutorImageOption,
     IncludeOption,
@@ -27,6 +28,7 @@ from confide.cli.options import (
     OwnerNeeded,
     ProfileOption,
     ScratchOption,
+    named_values,
     program_options,
 )
 from confide.cli.output import SIMULATED_NOTE, emit, say
@@ -67,6 +69,7 @@ def run(
         typer.Option(help="Folder for scratch space on disk, encrypted with a key made for the run."),
     ] = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
     workers: Annotated[
         int,
         typer.Option(min=0, max=9999, help="Spark executors, each in an enclave of its own. 0: local mode."),
@@ -116,7 +119,7 @@ def run(
 
     tee = tee or _found(quiet=json)
     check_tee(tee)  # like all that can be told before an image is built
-    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    options = program_options(profile, arg, include, owner, memory, scratch, cores, conf)
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
@@ -128,7 +131,7 @@ def run(
             brokers=brokers.urls,
             data_root=data.absolute(),
             arguments=tuple(arguments or ()),
-            launch=_launch(launch or []),
+            launch=named_values("--launch", launch),
             scratch_disk=scratch_disk,
         )
         images = [built]
@@ -226,16 +229,6 @@ def _check_remote(urls: list[str], home: Path | None) -> None:
             f"no host key in {home}: `confide broker identity --host` makes one; "
             "the broker's administrator enrolls it"
         )
-
-
-def _launch(given: list[str]) -> dict[str, str]:
-    parameters = {}
-    for text in given:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise Misuse(f"--launch {text}: give NAME=VALUE")
-        parameters[name] = value
-    return parameters
 
 
 def _declaration(image: Image, arguments: Sequence[str]) -> str | None:

@@ -46,7 +46,9 @@ class ExecutorProfile:
         environment = self.installation.prepare(context, self.sandbox)
         identity, launch = context.mesh(), context.launch
         job = Job(launch["host"], 1, identity.secret, write_stores(identity, context.socket.parent))
-        table = settings(PurePosixPath(context.scratch), cores=cores(context), job=job)
+        table = settings(
+            PurePosixPath(context.scratch), cores=cores(context), job=job, own=context.image.settings
+        )
         context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
         java = subprocess.Popen(
             self.installation.java_command(context, jvm.EXECUTOR_CLASS, *_arguments(context)),

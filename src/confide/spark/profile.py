@@ -35,7 +35,12 @@ class SparkProfile:
     def run(self, context: Context) -> int:
         """Run the program to its end and return its exit code."""
         environment = self.installation.prepare(context, self.sandbox)
-        table = settings(PurePosixPath(context.scratch), cores=cores(context), job=_job(context))
+        table = settings(
+            PurePosixPath(context.scratch),
+            cores=cores(context),
+            job=_job(context),
+            own=context.image.settings,
+        )
         context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
 
         port_in, port_out = os.pipe()

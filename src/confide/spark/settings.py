@@ -7,25 +7,43 @@ ours unless the program says otherwise. `forbidden` names must not be set at all
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from confide.errors import LaunchRefused
 from confide.spark import cluster_settings
 from confide.spark.setting import Forbidden, Setting
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole table."""
+    """The whole table; `own` are the image's, which are measured and were checked."""
 
     fixed: tuple[Setting, ...]
     default: tuple[Setting, ...]
     forbidden: tuple[Forbidden, ...]
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def values(self) -> dict[str, str]:
         """Return name -> value for the start of the JVM."""
-        return {row.name: row.value for row in (*self.default, *self.fixed)}
+        return {**{row.name: row.value for row in (*self.default, *self.fixed)}, **self.own}
+
+    def check(self, own: Mapping[str, str]) -> None:
+        """Return if these settings weaken nothing, as `confide.spark.Hardening` will find again.
+
+        Raises:
+            LaunchRefused: names the first that does, and why.
+        """
+        fixed = {row.name: row for row in self.fixed}
+        for name, value in sorted(own.items()):
+            reasons = [rule.reason for rule in self.forbidden if re.fullmatch(rule.name, name)]
+            if name in fixed:
+                reasons = [] if re.fullmatch(fixed[name].pattern, value) else [fixed[name].reason]
+            if reasons:
+                raise LaunchRefused(f"{name}={value} would weaken the protection: {reasons[0]}")
 
     def rules(self) -> dict[str, Any]:
         """Return what `confide.spark.Hardening` enforces, as JSON values."""
@@ -35,13 +53,20 @@ class Settings:
         }
 
 
-def settings(scratch: PurePosixPath, *, cores: int, job: cluster_settings.Job | None = None) -> Settings:
+def settings(
+    scratch: PurePosixPath,
+    *,
+    cores: int,
+    job: cluster_settings.Job | None = None,
+    own: Mapping[str, str] | None = None,
+) -> Settings:
     """Return the table for one run.
 
     Args:
         scratch: the private scratch space; every temporary byte goes below it.
         cores: processors for tasks, at least 1.
         job: with executors in enclaves of their own; None: local mode.
+        own: settings of the image.
     """
     if job is None:
         master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
@@ -49,7 +74,7 @@ def settings(scratch: PurePosixPath, *, cores: int, job: cluster_settings.Job | 
         master, network = cluster_settings.master(job), cluster_settings.network(job)
         default = (*_defaults(scratch), cluster_settings.WAIT)
         forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
-    return Settings((*_fixed(scratch, master), *network, *STORAGE), default, forbidden)
+    return Settings((*_fixed(scratch, master), *network, *STORAGE), default, forbidden, own or {})
 
 
 _CLEAR_NETWORK = "bytes would cross the loopback network in clear"

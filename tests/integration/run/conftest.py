@@ -72,11 +72,17 @@ class Owner:
         logs: str | None = None,
         until: str = "2120-01-01T00:00:00Z",
         files: Sequence[str] = (),
+        key: str | None = None,
         tee: str = "simulated",
         platform: str = "",
         executor: Image | None = None,
     ) -> None:
-        """Put a policy into force: grants are (location, access[, key]) of tables; `files` may be written."""
+        """Put a policy into force: grants are (location, access[, key]) of tables; `files` may be written, under `key`.
+
+        Args:
+            key: of `files`; None: the owner's own.
+            executor: image of the executors; None: there are none.
+        """
         self._serial += 1
         lines = [
             f'version = 1\nowner = "{self.name}"\nserial = {self._serial}',
@@ -89,12 +95,12 @@ class Owner:
             lines.append(f'[[workload]]\nname = "job"\ntee = "{tee}"\nrole = "executor"')
             lines.append(f'measurements = ["{measurement(executor)}"]')
             lines.append(f'logs = "{logs}"' if logs else "")
-        for location, access, *key in grants:
+        for location, access, *under in grants:
             lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
-            lines.append(f'format = "table"\nkey = "{key[0] if key else self.key}"')
+            lines.append(f'format = "table"\nkey = "{under[0] if under else self.key}"')
         for location in files:
             lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "write"')
-            lines.append(f'format = "files"\nkey = "{self.key}"')
+            lines.append(f'format = "files"\nkey = "{key or self.key}"')
         toml = "\n".join(lines).encode()
         self.store.put_policy(self.name, self._serial, sign_policy(toml, self._signing_key), toml)
 
