@@ -115,9 +115,9 @@ class MeshIdentity:
                 self.tls_client().wrap_socket(plain, server_hostname=named) as tls,
             ):
                 certificate = tls.getpeercert(True)
-        except ssl.SSLError:
-            raise AttestationRefused(f"mesh: who listens at {address} is no driver of this job") from None
         except (OSError, OverflowError) as error:
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                raise AttestationRefused(f"mesh: who listens at {address} is no driver of this job") from None
             raise Unavailable(f"no driver answers at {address}: {error}") from None
         self.check_peer(certificate, DRIVER)
 

@@ -49,11 +49,13 @@ def run_job(
             if status.get("state") == "opened":
                 executors.begin(status)
 
+        code = None
         try:
-            return enclave.wait(told)
+            code = enclave.wait(told)
+            return code
         finally:
             executors.end()
-            if executors.failure is not None:
+            if code != 0 and executors.failure is not None:
                 raise executors.failure
 
 

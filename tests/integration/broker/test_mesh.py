@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
@@ -305,6 +306,19 @@ def test_an_executor_that_has_joined_already(cluster):
     cluster.executor(other, mesh_member="7")
 
 
+def test_a_hundred_executors_at_once(cluster):
+    driver = cluster.driver()
+    with ThreadPoolExecutor(100) as pool:
+        joining = [
+            pool.submit(cluster.executor, driver.member.job, mesh_member=str(n)) for n in range(1, 101)
+        ]
+        members = [each.result() for each in joining]
+    assert {member.member for member in members} == {replace(driver.member, role="executor")}
+    assert len({member.certificate.serial_number for member in members}) == 100
+    stored = Job.model_validate_json(cluster.clinic.store.job(driver.member.job))
+    assert sorted(stored.members, key=int) == [str(n) for n in range(1, 101)]
+
+
 def test_an_executor_finds_its_driver_and_takes_nobody_else_for_it(cluster):
     driver = cluster.driver()
     executor = cluster.executor(driver.member.job)
@@ -315,6 +329,20 @@ def test_an_executor_finds_its_driver_and_takes_nobody_else_for_it(cluster):
             executor.require_driver(address)
     with pytest.raises(Unavailable):
         executor.require_driver(address)  # nobody listens there now
+
+
+def test_a_driver_that_is_just_ending_is_no_stranger(cluster):
+    executor = cluster.executor(cluster.driver().member.job)
+
+    def close(listener):
+        listener.accept()[0].close()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        thread = threading.Thread(target=close, args=(listener,))
+        thread.start()
+        with pytest.raises(Unavailable):
+            executor.require_driver(f"127.0.0.1:{listener.getsockname()[1]}")
+        thread.join(20)
 
 
 @contextmanager

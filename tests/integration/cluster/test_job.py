@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
+from confide.errors import MeasurementRefused
 
 pytestmark = pytest.mark.spark
 
@@ -24,10 +28,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import beside
+import zipped
+from elsewhere import marked
 
-spark = SparkSession.builder.config("spark.sql.shuffle.partitions", "4").getOrCreate()
+spark = SparkSession.builder.getOrCreate()
 sc = spark.sparkContext
 print("MASTER", sc.master)
+print("PARTITIONS", spark.conf.get("spark.sql.shuffle.partitions"))
 rows = spark.read.parquet("data/rows")
 rows.repartition(4).groupBy("value").count().write.mode("overwrite").parquet("out/counted")
 print("COUNTED", spark.read.parquet("out/counted").agg(F.sum("count")).first()[0])
@@ -44,7 +51,7 @@ print("CHECKPOINT", rows.limit(500).checkpoint().count())
 
 @F.udf("string")
 def plain(text):
-    return beside.twice(text)
+    return zipped.same(marked(beside.twice(text)))
 
 print("FUNCTIONS", rows.select(plain("value").alias("v")).where("v like '%-1NEEDLE%'").count())
 
@@ -61,6 +68,7 @@ print("STREAMED", spark.sql("SELECT sum(count) AS n FROM seen").first()["n"])
 BESIDE = "def twice(text):\n    return text + text\n"
 SAID = {
     "MASTER": "confide://2",
+    "PARTITIONS": "4",
     "COUNTED": "20000",
     "APPENDED": "20045",
     "JOINED": str(sum(i % 97 < 90 for i in range(20_000))),
@@ -80,7 +88,13 @@ def job(site, new_owner, small_spark):
     clinic.encrypt(ROWS, site.data, "data/rows")
     bank.encrypt(NAMES, site.data, "data/names")
     (site.root / "app/beside.py").write_text(BESIDE)
-    recipe = {"owners": ("bank", "clinic")}
+    more = site.root / "more"
+    more.mkdir()
+    (more / "elsewhere.py").write_text("def marked(text):\n    return text + '!'\n")
+    with zipfile.ZipFile(more / "modules.zip", "w") as archive:
+        archive.writestr("zipped.py", "def same(text):\n    return text[:-1]\n")
+    recipe = {"owners": ("bank", "clinic"), "py_files": (more / "elsewhere.py", more / "modules.zip")}
+    recipe["settings"] = {"spark.sql.shuffle.partitions": "4"}
     driver = site.build(PROGRAM, small_spark, **recipe)
     executor = site.build_executor(PROGRAM, small_spark, **recipe)
     shared = {
@@ -98,7 +112,7 @@ def job(site, new_owner, small_spark):
     logs = site.logs(clinic)
     assert code == 0, "\n".join(logs)
     assert killed
-    return next(log for log in logs if "MASTER" in log), clinic
+    return next(log for log in logs if "MASTER" in log), clinic, bank, driver
 
 
 def kill_after_commit(site, killed):
@@ -115,27 +129,27 @@ def kill_after_commit(site, killed):
 
 
 def test_it_says_what_it_says_in_local_mode(job):
-    log, _ = job
+    log, *_ = job
     said = dict(line.split(" ", 1) for line in log.splitlines() if line.partition(" ")[0] in SAID)
     assert said == SAID
 
 
 def test_the_table_is_committed_as_a_whole(site, job):
-    _, clinic = job
+    _, clinic, *_ = job
     table = clinic.read(site.data, "out/counted")
     assert table.num_rows == 97 + 10
     assert sum(table["count"].to_pylist()) == 20_045
 
 
 def test_the_lost_executor_was_replaced_and_the_log_says_so(site, job):
-    log, _ = job
+    log, *_ = job
     assert "the host says: executor 1 ended: exit code 137" in log
     started = [said["executor"] for said in site.said if "executor" in said and said["state"] == "started"]
     assert sorted(started)[:3] == [1, 2, 3]
 
 
 def test_each_member_received_keys_of_its_own(job):
-    _, clinic = job
+    _, clinic, *_ = job
     entries = clinic.store.audit.entries
     released = [entry.fields["role"] for entry in entries(kind="release")]
     assert {"driver", "executor"} == set(released)
@@ -147,3 +161,14 @@ def test_nothing_is_left(site, job):
     assert site.gone()
     for path in site.data.rglob("*"):
         assert not path.is_file() or b"NEEDLE" not in path.read_bytes(), path
+
+
+def test_executors_that_nobody_allows_end_the_job_and_its_log_says_why(site, job):
+    _, clinic, bank, driver = job
+    shared = {"files": ("out/text", "state"), "key": "clinic/data", "logs": "clinic/data"}
+    for owner, mine in ((clinic, "data/rows"), (bank, "data/names")):
+        owner.allow(driver, (mine, "read"), ("out/counted", "write", "clinic/data"), **shared)
+    with pytest.raises(MeasurementRefused):
+        site.run_job()
+    assert site.gone()
+    assert re.search(r"the host says: executor [12] ended: MeasurementRefused", site.log(clinic))
