@@ -117,6 +117,16 @@ def test_a_setting_that_weakens_is_refused_by_name(clinic):
     assert (said.code, "NAME=VALUE" in said.err) == (64, True)
 
 
+def test_a_jar_needs_a_class_and_nothing_else_has_one(clinic):
+    for name in ("app.jar", "app.py"):
+        (clinic.folder / name).write_bytes(b"")
+    for arguments in (("app.jar",), ("app.py", "--class", "a.B"), ("app.sql", "--class", "a.B")):
+        said = clinic("image", "build", *arguments)
+        assert said.code == 64
+    said = clinic("image", "build", "app.py", "--profile", "python", "--jars", "app.jar")
+    assert (said.code, "profile python" in said.err) == (64, True)
+
+
 def test_byte_code_alone_makes_a_difference(clinic):
     byte_code = "app/__pycache__/helper.cpython-311.pyc"
     make_image(clinic.folder / "one", {"app/helper.py": b"pass\n", byte_code: b"honest"})

@@ -14,12 +14,15 @@ from confide.cli.context import open_home
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ClassOption,
     ConfOption,
     CoresOption,
     IncludeOption,
+    JarsOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     RoleOption,
     ScratchOption,
     program_options,
@@ -50,6 +53,9 @@ def build(
     scratch: ScratchOption = None,
     cores: CoresOption = None,
     conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Build the image of a program and print its measurement.
@@ -60,7 +66,12 @@ def build(
     """
     from confide.cli.programs import image_of
 
-    options = replace(program_options(profile, arg, include, owner, memory, scratch, cores, conf), role=role)
+    options = replace(
+        program_options(
+            profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+        ),
+        role=role,
+    )
     with open_home(context) as home:
         brokers = authorities(home, broker_ca or [])
     built = image_of(program, brokers, options)

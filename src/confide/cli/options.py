@@ -37,6 +37,18 @@ ConfOption = Annotated[
         metavar="NAME=VALUE", help="Setting of Spark; measured. One that weakens is refused; repeat."
     ),
 ]
+PyFilesOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE,...", help="Modules (.py, .zip, .egg) for driver and functions; measured."),
+]
+JarsOption = Annotated[
+    str | None,
+    typer.Option(metavar="JAR,...", help="Jars for the class path of driver and executors; measured."),
+]
+ClassOption = Annotated[
+    str | None,
+    typer.Option("--class", metavar="NAME", help="Class to run, of a program that is a jar; measured."),
+]
 ExecutorImageOption = Annotated[
     Path | None,
     typer.Option(help="Image folder of the executors, where the program is an image folder too."),
@@ -81,6 +93,10 @@ def named_values(option: str, given: list[str] | None) -> dict[str, str]:
     return values
 
 
+def _paths(text: str | None) -> tuple[Path, ...]:
+    return tuple(Path(name) for name in (text or "").split(",") if name)
+
+
 def program_options(
     profile: str,
     arg: list[str] | None,
@@ -90,6 +106,9 @@ def program_options(
     scratch: str | None,
     cores: int | None,
     conf: list[str] | None = None,
+    py_files: str | None = None,
+    jars: str | None = None,
+    main_class: str | None = None,
 ) -> ProgramOptions:
     """Return what the shared options say about a program."""
     from confide.cli.programs import ProgramOptions
@@ -103,4 +122,7 @@ def program_options(
         scratch_mib=mebibytes(scratch) if scratch else None,
         cores=cores,
         settings=named_values("--conf", conf),
+        py_files=_paths(py_files),
+        jars=_paths(jars),
+        main_class=main_class,
     )

@@ -12,13 +12,16 @@ from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ClassOption,
     ConfOption,
     CoresOption,
     ExecutorImageOption,
     IncludeOption,
+    JarsOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     ScratchOption,
     program_options,
 )
@@ -72,6 +75,9 @@ def allow(
     scratch: ScratchOption = None,
     cores: CoresOption = None,
     conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
@@ -86,7 +92,9 @@ def allow(
     from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
 
-    options = program_options(profile, arg, include, owner_needed, memory, scratch, cores, conf)
+    options = program_options(
+        profile, arg, include, owner_needed, memory, scratch, cores, conf, py_files, jars, main_class
+    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         brokers = authorities(home, broker_ca or [])

@@ -45,6 +45,9 @@ class ProgramOptions:
         memory_mib, scratch_mib, cores: limits; None: the profile's.
         role: `driver`, or one of the profile's members of a driver's job.
         settings: of Spark, by name.
+        py_files: modules and archives of modules.
+        jars: for the class path.
+        main_class: of a program that is a jar.
     """
 
     profile: str = "spark"
@@ -56,6 +59,9 @@ class ProgramOptions:
     cores: int | None = None
     role: str = "driver"
     settings: Mapping[str, str] = field(default_factory=dict)
+    py_files: tuple[Path, ...] = ()
+    jars: tuple[Path, ...] = ()
+    main_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,7 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         return BuiltImage(program, image, measurement(image))
     if not program.is_file():
         raise Misuse(f"no program at {program}")
-    if options.settings:  # before anything is built
-        _check_settings(options)
+    _check_spark(program, options)  # before anything is built
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
     profile = image_profile(options.profile, cache)
     if options.role not in ("driver", *profile.members):
@@ -99,19 +104,32 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         owners=options.owners,
         args=options.args,
         includes=options.includes,
-        settings=options.settings,
+        settings={**options.settings, **({"class": options.main_class} if options.main_class else {})},
+        py_files=options.py_files,
+        jars=options.jars,
     )
     with advice(NotLocked, f"`confide image lock {program}` writes {program.name}.lock; keep both together."):
         folder, image = build_cached(recipe, cache)
     return BuiltImage(folder, image, measurement(image))
 
 
-def _check_settings(options: ProgramOptions) -> None:
-    if options.profile != "spark":
-        raise Misuse(f"--conf is for programs of Spark, and this one has profile {options.profile}")
-    from confide.spark.image_spec import check_settings
+def _check_spark(program: Path, options: ProgramOptions) -> None:
+    given = {
+        "--conf": options.settings,
+        "--py-files": options.py_files,
+        "--jars": options.jars,
+        "--class": options.main_class,
+    }
+    for option in (name for name, value in given.items() if value and options.profile != "spark"):
+        raise Misuse(f"{option} is for programs of Spark, and this one has profile {options.profile}")
+    if (program.suffix == ".jar") != (options.main_class is not None):
+        raise Misuse(
+            "a program that is a jar needs --class, the class whose main to run, and no other has one"
+        )
+    if options.settings:
+        from confide.spark.image_spec import check_settings
 
-    check_settings(options.settings)
+        check_settings(options.settings)
 
 
 def image_of_executors(

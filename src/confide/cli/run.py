@@ -20,13 +20,16 @@ from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
     BrokerOption,
+    ClassOption,
     ConfOption,
     CoresOption,
     ExecutorImageOption,
     IncludeOption,
+    JarsOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     ScratchOption,
     named_values,
     program_options,
@@ -70,6 +73,9 @@ def run(
     ] = None,
     cores: CoresOption = None,
     conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
     workers: Annotated[
         int,
         typer.Option(min=0, max=9999, help="Spark executors, each in an enclave of its own. 0: local mode."),
@@ -119,7 +125,9 @@ def run(
 
     tee = tee or _found(quiet=json)
     check_tee(tee)  # like all that can be told before an image is built
-    options = program_options(profile, arg, include, owner, memory, scratch, cores, conf)
+    options = program_options(
+        profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+    )
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)

@@ -11,7 +11,7 @@ from confide.enclave.launch import ADDRESS, APPLICATION, DRIVER, HOST
 from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.cluster_settings import Job
-from confide.spark.installation import Installation, Sandbox, cores
+from confide.spark.installation import Installation, Sandbox, cores, own_settings
 from confide.spark.settings import settings
 from confide.spark.stores import write_stores
 
@@ -47,7 +47,7 @@ class ExecutorProfile:
         identity, launch = context.mesh(), context.launch
         job = Job(launch["host"], 1, identity.secret, write_stores(identity, context.socket.parent))
         table = settings(
-            PurePosixPath(context.scratch), cores=cores(context), job=job, own=context.image.settings
+            PurePosixPath(context.scratch), cores=cores(context), job=job, own=own_settings(context.image)
         )
         context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
         java = subprocess.Popen(

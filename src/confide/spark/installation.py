@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from confide.enclave.image import JARS, Image
 from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.worker import write_launcher
 
 FOLDERS = ("tmp", "sockets", "local", "hadoop", "warehouse", "derby")
+CLASS = "class"
+"""Setting of an image: the class whose `main` is the program, of its jars."""
 LAUNCHER = "worker-python"
 """In scratch: what Spark starts for the program's functions; at the same place in driver and executors."""
 
@@ -57,17 +60,26 @@ class Installation:
         }
 
     def java_command(self, context: Context, *main: str) -> list[str]:
-        """Return the argv of a JVM that runs a class with arguments."""
-        archive = self.archive
+        """Return the argv of a JVM that runs a class with arguments; the program's jars come last on its class path."""
+        archive, program = self.archive, Path(context.image.program)
+        jars = [*self.jars.glob("*.jar")]
+        own = [*([program] if program.suffix == ".jar" else []), *sorted(Path(JARS).glob("*.jar"))]
         return jvm.command(
             java=PurePosixPath(self.java),
-            class_path=jvm.class_path(PurePosixPath(self.jar), map(PurePosixPath, self.jars.glob("*.jar"))),
+            class_path=jvm.class_path(
+                PurePosixPath(self.jar), map(PurePosixPath, jars), map(PurePosixPath, own)
+            ),
             archive=PurePosixPath(archive) if archive and archive.exists() else None,
             log_config=PurePosixPath(self.log_config),
             scratch=PurePosixPath(context.scratch),
             heap_mib=jvm.heap_mib(context.image.limits.memory_mib),
             main=main,
         )
+
+
+def own_settings(image: Image) -> dict[str, str]:
+    """Return the Spark settings of an image."""
+    return {name: value for name, value in image.settings.items() if name.startswith("spark.")}
 
 
 def cores(context: Context) -> int:

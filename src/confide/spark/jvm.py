@@ -37,6 +37,7 @@ MODULE_OPTIONS: tuple[str, ...] = (
 )
 
 GATEWAY_CLASS = "confide.spark.Gateway"
+PROGRAM_CLASS = "confide.spark.JavaProgram"
 EXECUTOR_CLASS = "confide.spark.ExecutorProcess"
 
 
@@ -85,9 +86,9 @@ def command(
     ]
 
 
-def class_path(jar: PurePosixPath, jars: Iterable[PurePosixPath]) -> str:
-    """Return the class path: our jar first, then Spark's in the order of their names, on every machine alike."""
-    return ":".join(map(str, [jar, *sorted(jars)]))
+def class_path(jar: PurePosixPath, jars: Iterable[PurePosixPath], own: Iterable[PurePosixPath] = ()) -> str:
+    """Return the class path, on every machine alike: our jar, Spark's in the order of their names, the program's."""
+    return ":".join(map(str, [jar, *sorted(jars), *own]))
 
 
 def heap_mib(memory_mib: int) -> int:

@@ -1,10 +1,11 @@
-"""The Spark profile: one JVM and one Python driver in one enclave, and what joins them."""
+"""The Spark profile: a JVM and a Python driver in one enclave, and what joins them; or a program for the JVM alone."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -12,7 +13,7 @@ from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.certificates import run_secrets
 from confide.spark.cluster_settings import Job
-from confide.spark.installation import LAUNCHER, Installation, Sandbox, cores
+from confide.spark.installation import CLASS, LAUNCHER, Installation, Sandbox, cores, own_settings
 from confide.spark.settings import settings
 from confide.spark.stores import write_stores
 
@@ -22,7 +23,7 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class SparkProfile:
-    """Runs a PySpark program (`confide.enclave.profile.Profile`).
+    """Runs a Spark program (`confide.enclave.profile.Profile`).
 
     Attributes:
         installation: where the parts lie.
@@ -39,10 +40,29 @@ class SparkProfile:
             PurePosixPath(context.scratch),
             cores=cores(context),
             job=_job(context),
-            own=context.image.settings,
+            own=own_settings(context.image),
         )
         context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
+        if CLASS in context.image.settings:
+            return self._run_class(context, environment)
+        return self._run_python(context, environment)
 
+    def _run_class(self, context: Context, environment: Mapping[str, str]) -> int:
+        """Run a class of the program's jars; no Python but that of its functions, if it has any."""
+        name = context.image.settings[CLASS]
+        java = subprocess.Popen(
+            self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=context.output,
+            stderr=context.output,
+            cwd=context.scratch,
+            env=environment,
+        )
+        context.started()
+        return java.wait()
+
+    def _run_python(self, context: Context, environment: Mapping[str, str]) -> int:
+        """Run a program of Python or SQL, and the JVM that does its work."""
         port_in, port_out = os.pipe()
         # The JVM first: it starts while Python imports; neither has to fork the other.
         java = subprocess.Popen(
