@@ -233,6 +233,12 @@ public final class GuardFileSystem extends FileSystem {
     return workingDirectory;
   }
 
+  /** Where relative paths lead that come by Hadoop's second interface, as a stream's checkpoint does. */
+  @Override
+  protected Path getInitialWorkingDirectory() {
+    return workingDirectory;
+  }
+
   @Override
   public void close() throws IOException {
     try {

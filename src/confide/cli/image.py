@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,17 @@ from confide.cli.context import open_home
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ClassOption,
+    ConfOption,
     CoresOption,
     IncludeOption,
+    JarsOption,
     JsonOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
+    RoleOption,
     ScratchOption,
     program_options,
 )
@@ -41,6 +47,7 @@ def build(
         Path | None, typer.Option("--output", "-o", help="New folder; without: the cache.")
     ] = None,
     profile: ProfileOption = "spark",
+    role: RoleOption = "driver",
     broker_ca: BrokerCaOption = None,
     arg: ArgOption = None,
     include: IncludeOption = None,
@@ -48,6 +55,10 @@ def build(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
     json: JsonOption = False,
 ) -> None:
     """Build the image of a program and print its measurement.
@@ -58,7 +69,12 @@ def build(
     """
     from confide.cli.programs import image_of
 
-    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    options = replace(
+        program_options(
+            profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+        ),
+        role=role,
+    )
     with open_home(context) as home:
         brokers = authorities(home, broker_ca or [])
     built = image_of(program, brokers, options)

@@ -13,12 +13,17 @@ from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ClassOption,
+    ConfOption,
     CoresOption,
+    ExecutorImageOption,
     IncludeOption,
+    JarsOption,
     JsonOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     ScratchOption,
     program_options,
 )
@@ -61,6 +66,11 @@ def allow(
     days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,
     owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
     file: FileOption = DEFAULT_FILE,
+    workers: Annotated[
+        bool,
+        typer.Option("--workers", help="Allow its executors too, for `confide run --workers N`."),
+    ] = False,
+    executor_image: ExecutorImageOption = None,
     profile: ProfileOption = "spark",
     broker_ca: BrokerCaOption = None,
     arg: ArgOption = None,
@@ -69,6 +79,10 @@ def allow(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
@@ -81,20 +95,27 @@ def allow(
         confide policy allow job.py --read data/patients --write out/report=clinic/results --logs clinic/results
     """
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
-    from confide.cli.programs import image_of, keep_image
+    from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
 
-    options = program_options(profile, arg, include, owner_needed, memory, scratch, cores)
+    options = program_options(
+        profile, arg, include, owner_needed, memory, scratch, cores, conf, py_files, jars, main_class
+    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
-        built = image_of(program, authorities(home, broker_ca or []), options)
-        if built.folder == program:  # others may have made it: what one reads there is what gets approved
-            verify_image(program)
-        image, measurement = built.image, built.measurement
-        keep_image(home, built)
+        brokers = authorities(home, broker_ca or [])
+        images = [image_of(program, brokers, options)]
+        if workers or executor_image is not None:
+            images.append(image_of_executors(program, executor_image, brokers, options))
+        for each in images:
+            if each.folder in (program, executor_image):
+                verify_image(each.folder)  # others may have made it: approved is what one reads there
+            keep_image(home, each)
+        image = images[0].image
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)
-        put_workload(document, image.name, tee=tee, role=image.role, measurement=measurement, logs=logs)
+        measurements = {each.image.role: each.measurement for each in images}
+        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs)
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
         for form, specs in (("table", write), ("files", write_files)):
@@ -103,9 +124,11 @@ def allow(
     file.write_text(document.as_string(), encoding="utf-8")
     if json:
         serial = int(document["serial"])
-        emit({"file": str(file), "workload": image.name, "measurement": measurement, "serial": serial})
+        emit({"file": str(file), "workload": image.name, "measurements": measurements, "serial": serial})
         return
-    say(f"{file}: workload {image.name}, measurement {measurement[:16]}…, serial {document['serial']}")
+    for role, measurement in measurements.items():
+        named = image.name if role == image.role else f"{image.name}, {role}"
+        say(f"{file}: workload {named}, measurement {measurement[:16]}…, serial {document['serial']}")
     say("look at it, then: confide policy apply " + str(file))
 
 

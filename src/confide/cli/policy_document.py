@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,21 @@ def open_document(file: Path, owner: str, newest_serial: int, days: int) -> toml
 
 
 def put_workload(
-    document: tomlkit.TOMLDocument, name: str, *, tee: str, role: str, measurement: str, logs: str | None
+    document: tomlkit.TOMLDocument,
+    name: str,
+    *,
+    tee: str,
+    measurements: Mapping[str, str],
+    logs: str | None,
 ) -> None:
-    """Allow one measurement under `name`, in place of what that workload was before; its grants go too."""
-    entry: dict[str, Any] = {"name": name, "tee": tee, "role": role, "measurements": [measurement]}
-    if logs is not None:
-        entry["logs"] = str(KeyName.parse(logs))
-    _replace(document, "workload", lambda item: item.get("name") == name, [entry])
+    """Allow one measurement of each role under `name`, in place of what that workload was before; its grants go too."""
+    entries: list[dict[str, Any]] = []
+    for role, measurement in measurements.items():
+        entry: dict[str, Any] = {"name": name, "tee": tee, "role": role, "measurements": [measurement]}
+        if logs is not None:
+            entry["logs"] = str(KeyName.parse(logs))
+        entries.append(entry)
+    _replace(document, "workload", lambda item: item.get("name") == name, entries)
     _replace(document, "grant", lambda item: item.get("workload") == name, [])
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,12 +20,18 @@ from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
     BrokerOption,
+    ClassOption,
+    ConfOption,
     CoresOption,
+    ExecutorImageOption,
     IncludeOption,
+    JarsOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     ScratchOption,
+    named_values,
     program_options,
 )
 from confide.cli.output import SIMULATED_NOTE, emit, say
@@ -65,6 +72,33 @@ def run(
         typer.Option(help="Folder for scratch space on disk, encrypted with a key made for the run."),
     ] = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, max=9999, help="Spark executors, each in an enclave of its own. 0: local mode."),
+    ] = 0,
+    local_workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=9999,
+            help="How many of them to start on this machine. Default: all; others join from elsewhere.",
+        ),
+    ] = None,
+    worker_cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores of each executor. Default: this machine's, shared out.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address of this machine, at which driver and executors reach one another.")
+    ] = "127.0.0.1",
+    executor_image: ExecutorImageOption = None,
+    launch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Launch parameter that the image declares; repeat."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
 ) -> None:
     """Build the program's image, attest, get keys, run it; exit with the program's own exit code.
@@ -80,15 +114,20 @@ def run(
 
         confide run --tee simulated --profile python train.py
 
+        confide run --tee simulated --workers 2 job.py   # driver and two executors (docs/cluster.md)
+
         confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
     """
-    from confide.cli.programs import image_of, what_changed
+    from confide.cli.programs import image_of, image_of_executors, what_changed
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
+    from confide.spark.executors import run_job
 
     tee = tee or _found(quiet=json)
     check_tee(tee)  # like all that can be told before an image is built
-    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    options = program_options(
+        profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+    )
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
@@ -100,13 +139,35 @@ def run(
             brokers=brokers.urls,
             data_root=data.absolute(),
             arguments=tuple(arguments or ()),
+            launch=named_values("--launch", launch),
             scratch_disk=scratch_disk,
         )
+        images = [built]
         try:
             with advice(LaunchRefused, _declaration(built.image, request.arguments)):
-                code = run_image(request, report.status)
+                if workers:
+                    images.append(image_of_executors(program, executor_image, brokers.authorities, options))
+                    each = worker_cores or max(1, (os.cpu_count() or 1) // workers)
+                    executor = replace(
+                        request,
+                        image=images[1].folder,
+                        arguments=(),
+                        launch={"host": host, "cores": str(each)},
+                    )
+                    driver = replace(
+                        request, launch={**request.launch, "host": host, "executors": str(workers)}
+                    )
+                    here = workers if local_workers is None else local_workers
+                    code = run_job(driver, executor, here, report.status)
+                else:
+                    code = run_image(request, report.status)
         except MeasurementRefused as error:
-            changed = what_changed(brokers.home, built) if brokers.home is not None else None
+            refused = images[-1] if report.executor_lost else images[0]
+            changed = what_changed(brokers.home, refused) if brokers.home is not None else None
+            if changed is None and report.executor_lost:
+                error.add_note(
+                    "the owner allows executors too with `confide policy allow PROGRAM --workers`."
+                )
             if changed:
                 raise MeasurementRefused(f"{error}; against the approved image: {changed}") from None
             raise
@@ -198,6 +259,7 @@ class _Report:
         self._note = f" ({SIMULATED_NOTE})" if tee == Tee.SIMULATED else ""
         self._quiet = quiet
         self._logs = True
+        self.executor_lost = False
         self.states: list[Mapping[str, Any]] = []
 
     def image(self, built: BuiltImage) -> None:
@@ -209,6 +271,9 @@ class _Report:
     def status(self, status: Mapping[str, Any]) -> None:
         """Tell one state."""
         self.states.append(status)
+        if "executor" in status:
+            self._executor(status)
+            return
         match status.get("state"):
             case "verified":
                 self._say(f"image verified, every file rehashed{self._note}")
@@ -220,10 +285,20 @@ class _Report:
             case "started":
                 kept = "sealed for the owner" if self._logs else "discarded: the policy names no logs key"
                 self._say(f"running; its output is {kept}")
+            case "opened":
+                self._say(f"job {status.get('job')} is open; its driver listens at {status.get('driver')}")
             case "finished":
                 self._say(f"finished with exit code {status.get('exit_code')}")
                 if status.get("exit_code") and self._logs:
                     self._say("why: `confide logs` (owner)")
+
+    def _executor(self, status: Mapping[str, Any]) -> None:
+        match status.get("state"):
+            case "started":
+                self._say(f"executor {status.get('executor')} runs, attested on its own")
+            case "lost":
+                self.executor_lost = True
+                self._say(f"executor {status.get('executor')} ended: {status.get('ended')}")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -76,6 +76,8 @@ class Recipe:
         owners: owners whose release is needed; empty: whoever grants.
         args: regular expressions of further allowed arguments, besides those the program declares.
         includes: files or folders beside the program to take along.
+        py_files: modules and archives of modules from anywhere, for Python's path.
+        jars: from anywhere, for the class path.
         distributions: distributions besides the profile's and those the program imports.
         java_home: of the Java runtime; None: found on PATH.
         settings: fixed settings besides the profile's.
@@ -91,6 +93,8 @@ class Recipe:
     owners: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     includes: tuple[Path, ...] = ()
+    py_files: tuple[Path, ...] = ()
+    jars: tuple[Path, ...] = ()
     distributions: tuple[str, ...] = ()
     java_home: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -151,7 +155,7 @@ def default_cache(xdg_cache_home: str | None = None) -> Path:
 
 
 def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
-    app = read_app(recipe.program, recipe.includes)
+    app = read_app(recipe.program, recipe.includes, recipe.py_files, recipe.jars)
     layers = _layers(recipe, app, cache)
     profile = recipe.profile
     try:
@@ -162,9 +166,9 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             svn=recipe.svn,
             argv=(PYTHON_BINARY, "-I", "-B", "-m", profile.entry),
             program=app.program,
-            env={**_ENVIRONMENT, **profile.env},
-            args=(*app.metadata.args, *recipe.args),
-            launch=dict(profile.launch),
+            env={**_ENVIRONMENT, **profile.env, **_python_path(app)},
+            args=() if recipe.role in profile.members else (*app.metadata.args, *recipe.args),
+            launch=dict(profile.members.get(recipe.role, profile.launch)),
             settings={**profile.settings, **recipe.settings},
             limits=recipe.limits or profile.limits,
             owners=tuple(sorted(recipe.owners)),
@@ -175,6 +179,10 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise InvalidImage(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
     return image, layers
+
+
+def _python_path(app: App) -> dict[str, str]:
+    return {"PYTHONPATH": ":".join(app.python_path)} if app.python_path else {}
 
 
 def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:

@@ -26,6 +26,7 @@ from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
 STOP_SECONDS = 10.0
 MAX_STATUS_BYTES = 64 * 1024
+MAX_NOTICE_BYTES = 4000
 _MIB = 1024 * 1024
 
 OnStatus = Callable[[Mapping[str, Any]], None]
@@ -86,22 +87,73 @@ def check_tee(tee: str) -> None:
         )
 
 
-def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
-    """Verify the image, run it to its end, and return the workload's exit code.
-
-    An interrupt (KeyboardInterrupt) asks the agent to stop, then ends the enclave and everything in it.
+class Enclave:
+    """A started image, and the line to its agent.
 
     Args:
-        request: what to run.
-        on_status: is told each state: `verified` (with `measurement`), `attested`, `released` (with `logs`:
-            whether output is kept), `started`, `finished` (with `exit_code`).
+        name: of the image.
+        launched: what the launcher started.
+    """
+
+    def __init__(self, name: str, launched: Launched) -> None:
+        self._name, self._launched = name, launched
+
+    def wait(self, on_status: OnStatus = lambda _: None) -> int:
+        """Attend the enclave to its end, and return the workload's exit code.
+
+        Raises:
+            ConfideError: whatever the agent was refused, with its message.
+            Unavailable: the enclave ended without a word.
+        """
+        launched, finished = self._launched, None
+        try:
+            for status in _statuses(launched.control):
+                if status.get("state") == "failed":
+                    raise _error(status)
+                if status.get("state") == "finished":
+                    finished = int(status["exit_code"])
+                on_status(status)
+            launched.process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop()
+                launched.process.wait(STOP_SECONDS)
+            raise
+        finally:
+            launched.process.kill()  # die-with-parent and the PID namespace take everything along
+            launched.process.wait()
+            launched.control.close()
+        if finished is None:
+            said = bytes(launched.stderr).decode(errors="replace").strip()
+            code = launched.process.returncode
+            raise Unavailable(
+                f"image {self._name}: ended with code {code} before it finished. {said}".strip()
+            )
+        return finished
+
+    def say(self, line: str) -> None:
+        """Tell the workload's owner something, in its sealed log; that an enclave is gone is no news here."""
+        with contextlib.suppress(OSError):
+            self._launched.control.sendall(line.replace("\n", " ").encode()[:MAX_NOTICE_BYTES] + b"\n")
+
+    def stop(self) -> None:
+        """Ask the agent to end the workload."""
+        with contextlib.suppress(OSError):
+            self._launched.control.shutdown(socket.SHUT_WR)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._launched.process.kill()
+
+
+@contextlib.contextmanager
+def start(request: RunRequest, on_status: OnStatus = lambda _: None) -> Iterator[Enclave]:
+    """Verify the image, start it, and yield it to be waited for; what is left of it at the end is killed.
 
     Raises:
         LaunchRefused: parameters outside the image's grammar.
         Tampered, InvalidImage: the image is not what its document says.
         Misuse, MissingDependency: the TEE is unknown, not supported, or lacks a program.
-        ConfideError: whatever the agent was refused, with its message.
-        Unavailable: the enclave ended without a word.
     """
     check_tee(request.tee)
     if not request.data_root.is_dir():
@@ -113,7 +165,29 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
         size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
         issuer = _issuer(request, verified)
         launched = launch(verified, parameters, request.tee, issuer, request.data_root, size, folder)
-        return _attend(verified, launched, on_status)
+        enclave = Enclave(verified.image.name, launched)
+        try:
+            yield enclave
+        finally:
+            enclave.kill()
+
+
+def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
+    """Verify the image, run it to its end, and return the workload's exit code.
+
+    An interrupt (KeyboardInterrupt) asks the agent to stop, then ends the enclave and everything in it.
+
+    Args:
+        request: what to run.
+        on_status: is told each state: `verified` (with `measurement`), `attested`, `joined` (with `job`: of a member of
+            one), `released` (with `logs`: whether output is kept), `started`, `opened` (with `job`, `driver`,
+            `application`: of a job that members may join), `finished` (with `exit_code`).
+
+    Raises:
+        as `start` and `Enclave.wait`.
+    """
+    with start(request, on_status) as enclave:
+        return enclave.wait(on_status)
 
 
 def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
@@ -124,34 +198,6 @@ def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
 
 def _scratch(request: RunRequest) -> contextlib.AbstractContextManager[Path | None]:
     return contextlib.nullcontext() if request.scratch_disk is None else disk_scratch(request.scratch_disk)
-
-
-def _attend(verified: VerifiedImage, launched: Launched, on_status: OnStatus) -> int:
-    finished: int | None = None
-    try:
-        for status in _statuses(launched.control):
-            if status.get("state") == "failed":
-                raise _error(status)
-            if status.get("state") == "finished":
-                finished = int(status["exit_code"])
-            on_status(status)
-        launched.process.wait()
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            launched.control.shutdown(socket.SHUT_WR)
-            launched.process.wait(STOP_SECONDS)
-        raise
-    finally:
-        launched.process.kill()  # die-with-parent and the PID namespace take everything along
-        launched.process.wait()
-        launched.control.close()
-    if finished is None:
-        said = bytes(launched.stderr).decode(errors="replace").strip()
-        code = launched.process.returncode
-        raise Unavailable(
-            f"image {verified.image.name}: ended with code {code} before it finished. {said}".strip()
-        )
-    return finished
 
 
 def _statuses(control: socket.socket) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,10 @@ from confide.errors import MissingDependency
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _COMPILE_SECONDS = 300
+_SERVICES = {
+    "META-INF/services/org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"
+}
+"""What Spark finds by Java's ServiceLoader: path in the jar -> content."""
 
 
 def build_jar(cache: Path) -> Path:
@@ -91,6 +95,7 @@ def _identity(sources: list[Path], jars: list[Path], javac: str) -> str:
         digest.update(f"{source.name}\0{hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
     for jar in jars:
         digest.update(f"{jar.name}\n".encode())
+    digest.update(repr(_SERVICES).encode())
     return digest.hexdigest()
 
 
@@ -105,8 +110,10 @@ def _compile(javac: str, sources: list[Path], jars: list[Path], classes: Path) -
 
 
 def _zip(classes: Path, target: Path) -> None:
+    files = {path.relative_to(classes).as_posix(): path.read_bytes() for path in classes.rglob("*.class")}
+    files |= {path: content.encode() for path, content in _SERVICES.items()}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as jar:
-        for file in sorted(classes.rglob("*.class")):
-            entry = zipfile.ZipInfo(file.relative_to(classes).as_posix(), _EPOCH)
+        for path, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(path, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            jar.writestr(entry, file.read_bytes())
+            jar.writestr(entry, content)

@@ -8,52 +8,42 @@ ours unless the program says otherwise. `forbidden` names must not be set at all
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Setting:
-    """One row.
-
-    Attributes:
-        name: of the Spark setting.
-        value: ours.
-        reason: what another value would open, as the end of "... would weaken the protection: ".
-        accepts: regular expression of the values a program may set; None: only ours.
-    """
-
-    name: str
-    value: str
-    reason: str
-    accepts: str | None = None
-
-    @property
-    def pattern(self) -> str:
-        """The values that pass, as a regular expression that Python and Java read alike."""
-        return self.accepts if self.accepts is not None else re.escape(self.value)
-
-
-@dataclass(frozen=True)
-class Forbidden:
-    """Settings that must not be set: a regular expression of their whole names, and why."""
-
-    name: str
-    reason: str
+from confide.errors import LaunchRefused
+from confide.spark import cluster_settings
+from confide.spark.setting import Forbidden, Setting
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole table."""
+    """The whole table; `own` are the image's, which are measured and were checked."""
 
     fixed: tuple[Setting, ...]
     default: tuple[Setting, ...]
     forbidden: tuple[Forbidden, ...]
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def values(self) -> dict[str, str]:
         """Return name -> value for the start of the JVM."""
-        return {row.name: row.value for row in (*self.default, *self.fixed)}
+        return {**{row.name: row.value for row in (*self.default, *self.fixed)}, **self.own}
+
+    def check(self, own: Mapping[str, str]) -> None:
+        """Return if these settings weaken nothing, as `confide.spark.Hardening` will find again.
+
+        Raises:
+            LaunchRefused: names the first that does, and why.
+        """
+        fixed = {row.name: row for row in self.fixed}
+        for name, value in sorted(own.items()):
+            reasons = [rule.reason for rule in self.forbidden if re.fullmatch(rule.name, name)]
+            if name in fixed:
+                reasons = [] if re.fullmatch(fixed[name].pattern, value) else [fixed[name].reason]
+            if reasons:
+                raise LaunchRefused(f"{name}={value} would weaken the protection: {reasons[0]}")
 
     def rules(self) -> dict[str, Any]:
         """Return what `confide.spark.Hardening` enforces, as JSON values."""
@@ -63,18 +53,28 @@ class Settings:
         }
 
 
-def settings(scratch: PurePosixPath, *, cores: int) -> Settings:
+def settings(
+    scratch: PurePosixPath,
+    *,
+    cores: int,
+    job: cluster_settings.Job | None = None,
+    own: Mapping[str, str] | None = None,
+) -> Settings:
     """Return the table for one run.
 
     Args:
         scratch: the private scratch space; every temporary byte goes below it.
         cores: processors for tasks, at least 1.
+        job: with executors in enclaves of their own; None: local mode.
+        own: settings of the image.
     """
-    return Settings(
-        fixed=(*_fixed(scratch, cores), *STORAGE),
-        default=_defaults(scratch),
-        forbidden=FORBIDDEN,
-    )
+    if job is None:
+        master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
+    else:
+        master, network = cluster_settings.master(job), cluster_settings.network(job)
+        default = (*_defaults(scratch), cluster_settings.WAIT)
+        forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
+    return Settings((*_fixed(scratch, master), *network, *STORAGE), default, forbidden, own or {})
 
 
 _CLEAR_NETWORK = "bytes would cross the loopback network in clear"
@@ -89,17 +89,18 @@ COMPLETE = tuple(
 """Settings that let a read leave files out."""
 
 
-def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
+def _local(cores: int) -> Setting:
+    # One process: executors elsewhere need an attestation of their own.
+    return Setting(
+        "spark.master", f"local[{cores}]", "tasks would run outside this enclave", r"local(\[[0-9*, ]+\])?"
+    )
+
+
+def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
     return (
         Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
         Setting("spark.sql.extensions", "confide.spark.SessionHardening", _UNCHECKED),
-        # One process: executors of other machines need an attestation of their own.
-        Setting(
-            "spark.master",
-            f"local[{cores}]",
-            "tasks would run outside this enclave",
-            r"local(\[[0-9*, ]+\])?",
-        ),
+        master,
         Setting("spark.ui.enabled", "false", "the web pages show data and literals to anybody who asks"),
         # Spark writes event logs of the scheme `file` past its file systems.
         Setting(
@@ -117,14 +118,6 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
             "spark.python.daemon.module", "confide.spark.daemon", "functions would see the run's secrets"
         ),
         Setting("spark.python.worker.module", "pyspark.worker", "functions would see the run's secrets"),
-        # JVM <-> itself: in local mode Spark still listens on two ports, for files of `addFile` and for blocks.
-        Setting("spark.driver.host", "127.0.0.1", "Spark would be reachable from outside"),
-        Setting("spark.driver.bindAddress", "127.0.0.1", "Spark would be reachable from outside"),
-        Setting("spark.authenticate", "true", "any local process could speak to Spark"),
-        Setting("spark.network.crypto.enabled", "true", _CLEAR_NETWORK),
-        Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
-        Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
-        Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
         # Spark would answer from the files that are left. A read's own option is refused likewise (in Java).
         *(
             Setting(name, "false", "a changed or missing file would be left out without a word")
@@ -134,6 +127,17 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
         Setting("spark.hadoop.hadoop.tmp.dir", str(scratch / "hadoop"), _SCRATCH),
     )
 
+
+NETWORK: tuple[Setting, ...] = (
+    Setting("spark.driver.host", "127.0.0.1", "Spark would be reachable from outside"),
+    Setting("spark.driver.bindAddress", "127.0.0.1", "Spark would be reachable from outside"),
+    Setting("spark.authenticate", "true", "any local process could speak to Spark"),
+    Setting("spark.network.crypto.enabled", "true", _CLEAR_NETWORK),
+    Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
+    Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
+    Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
+)
+"""Local mode still listens on two ports, for files of `addFile` and for blocks."""
 
 _GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
 _REMOTE = (

@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,17 @@ def watched(folder: Path, spec: dict) -> dict:
 @pytest.fixture(scope="module")
 def control(tmp_path_factory, needles) -> dict:
     """The program on plain tables, with plain Spark."""
-    folder = tmp_path_factory.mktemp("control")
+    return plain_run(tmp_path_factory.mktemp("control"), needles)
+
+
+@pytest.fixture(scope="module")
+def hardened(tmp_path_factory, needles) -> dict:
+    """The same program on encrypted tables, with `confide run`."""
+    return confined_run(tmp_path_factory.mktemp("hardened"), tmp_path_factory.mktemp("owner"), needles)
+
+
+def plain_run(folder: Path, needles: dict[str, str], submit: str = "") -> dict:
+    """Run the program on plain tables, with further arguments of spark-submit."""
     write_tables(folder / "plain", needles)
     (folder / "data").mkdir()
     for table in TABLES:
@@ -72,18 +83,21 @@ def control(tmp_path_factory, needles) -> dict:
     environment = {
         **os.environ,
         "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": f"--conf spark.example.key={needles['KEY']} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"{submit} --conf spark.example.key={needles['KEY']} pyspark-shell",
         "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
     }
     argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail"]
     return watched(folder, {"argv": argv, "cwd": str(folder), "env": environment, "needles": needles})
 
 
-@pytest.fixture(scope="module")
-def hardened(tmp_path_factory, needles) -> dict:
-    """The same program on encrypted tables, with `confide run`."""
-    folder = tmp_path_factory.mktemp("hardened")
-    source = tmp_path_factory.mktemp("owner")
+def confined_run(
+    folder: Path,
+    source: Path,
+    needles: dict[str, str],
+    allow: Sequence[str] = (),
+    run: Sequence[str] = (),
+) -> dict:
+    """Run the program on encrypted tables with `confide run`, and with further options of `policy allow` and `run`."""
     write_tables(source / "plain", needles)
     (folder / "program.py").write_bytes((HERE / "program.py").read_bytes())
     passphrase = source / "passphrase"
@@ -112,13 +126,13 @@ def hardened(tmp_path_factory, needles) -> dict:
         grants += ["--read", f"data/{table}"]
     (folder / "state" / "events").mkdir(parents=True)
     confide(
-        "policy", "allow", "program.py", *grants, *ARGUMENTS,
+        "policy", "allow", "program.py", *grants, *ARGUMENTS, *allow,
         "--write", "out/table=clinic/patients", "--write-files", "out/text=clinic/patients",
         "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
     )  # fmt: skip
     confide("policy", "apply", "policy.toml")
-    run = ["run", "--tee", "simulated", *ARGUMENTS, "program.py", EVENTS, "--fail"]
-    argv = [sys.executable, "-m", "confide", *run]
+    command = ["run", "--tee", "simulated", *run, *ARGUMENTS, "program.py", EVENTS, "--fail"]
+    argv = [sys.executable, "-m", "confide", *command]
     with Home.open(source / "home", needles["PASSPHRASE"].encode()) as home:
         versions = home.store.key(KeyName("clinic", "patients")).secrets
     spec = {

@@ -24,6 +24,7 @@ import scala.Tuple2;
 public final class Hardening implements SparkPlugin {
   private static volatile Table table;
   private static volatile boolean enforced;
+  private static volatile boolean executor;
 
   private record Fixed(Pattern accepted, String reason) {
     boolean accepts(String value) {
@@ -55,6 +56,17 @@ public final class Hardening implements SparkPlugin {
     table = new Table(fixed, forbidden);
   }
 
+  /** The same in the JVM of an executor, which follows the driver's commits. */
+  static void installExecutor(JsonNode settings) {
+    install(settings);
+    executor = true;
+  }
+
+  /** Whether this JVM is an executor, so that what lies at a location is committed elsewhere. */
+  public static boolean isExecutor() {
+    return executor;
+  }
+
   /**
    * Refuses a configuration that differs from the table.
    *
@@ -74,6 +86,9 @@ public final class Hardening implements SparkPlugin {
               }
             });
     checkPresent(actual);
+    if (rules().fixed.containsKey(TrustStore.FILE)) {
+      TrustStore.require(actual.get(TrustStore.FILE), actual.get(TrustStore.PASSWORD));
+    }
   }
 
   /** Refuses settings of one session or one query that contradict the table; absent ones are in order. */
@@ -107,7 +122,7 @@ public final class Hardening implements SparkPlugin {
   private static Table rules() {
     Table rules = table;
     if (rules == null) {
-      throw new LaunchRefused("this JVM was not started by confide.spark.Gateway");
+      throw new LaunchRefused("this JVM was not started by confide");
     }
     return rules;
   }
@@ -142,6 +157,12 @@ public final class Hardening implements SparkPlugin {
 
   @Override
   public ExecutorPlugin executorPlugin() {
-    return null; // Local mode: the executor is this JVM.
+    return new ExecutorPlugin() {
+      @Override
+      public void init(PluginContext plugin, Map<String, String> extra) {
+        check(plugin.conf());
+        enforced = true;
+      }
+    };
   }
 }
