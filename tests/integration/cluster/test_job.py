@@ -38,9 +38,16 @@ print("PARTITIONS", spark.conf.get("spark.sql.shuffle.partitions"))
 rows = spark.read.parquet("data/rows")
 rows.repartition(4).groupBy("value").count().write.mode("overwrite").parquet("out/counted")
 print("COUNTED", spark.read.parquet("out/counted").agg(F.sum("count")).first()[0])
-while sc._jsc.sc().getExecutorMemoryStatus().size() > 2:  # until one of the two is lost
+
+
+def executors():
+    found = sc._jsc.sc().statusStore().executorList(False)
+    return [found.apply(i) for i in range(found.size())]
+
+while all(executor.isActive() for executor in executors()):  # until one is lost
     time.sleep(0.2)
-spark.range(10).select(F.lit("more").alias("value"), F.col("id").alias("count")).write.mode("append").parquet(
+more = spark.range(10).select(F.expr("nullif('more', '')").alias("value"), F.col("id").alias("count"))
+more.write.mode("append").parquet(
     "out/counted")
 print("APPENDED", spark.read.parquet("out/counted").agg(F.sum("count")).first()[0])
 print("JOINED", rows.join(spark.read.parquet("data/names"), "value").count())
@@ -74,7 +81,7 @@ SAID = {
     "JOINED": str(sum(i % 97 < 90 for i in range(20_000))),
     "TEXT": "100",
     "CHECKPOINT": "500",
-    "FUNCTIONS": str(sum(str(i % 97).startswith("1") for i in range(20_000))),
+    "FUNCTIONS": str(sum(i % 97 == 1 for i in range(20_000))),
     "WORKERS": "(False, [], [])",
     "STREAMED": "100",
 }
