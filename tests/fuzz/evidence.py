@@ -16,7 +16,6 @@ from confide.attestation.amd.structured import report_of
 from confide.attestation.amd.verify import verify_report
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import read_hcl, read_runtime
-from confide.attestation.azure.tpm import read_quote
 from confide.attestation.azure.unnumbered import read_unnumbered
 from confide.attestation.evidence import Challenge, Request, RuntimeData
 from confide.attestation.explain.examine import examine
@@ -35,6 +34,7 @@ from confide.attestation.ratls.claims import read_claims, read_tagged
 from confide.attestation.ratls.verify import check_certificate
 from confide.attestation.recognize.endorsements import FileEndorsements, read_endorsements
 from confide.attestation.recognize.recognize import recognize
+from confide.attestation.tpm.quote import read_quote
 from confide.attestation.trust import HardwareTrust
 from confide.broker.collateral.files import items_in, one_file
 from confide.broker.collateral.names import item_named
