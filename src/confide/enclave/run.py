@@ -46,8 +46,8 @@ class RunRequest:
         data_root: folder that appears as `/work` inside.
         arguments: of the program.
         launch: further launch parameters.
-        scratch_mib: size of the scratch space; None: the image's limit.
-        scratch_disk: folder for scratch space on disk, encrypted; None: in memory.
+        scratch_mib: size of the scratch space; None: the image's limit. Not of a virtual machine.
+        scratch_disk: folder for scratch space on disk, encrypted; None: in memory. Not of a virtual machine.
         machine: a virtual machine to start, in which the image runs; None: it runs on this machine.
     """
 
@@ -204,9 +204,8 @@ def _launched(
     request: RunRequest, verified: VerifiedImage, parameters: Mapping[str, str]
 ) -> Iterator[Launched]:
     if request.machine is not None:
-        asked = GuestRequest(tee=request.tee, launch=dict(parameters), scratch_mib=request.scratch_mib)
-        measurement, data = verified.measurement, request.data_root
-        with guest(request.machine, request.home, measurement, asked, verified, data) as launched:
+        asked = GuestRequest(tee=request.tee, launch=dict(parameters))
+        with guest(request.machine, request.home, verified, asked, request.data_root) as launched:
             yield launched
         return
     with _scratch(request) as folder:

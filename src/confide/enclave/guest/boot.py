@@ -104,7 +104,6 @@ def _run(request: GuestRequest, port: _Port) -> None:
         brokers={},
         data_root=DATA,
         launch=request.launch,
-        scratch_mib=request.scratch_mib,
     )
 
     def relay(status: Mapping[str, Any]) -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from confide.enclave.guest.qemu import GuestMachine, guest
 from confide.enclave.guest.request import GuestRequest
 from confide.enclave.launcher import Launched
+from confide.enclave.verify import VerifiedImage
 from confide.errors import Unavailable
 
 PINNED = ("pcr0", "pcr4", "pcr7", "pcr9")
 """Firmware; kernel; Secure Boot; command line with the image's measurement, and initrd."""
 
 
-def measured_boot(machine: GuestMachine, home: Path, measurement: str) -> dict[str, str]:
-    """Return the PCRs (`pcr0`..`pcr23`, hex) of a guest that was started for one image; nothing of the image runs.
+def measured_boot(machine: GuestMachine, home: Path, verified: VerifiedImage) -> dict[str, str]:
+    """Return the PCRs (`pcr0`..`pcr23`, hex) of a guest that was started for an image; nothing of the image runs.
 
     Raises:
         Misuse, MissingDependency, Unavailable: as `guest`; or it does not come up.
     """
-    with guest(machine, home, measurement, GuestRequest(tee="", launch={})) as launched:
+    asked = GuestRequest(tee="", launch={})
+    with (
+        tempfile.TemporaryDirectory(prefix="confide-no-data-") as empty,
+        guest(machine, home, verified, asked, Path(empty)) as launched,
+    ):
         return {f"pcr{index}": value for index, value in enumerate(_pcrs(launched))}
 
 

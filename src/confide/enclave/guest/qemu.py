@@ -29,6 +29,7 @@ from confide.enclave.guest.request import (
     GuestRequest,
 )
 from confide.enclave.guest.software_tpm import tpm_for_guest
+from confide.enclave.image import Image
 from confide.enclave.launcher import Launched, collect_output
 from confide.enclave.verify import VerifiedImage
 from confide.errors import MissingDependency, Misuse, Unavailable
@@ -43,7 +44,7 @@ ACCELERATORS = ("tcg", "kvm")
 
 _MIB = 1024 * 1024
 _SYSTEM_MIB = 768
-"""What firmware, kernel and launcher take, besides image, workload and scratch space."""
+"""What firmware, kernel and launcher take, beside image, workload and scratch space."""
 _START_SECONDS = 20.0
 
 
@@ -115,22 +116,18 @@ def command_line(measurement: str) -> str:
 
 @contextlib.contextmanager
 def guest(
-    machine: GuestMachine,
-    home: Path,
-    measurement: str,
-    request: GuestRequest,
-    verified: VerifiedImage | None = None,
-    data_root: Path | None = None,
+    machine: GuestMachine, home: Path, verified: VerifiedImage, request: GuestRequest, data_root: Path
 ) -> Iterator[Launched]:
     """Start a guest that may run one image, and yield it; what is left of it afterwards is ended.
+
+    The image alone decides the machine's size and command line, so that its boot is always measured as the same.
 
     Args:
         machine: to run it in.
         home: holds the software TPM.
-        measurement: of the image, for the command line.
-        request: what it is to do.
-        verified: the image, for a guest that is to run it.
-        data_root: folder that appears as `/work` inside, likewise.
+        verified: the image.
+        request: what the guest is to do.
+        data_root: folder that appears as `/work` inside.
 
     Raises:
         Misuse, MissingDependency: as `check_machine`.
@@ -141,14 +138,12 @@ def guest(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="confide-guest-")))
         (folder / "request").write_bytes(canonical_json(request.model_dump(mode="json")))
-        command = _machine(machine, measurement, _memory_mib(verified, request))
+        command = _machine(machine, verified)
         command += ["-fw_cfg", f"name={REQUEST_NAME},file={folder / 'request'}"]
         command += _tpm(stack.enter_context(tpm_for_guest(home)))
-        if verified is not None:
-            write_disk(verified.folder, folder / "disk")
-            command += _disk(folder / "disk")
-        if data_root is not None:
-            command += _data(stack.enter_context(_data_server(data_root, folder / "data")))
+        write_disk(verified.folder, folder / "disk")
+        command += _disk(folder / "disk")
+        command += _data(stack.enter_context(_data_server(data_root, folder / "data")))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             process = subprocess.Popen(
@@ -168,7 +163,8 @@ def guest(
             ours.close()
 
 
-def _machine(machine: GuestMachine, measurement: str, memory_mib: int) -> list[str]:
+def _machine(machine: GuestMachine, verified: VerifiedImage) -> list[str]:
+    memory_mib = _memory_mib(verified.image)
     accelerator = "tcg,thread=multi" if machine.accelerator == "tcg" else machine.accelerator
     return [
         *(QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"),
@@ -176,18 +172,15 @@ def _machine(machine: GuestMachine, measurement: str, memory_mib: int) -> list[s
         *("-object", f"memory-backend-memfd,id=memory,size={memory_mib}M,share=on"),  # virtiofsd sees it
         *("-m", f"{memory_mib}M", "-smp", str(machine.cores), "-bios", str(firmware())),
         *("-kernel", str(machine.folder / KERNEL), "-initrd", str(machine.folder / INITRD)),
-        *("-append", command_line(measurement)),
+        *("-append", command_line(verified.measurement)),
         *("-netdev", "user,id=network", "-device", "virtio-net-pci,netdev=network,romfile="),
         *("-device", "virtio-rng-pci"),
     ]
 
 
-def _memory_mib(verified: VerifiedImage | None, request: GuestRequest) -> int:
-    if verified is None:
-        return _SYSTEM_MIB
-    limits = verified.image.limits
-    image_mib = sum(file.size for file in verified.image.files) // _MIB + 1
-    return _SYSTEM_MIB + image_mib + limits.memory_mib + (request.scratch_mib or limits.scratch_mib)
+def _memory_mib(image: Image) -> int:
+    image_mib = sum(file.size for file in image.files) // _MIB + 1
+    return _SYSTEM_MIB + image_mib + image.limits.memory_mib + image.limits.scratch_mib
 
 
 def _tpm(address: Path) -> list[str]:

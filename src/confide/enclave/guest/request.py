@@ -29,9 +29,7 @@ class GuestRequest(StrictModel):
     Attributes:
         tee: kind of TEE that the guest gives evidence of; empty: only tell what was measured, and end.
         launch: launch parameters; the agent checks them against the image's grammar, and they are bound into evidence.
-        scratch_mib: size of the scratch space; None: the image's limit.
     """
 
     tee: str
     launch: dict[LaunchName, Annotated[str, Field(max_length=4096)]]
-    scratch_mib: Annotated[int, Field(ge=1, le=2**24)] | None = None
