@@ -236,7 +236,5 @@ def _statuses(control: socket.socket) -> Iterator[dict[str, Any]]:
 
 
 def _error(status: Mapping[str, Any]) -> ConfideError:
-    cls = getattr(errors, str(status.get("error")), ConfideError)
-    if not (isinstance(cls, type) and issubclass(cls, ConfideError)):
-        cls = ConfideError
-    return cls(str(status.get("message", "failed")))
+    message = str(status.get("message", "failed"))
+    return errors.told(status.get("error"), message) or ConfideError(message)
