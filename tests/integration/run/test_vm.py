@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +12,27 @@ import pytest
 
 from confide.broker.home import Home
 from confide.broker.server import LOCAL_NAMES, EmbeddedBroker
+from confide.enclave.build import Recipe, build_image
 from confide.enclave.guest import qemu
 from confide.enclave.guest.build import build_guest
+from confide.enclave.guest.cpio import Entry, write_cpio
+from confide.enclave.guest.disk import write_disk
 from confide.enclave.guest.measure import PINNED, measured_boot
 from confide.enclave.guest.qemu import GATEWAY, GuestMachine
+from confide.enclave.guest.request import INITRD, KERNEL
 from confide.enclave.guest.software_tpm import attestation_key
 from confide.enclave.image import Limits, measurement
 from confide.enclave.profile import ImageProfile
 from confide.enclave.python_sources import distribution_files
 from confide.enclave.verify import verify_image
-from confide.errors import MissingDependency, PlatformRefused
+from confide.errors import (
+    AttestationRefused,
+    FileChanged,
+    MeasurementRefused,
+    MissingDependency,
+    PlatformRefused,
+    Tampered,
+)
 
 from .conftest import CHEAP, Owner, Served, Site
 
@@ -49,6 +63,7 @@ class Machine:
     site: Site
     owner: Owner
     guest: GuestMachine
+    profile: ImageProfile
     pcrs: dict[str, str]
 
     def allow(self, tee="tpm", **changed):
@@ -93,9 +108,10 @@ def machine(site: Site, guest):
     (site.root / "agent.py").write_text(AGENT)
     files = {**distribution_files("confide"), "opt/confide/site/small_agent.py": site.root / "agent.py"}
     limits = Limits(memory_mib=256, scratch_mib=16)
-    site.build("", ImageProfile("python", "small_agent", IMPORTED, files=files, limits=limits))
+    profile = ImageProfile("python", "small_agent", IMPORTED, files=files, limits=limits)
+    site.build("", profile)
     pcrs = measured_boot(guest, site.host, verify_image(site.folder))
-    return Machine(site, Owner("clinic", site.brokers["broker1"], site.root), guest, pcrs)
+    return Machine(site, Owner("clinic", site.brokers["broker1"], site.root), guest, profile, pcrs)
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +139,73 @@ def test_a_changed_command_line_gets_none(machine, monkeypatch):
         machine.run()
     assert machine.states() == ["verified", "booted", "attested"]
     assert "pcr9 is" in machine.refusal()["detail"]
+
+
+@pytest.mark.slow
+def test_a_changed_initrd_gets_none(machine, tmp_path):
+    machine.allow()
+    shutil.copytree(machine.guest.folder, tmp_path / "guest")
+    more = io.BytesIO()
+    write_cpio(more, [Entry("etc/more", b"1")], ())
+    with (tmp_path / "guest" / INITRD).open("ab") as initrd:  # the kernel unpacks one behind the other
+        initrd.write(gzip.compress(more.getvalue()))
+    with pytest.raises(PlatformRefused):
+        machine.run(machine=GuestMachine(tmp_path / "guest"))
+    assert "pcr" in machine.refusal()["detail"]
+
+
+@pytest.mark.slow
+def test_another_image_gets_none(machine, tmp_path):
+    machine.allow()
+    other = replaced(machine, tmp_path)
+    with pytest.raises(MeasurementRefused):
+        machine.run(image=other)
+    assert machine.states() == ["verified", "booted", "attested"]
+
+
+@pytest.mark.slow
+def test_the_guest_refuses_another_image_than_it_was_started_for(machine, tmp_path, monkeypatch):
+    other = replaced(machine, tmp_path)
+    monkeypatch.setattr(qemu, "write_disk", lambda _, target: write_disk(other, target))
+    with pytest.raises(Tampered, match="was started for"):
+        machine.run()
+    assert machine.states() == ["verified", "booted"]
+
+
+@pytest.mark.slow
+def test_the_guest_refuses_a_changed_file(machine, monkeypatch):
+    def changed(image, target):
+        write_disk(image, target)
+        raw = target.read_bytes()
+        assert raw.count(b"context.started()") == 1
+        target.write_bytes(raw.replace(b"context.started()", b"context.stopped()"))
+
+    monkeypatch.setattr(qemu, "write_disk", changed)
+    with pytest.raises(FileChanged, match="small_agent"):
+        machine.run()
+
+
+@pytest.mark.slow
+def test_a_tpm_that_is_not_enrolled_gets_none(machine, tmp_path):
+    machine.allow()
+    with pytest.raises(AttestationRefused):
+        machine.run(home=tmp_path)
+    assert machine.states() == ["verified", "booted"]
+    assert "not enrolled" in machine.refusal()["detail"]
+
+
+def replaced(machine, folder):
+    """The image with another program."""
+    app = folder / "job.py"
+    app.write_text("# another")
+    recipe = Recipe(
+        app, machine.profile, "job", {name: each.ca for name, each in machine.site.brokers.items()}
+    )
+    build_image(recipe, folder / "image", machine.site.cache)
+    return folder / "image"
+
+
+def test_the_same_inputs_give_the_same_guest(guest, tmp_path):
+    build_guest(tmp_path / "again", KERNEL_ROOT, tmp_path / "cache")
+    for name in (KERNEL, INITRD):
+        assert (tmp_path / "again" / name).read_bytes() == (guest.folder / name).read_bytes()

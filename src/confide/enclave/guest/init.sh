@@ -11,6 +11,7 @@ for module in $(cat /modules/order); do insmod "/modules/$module.ko"; done
 mount -t configfs configfs /sys/kernel/config 2>/dev/null
 mount -t tmpfs -o size=90%,mode=0700 tmpfs /image
 mount -t virtiofs confide-data /data 2>/dev/null
+echo 0 >/proc/sys/kernel/sysrq  # else the host has the kernel speak, over the serial line
 ip link set lo up
 for card in /sys/class/net/e*; do
   [ -e "$card" ] && ip link set "${card##*/}" up && udhcpc -q -n -t 5 -i "${card##*/}" -s /usr/bin/dhcp >/dev/null 2>&1

@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from confide.enclave.issuers.kernel_files import asking
+from confide.enclave.issuers.tpm import key_der
 from confide.enclave.issuers.tpm_device import Tpm
 from confide.errors import MissingDependency, StorageUnavailable, Unavailable
 
@@ -41,7 +40,7 @@ def attestation_key(home: Path) -> bytes:
     ):
         channel.connect(str(address))
         with Tpm(channel.fileno()).attestation_key() as (_, key):
-            return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return key_der(key)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
 
@@ -47,7 +48,7 @@ class TpmIssuer:
             AttestationRefused: no TPM, or PCRs that change all the time.
         """
         with asking("the TPM"), open_tpm(self._tpm) as tpm, tpm.attestation_key() as (handle, key):
-            public = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            public = key_der(key)
             quote = _quote(tpm, handle, quote_data(report_data))
         return TpmEvidence(ak_public=public, tpm_quote=quote, event_log=self._log()).wire()
 
@@ -56,6 +57,21 @@ class TpmIssuer:
             return read_attribute(self._event_log, MAX_LOG_BYTES)
         except OSError:
             return None
+
+
+def attestation_key_of(tpm: Path) -> bytes:
+    """Return the attestation key (DER) of the TPM behind a device, as a broker enrolls it.
+
+    Raises:
+        AttestationRefused: there is none, or it makes no key.
+    """
+    with asking("the TPM"), open_tpm(tpm) as opened, opened.attestation_key() as (_, key):
+        return key_der(key)
+
+
+def key_der(key: RSAPublicKey) -> bytes:
+    """Return a key as it is enrolled: DER, SubjectPublicKeyInfo."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def open_issuer(tee: str) -> TpmIssuer:

@@ -6,17 +6,15 @@ import hashlib
 import os
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from confide.attestation.tpm.verify import verify_tpm
-from confide.enclave.issuers.tpm import TpmIssuer
+from confide.enclave.issuers.tpm import TpmIssuer, attestation_key_of
 from confide.enclave.issuers.tpm_device import open_tpm
 from confide.errors import AttestationRefused, EvidenceRefused
 
 
 def enrolled(tpm):
-    with open_tpm(tpm.device) as opened, opened.attestation_key() as (_, key):
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = attestation_key_of(tpm.device)
     return {hashlib.sha256(der).hexdigest(): der}
 
 
