@@ -205,6 +205,7 @@ def replaced(machine, folder):
     return folder / "image"
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_guest(guest, tmp_path):
     build_guest(tmp_path / "again", KERNEL_ROOT, tmp_path / "cache")
     for name in (KERNEL, INITRD):
