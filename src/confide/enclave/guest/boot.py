@@ -33,7 +33,7 @@ from confide.enclave.guest.request import (
     GuestRequest,
 )
 from confide.enclave.issuer import open_issuer
-from confide.enclave.issuers.kernel_files import read_attribute
+from confide.enclave.issuers.kernel_files import asking, read_attribute
 from confide.enclave.issuers.tpm_device import open_tpm
 from confide.enclave.run import RunRequest, run
 from confide.errors import ConfideError, Misuse, Tampered, Unavailable
@@ -126,7 +126,7 @@ def _request() -> GuestRequest:
 
 
 def _pcrs() -> list[str]:
-    with open_tpm() as tpm:
+    with asking("the TPM"), open_tpm() as tpm:
         return [value.hex() for value in tpm.read_pcrs()]
 
 

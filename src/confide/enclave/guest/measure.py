@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from confide import errors
 from confide.enclave.guest.qemu import GuestMachine, guest
 from confide.enclave.guest.request import GuestRequest
 from confide.enclave.launcher import Launched
@@ -14,6 +15,8 @@ from confide.errors import Unavailable
 
 PINNED = ("pcr0", "pcr4", "pcr7", "pcr9")
 """Firmware; kernel; Secure Boot; command line with the image's measurement, and initrd."""
+
+_MAX_STATUS_BYTES = 64 * 1024
 
 
 def measured_boot(machine: GuestMachine, home: Path, verified: VerifiedImage) -> dict[str, str]:
@@ -32,11 +35,15 @@ def measured_boot(machine: GuestMachine, home: Path, verified: VerifiedImage) ->
 
 def _pcrs(launched: Launched) -> list[str]:
     with launched.control.makefile("rb") as stream:
-        line = stream.readline(64 * 1024)
+        line = stream.readline(_MAX_STATUS_BYTES)
     try:
-        return list(json.loads(line)["pcrs"])
-    except (ValueError, KeyError, TypeError):
-        launched.process.kill()
-        launched.process.wait()
-        said = bytes(launched.stderr).decode(errors="replace").strip()
-        raise Unavailable(f"the guest did not come up. {said}".strip()) from None
+        said = json.loads(line)
+        if "pcrs" in said:
+            return list(said["pcrs"])
+        told = errors.told(said.get("error"), str(said.get("message")))
+    except (ValueError, TypeError, AttributeError):
+        told = None
+    launched.process.kill()
+    launched.process.wait()
+    console = bytes(launched.stderr).decode(errors="replace").strip()
+    raise told or Unavailable(f"the guest did not come up. {console}".strip())
