@@ -110,10 +110,10 @@ class Transport:
             document = _object(body)
         except BrokerUnavailable:
             document = {}
-        kind = getattr(errors, str(document.get("error")), None)
-        if not (isinstance(kind, type) and issubclass(kind, ConfideError)):
+        error = errors.told(document.get("error"), "")
+        if error is None:
             return BrokerUnavailable(f"{self.url}: status {status}")
-        error: ConfideError = kind(f"broker {self.url}: {kind.public}")
+        error.args = (f"broker {self.url}: {error.public}",)
         return error
 
 

@@ -21,8 +21,9 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     "policy says what is accepted, docs/attestation.md what each status means.",
     errors.EvidenceRefused: "docs/attestation.md lists the numbered steps, what they mean and their usual causes; "
     "`confide verify` takes evidence apart.",
-    errors.AttestationRefused: "a broker takes evidence of an enrolled host only; the TEE `simulated` also needs a "
-    "broker started with --allow-simulated and a policy that names it.",
+    errors.AttestationRefused: "a broker takes evidence of an enrolled host or TPM only (`confide broker "
+    "enroll-host`); `simulated` and `tpm` also need a broker started with --allow-simulated or --allow-tpm, and "
+    "a policy that names them.",
     errors.Rollback: "raise `serial` above the newest one (`confide policy show` tells it). If you did not put an old "
     "document back, someone else did.",
     errors.PolicyRefused: "`confide audit --kind refusal` on the owner's side says why; `confide policy check FILE` "

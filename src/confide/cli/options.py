@@ -62,6 +62,13 @@ BrokerCaOption = Annotated[
         help="Certificate (PEM) of the broker's authority; pinned in the image, so measured; repeat."
     ),
 ]
+GuestOption = Annotated[
+    Path | None,
+    typer.Option(help="TEE `tpm`: folder of the virtual machine that it runs in (`confide guest build`)."),
+]
+AccelOption = Annotated[
+    str, typer.Option(help="How that machine is run: `tcg` emulates a processor, `kvm` uses this one.")
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

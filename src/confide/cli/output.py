@@ -14,6 +14,10 @@ import rich.table
 from rich.text import Text
 
 SIMULATED_NOTE = "TEE `simulated`: protects nothing, for trying things out only"
+TPM_NOTE = (
+    "TEE `tpm`: memory is NOT confidential, whoever runs the machine can read it; for trying things out only"
+)
+_NOTES = {"simulated": SIMULATED_NOTE, "tpm": TPM_NOTE}
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
@@ -34,6 +38,11 @@ def say(text: str) -> None:
 def plain(text: str) -> str:
     """Return `text` with control characters spelled out: names on storage and on the wire are others' choice."""
     return text.translate(_CONTROL)
+
+
+def tee_note(tee: str) -> str:
+    """Return what is said wherever a TEE is named that keeps nothing confidential, in brackets; else nothing."""
+    return f" ({_NOTES[tee]})" if tee in _NOTES else ""
 
 
 class Table(rich.table.Table):

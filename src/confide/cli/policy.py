@@ -11,12 +11,14 @@ import typer
 from confide.cli.brokers import authorities
 from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
+    AccelOption,
     ArgOption,
     BrokerCaOption,
     ClassOption,
     ConfOption,
     CoresOption,
     ExecutorImageOption,
+    GuestOption,
     IncludeOption,
     JarsOption,
     JsonOption,
@@ -83,21 +85,29 @@ def allow(
     py_files: PyFilesOption = None,
     jars: JarsOption = None,
     main_class: ClassOption = None,
+    guest: GuestOption = None,
+    accel: AccelOption = "tcg",
     json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
     Only the document changes; `confide policy apply` signs it. Keys and table ids of what it reads are filled
-    in from what this home knows of the location.
+    in from what this home knows of the location. With --guest the machine is booted once, here, for the values
+    that its boot is measured as; nothing of the program runs.
 
-    Example:
+    Examples:
 
         confide policy allow job.py --read data/patients --write out/report=clinic/results --logs clinic/results
+
+        confide policy allow job.py --tee tpm --guest guest --read data/patients --logs clinic/results
     """
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
     from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
+    from confide.errors import Misuse
 
+    if guest is not None and (workers or executor_image is not None):
+        raise Misuse("--workers: executors do not run in guests that are started by `confide run`")
     options = program_options(
         profile, arg, include, owner_needed, memory, scratch, cores, conf, py_files, jars, main_class
     )
@@ -112,10 +122,11 @@ def allow(
                 verify_image(each.folder)  # others may have made it: approved is what one reads there
             keep_image(home, each)
         image = images[0].image
+        registers = {} if guest is None else _measured(guest, accel, tee, home.path, images[0].folder)
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)
         measurements = {each.image.role: each.measurement for each in images}
-        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs)
+        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs, registers=registers)
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
         for form, specs in (("table", write), ("files", write_files)):
@@ -214,6 +225,20 @@ def _validity(policy: Policy) -> str:
     if policy.not_before > now:
         return f"not valid before {policy.not_before:%Y-%m-%d %H:%M} UTC"
     return f"valid until {policy.not_after:%Y-%m-%d}"
+
+
+def _measured(guest: Path, accel: str, tee: str, home: Path, image: Path) -> dict[str, str]:
+    """Return the registers that the boot of a guest is measured as, for this image."""
+    from confide.enclave.guest.measure import PINNED, measured_boot
+    from confide.enclave.guest.qemu import GuestMachine
+    from confide.enclave.run import check_tee
+    from confide.enclave.verify import verify_image
+
+    machine = GuestMachine(guest, accel)
+    check_tee(tee, machine)
+    say(f"booting {guest} once, for what its boot is measured as")
+    pcrs = measured_boot(machine, home, verify_image(image))
+    return {name: pcrs[name] for name in PINNED}
 
 
 def _read(file: Path) -> bytes:

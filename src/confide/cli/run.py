@@ -17,6 +17,7 @@ from confide.attestation.claims import Tee
 from confide.cli.context import has_home, open_home, settings
 from confide.cli.hints import advice
 from confide.cli.options import (
+    AccelOption,
     ArgOption,
     BrokerCaOption,
     BrokerOption,
@@ -24,6 +25,7 @@ from confide.cli.options import (
     ConfOption,
     CoresOption,
     ExecutorImageOption,
+    GuestOption,
     IncludeOption,
     JarsOption,
     MemoryOption,
@@ -34,12 +36,13 @@ from confide.cli.options import (
     named_values,
     program_options,
 )
-from confide.cli.output import SIMULATED_NOTE, emit, say
+from confide.cli.output import emit, say, tee_note
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
     from confide.cli.programs import BuiltImage
+    from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.image import Image
 
 
@@ -52,8 +55,9 @@ def run(
     tee: Annotated[
         str,
         typer.Option(
-            help="TEE to run under: `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`, or `simulated`, which protects "
-            "nothing. Without it, the one that this machine is a guest of; never `simulated`."
+            help="TEE to run under: `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`; `tpm`, whose memory is not "
+            "confidential; or `simulated`, which protects nothing. Without it, the one that this machine is a guest "
+            "of; never one of those two."
         ),
     ] = "",
     data: Annotated[
@@ -99,12 +103,14 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Launch parameter that the image declares; repeat."),
     ] = None,
+    guest: GuestOption = None,
+    accel: AccelOption = "tcg",
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
 ) -> None:
     """Build the program's image, attest, get keys, run it; exit with the program's own exit code.
 
     What it prints is sealed for the owner (`confide logs`); what it writes is encrypted where the policy says.
-    Without --broker, this home serves as the broker, for the TEE `simulated` only.
+    Without --broker, this home serves as the broker, for the TEEs `simulated` and `tpm` only.
 
     Examples:
 
@@ -116,20 +122,30 @@ def run(
 
         confide run --tee simulated --workers 2 job.py   # driver and two executors (docs/cluster.md)
 
+        confide run --tee tpm --guest guest job.py    # in a virtual machine whose boot is measured
+
         confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
     """
     from confide.cli.programs import image_of, image_of_executors, what_changed
+    from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
     from confide.spark.executors import run_job
 
     tee = tee or _found(quiet=json)
-    check_tee(tee)  # like all that can be told before an image is built
+    machine = None if guest is None else GuestMachine(guest, accel)
+    if machine is not None and scratch_disk is not None:
+        raise Misuse(
+            "--scratch-disk is of this machine, and --guest starts another: its scratch space is in memory"
+        )
+    if machine is not None and workers:
+        raise Misuse("--workers: executors do not run in guests that are started here")
+    check_tee(tee, machine)  # like all that can be told before an image is built
     options = program_options(
         profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
     )
     report = _Report(tee, quiet=json)
-    with _brokers(context, tee, broker or [], broker_ca or []) as brokers:
+    with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
         report.image(built)
         request = RunRequest(
@@ -141,6 +157,7 @@ def run(
             arguments=tuple(arguments or ()),
             launch=named_values("--launch", launch),
             scratch_disk=scratch_disk,
+            machine=machine,
         )
         images = [built]
         try:
@@ -197,7 +214,11 @@ class _Brokers:
 
 @contextlib.contextmanager
 def _brokers(
-    context: typer.Context, tee: str, urls: list[str], authorities: list[Path]
+    context: typer.Context,
+    tee: str,
+    machine: GuestMachine | None,
+    urls: list[str],
+    authorities: list[Path],
 ) -> Iterator[_Brokers]:
     from confide.cli.brokers import EMBEDDED, embedded_authority, named_authorities
 
@@ -209,9 +230,9 @@ def _brokers(
         _check_remote(urls, home_folder if tee == Tee.SIMULATED else None)
         yield _Brokers(named, dict(zip(named, urls, strict=True)), None)
         return
-    if tee != Tee.SIMULATED:
+    if tee not in (Tee.SIMULATED, Tee.TPM):
         raise Misuse(
-            f"which broker? The one inside `confide run` serves the TEE `simulated` only, and this is {tee}: "
+            f"which broker? The one inside `confide run` serves `simulated` and `tpm` only, and this is {tee}: "
             "give --broker URL --broker-ca FILE (`confide broker serve`, on the owner's premises)"
         )
     if not has_home(home_folder):
@@ -219,10 +240,18 @@ def _brokers(
             f"no home at {home_folder}: `confide init OWNER` makes one; "
             "or give --broker URL --broker-ca FILE to run with another's broker"
         )
-    from confide.broker.server import EmbeddedBroker
+    from confide.broker.server import LOCAL_NAMES, EmbeddedBroker
+    from confide.enclave.guest.qemu import GATEWAY
 
-    with open_home(context) as home, EmbeddedBroker(home.store, allow_simulated=True) as server:
-        yield _Brokers(embedded_authority(home), {EMBEDDED: server.url}, home)
+    simulated, names = tee == Tee.SIMULATED, LOCAL_NAMES if machine is None else (*LOCAL_NAMES, GATEWAY)
+    with (
+        open_home(context) as home,
+        EmbeddedBroker(
+            home.store, allow_simulated=simulated, allow_tpm=not simulated, names=names
+        ) as server,
+    ):
+        url = server.url if machine is None else f"https://{GATEWAY}:{server.url.rpartition(':')[2]}"
+        yield _Brokers(embedded_authority(home), {EMBEDDED: url}, home)
 
 
 def _check_remote(urls: list[str], home: Path | None) -> None:
@@ -256,7 +285,7 @@ class _Report:
     """Tells the operator the state, and nothing of the data."""
 
     def __init__(self, tee: str, *, quiet: bool) -> None:
-        self._note = f" ({SIMULATED_NOTE})" if tee == Tee.SIMULATED else ""
+        self._note = tee_note(tee)
         self._quiet = quiet
         self._logs = True
         self.executor_lost = False
@@ -277,6 +306,8 @@ class _Report:
         match status.get("state"):
             case "verified":
                 self._say(f"image verified, every file rehashed{self._note}")
+            case "booted":
+                self._say("the guest is up, its boot measured")
             case "attested":
                 self._say("attested")
             case "released":

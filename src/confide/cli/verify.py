@@ -243,7 +243,7 @@ def _statuses(names: Sequence[str]) -> tuple[str, ...]:
 def _tee(name: str | None) -> Any:
     from confide.attestation.claims import Tee
 
-    known = [each.value for each in Tee if each is not Tee.SIMULATED]
+    known = [each.value for each in Tee if each.confidential]
     if name is not None and name not in known:
         raise Misuse(f"--tee {name!r}: not one of {', '.join(known)}")
     return None if name is None else Tee(name)

@@ -42,7 +42,7 @@ from confide.enclave.python_sources import (
 )
 from confide.errors import AlreadyExists, InvalidImage, MissingDependency, StorageUnavailable
 
-_SYSTEM_FILES: Mapping[str, Source] = {
+SYSTEM_FILES: Mapping[str, Source] = {
     "etc/passwd": b"confide:x:1000:1000:confide:/scratch:/bin/false\n",
     "etc/group": b"confide:x:1000:\n",
     "etc/hosts": b"127.0.0.1 localhost confide\n::1 localhost\n",
@@ -173,7 +173,7 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             limits=recipe.limits or profile.limits,
             owners=tuple(sorted(recipe.owners)),
             brokers=dict(recipe.brokers),
-            files=_files(layers),
+            files=all_files(layers),
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -189,17 +189,17 @@ def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     profile = recipe.profile
     layers = _site_layers(recipe, app, cache)  # first, as it refuses most
     layers.append(cached_layer(cache, "python", python_files()))
-    carried = [Path(folder) for folder in _site_folders()]
+    carried = [Path(folder) for folder in site_folders()]
     if profile.java:
         home = java_home(recipe.java_home)
         carried.append(home)
         layers.append(cached_layer(cache, "java", java_files(home)))
     if profile.files:
         layers.append(cached_layer(cache, "profile", dict(profile.files)))
-    layers.append(cached_layer(cache, "programs", _programs(("bwrap", *profile.programs))))
+    layers.append(cached_layer(cache, "programs", program_files(("bwrap", *profile.programs))))
     layers.append(cached_layer(cache, "app", app.files))
     libraries = {library for layer in layers for library in layer.libraries}
-    system = {**library_sources(libraries, carried), **_SYSTEM_FILES}
+    system = {**library_sources(libraries, carried), **SYSTEM_FILES}
     layers.append(cached_layer(cache, "system", system))
     return layers
 
@@ -219,11 +219,17 @@ def _site_layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     return [*installed, *own]
 
 
-def _site_folders() -> set[str]:
+def site_folders() -> set[str]:
+    """Return the folders of installed distributions: libraries in them are none of the system's."""
     return {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
 
 
-def _programs(names: tuple[str, ...]) -> dict[str, Source]:
+def program_files(names: tuple[str, ...]) -> dict[str, Source]:
+    """Return programs of the builder's machine, at `usr/bin`.
+
+    Raises:
+        MissingDependency: one is not installed.
+    """
     files: dict[str, Source] = {}
     for name in names:
         found = shutil.which(name)
@@ -233,7 +239,12 @@ def _programs(names: tuple[str, ...]) -> dict[str, Source]:
     return files
 
 
-def _files(layers: list[Layer]) -> tuple[ImageFile, ...]:
+def all_files(layers: list[Layer]) -> tuple[ImageFile, ...]:
+    """Return the files of all layers, sorted by path.
+
+    Raises:
+        InvalidImage: two layers have different files of one path.
+    """
     files: dict[str, ImageFile] = {}
     for layer in layers:
         for file in layer.files:

@@ -14,6 +14,8 @@ from typing import Any
 from confide import errors
 from confide.attestation.claims import Tee
 from confide.enclave.attester import stated_image
+from confide.enclave.guest.qemu import GuestMachine, check_machine, guest
+from confide.enclave.guest.request import GuestRequest
 from confide.enclave.issuer import ISSUERS, Issuer, open_issuer
 from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
@@ -44,8 +46,9 @@ class RunRequest:
         data_root: folder that appears as `/work` inside.
         arguments: of the program.
         launch: further launch parameters.
-        scratch_mib: size of the scratch space; None: the image's limit.
-        scratch_disk: folder for scratch space on disk, encrypted; None: in memory.
+        scratch_mib: size of the scratch space; None: the image's limit. Not of a virtual machine.
+        scratch_disk: folder for scratch space on disk, encrypted; None: in memory. Not of a virtual machine.
+        machine: a virtual machine to start, in which the image runs; None: it runs on this machine.
     """
 
     image: Path
@@ -57,6 +60,7 @@ class RunRequest:
     launch: Mapping[str, str] = field(default_factory=dict)
     scratch_mib: int | None = None
     scratch_disk: Path | None = None
+    machine: GuestMachine | None = None
 
     def parameters(self) -> dict[str, str]:
         """Return all launch parameters."""
@@ -67,13 +71,21 @@ class RunRequest:
         }
 
 
-def check_tee(tee: str) -> None:
-    """Return if images run under this TEE here.
+def check_tee(tee: str, machine: GuestMachine | None = None) -> None:
+    """Return if images run under this TEE here, or in such a machine.
 
     Raises:
         Misuse, MissingDependency: the TEE is unknown, or not here.
     """
+    if machine is not None:
+        if tee != Tee.TPM:
+            raise Misuse(f"a guest started here gives evidence of {Tee.TPM}, not of {tee}")
+        check_machine(machine)
+        return
     if tee == Tee.SIMULATED:
+        return
+    if tee == Tee.TPM:
+        open_issuer(tee)
         return
     if tee not in ISSUERS:
         raise Misuse(f"no TEE called {tee!r} (there are: {', '.join(Tee)})")
@@ -155,16 +167,13 @@ def start(request: RunRequest, on_status: OnStatus = lambda _: None) -> Iterator
         Tampered, InvalidImage: the image is not what its document says.
         Misuse, MissingDependency: the TEE is unknown, not supported, or lacks a program.
     """
-    check_tee(request.tee)
+    check_tee(request.tee, request.machine)
     if not request.data_root.is_dir():
         raise Misuse(f"the data root {request.data_root} is not a folder")
     verified = verify_image(request.image)
     parameters = check_launch(verified.image, request.parameters())
     on_status({"state": "verified", "measurement": verified.measurement})
-    with _scratch(request) as folder:
-        size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
-        issuer = _issuer(request, verified)
-        launched = launch(verified, parameters, request.tee, issuer, request.data_root, size, folder)
+    with _launched(request, verified, parameters) as launched:
         enclave = Enclave(verified.image.name, launched)
         try:
             yield enclave
@@ -190,6 +199,21 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
         return enclave.wait(on_status)
 
 
+@contextlib.contextmanager
+def _launched(
+    request: RunRequest, verified: VerifiedImage, parameters: Mapping[str, str]
+) -> Iterator[Launched]:
+    if request.machine is not None:
+        asked = GuestRequest(tee=request.tee, launch=dict(parameters))
+        with guest(request.machine, request.home, verified, asked, request.data_root) as launched:
+            yield launched
+        return
+    with _scratch(request) as folder:
+        size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
+        issuer = _issuer(request, verified)
+        yield launch(verified, parameters, request.tee, issuer, request.data_root, size, folder)
+
+
 def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
     if request.tee == Tee.SIMULATED:
         return SimulatedIssuer(host_key(request.home), stated_image(verified.image))
@@ -212,7 +236,5 @@ def _statuses(control: socket.socket) -> Iterator[dict[str, Any]]:
 
 
 def _error(status: Mapping[str, Any]) -> ConfideError:
-    cls = getattr(errors, str(status.get("error")), ConfideError)
-    if not (isinstance(cls, type) and issubclass(cls, ConfideError)):
-        cls = ConfideError
-    return cls(str(status.get("message", "failed")))
+    message = str(status.get("message", "failed"))
+    return errors.told(status.get("error"), message) or ConfideError(message)

@@ -20,6 +20,7 @@ from confide.attestation.intel.verify import verify_quote
 from confide.attestation.intel.verify_collateral import verify_collateral
 from confide.attestation.ratls.verify import verify_ratls
 from confide.attestation.requirements import PlatformRequirements
+from confide.attestation.tpm.verify import verify_tpm
 from confide.errors import CollateralUnavailable, MeasurementRefused, PlatformRefused
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +31,7 @@ STEPS = {
     "TDX event log": (steps.EVENT_LOG, check_event_log),
     "SNP report": (steps.REPORT, verify_report),
     "Azure evidence": (steps.AZURE, verify_azure),
+    "TPM evidence": (None, verify_tpm),
     "RA-TLS certificate": (steps.RATLS, verify_ratls),
     "SIGSTRUCT": (steps.SIGSTRUCT, verify_sigstruct),
     "verdict": (steps.VERDICT, judge),

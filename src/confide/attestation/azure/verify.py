@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import HardwareReport, HclReport, Runtime, read_hcl, read_runtime
-from confide.attestation.azure.tpm import TpmQuote, has_digest, read_quote, signed_by
 from confide.attestation.claims import Platform
+from confide.attestation.tpm.quote import TpmQuote, has_digest, read_quote, signed_by
 from confide.errors import EvidenceRefused, InvalidFormat
 
 EVIDENCE = "Azure evidence"

@@ -17,7 +17,6 @@ from confide.attestation.amd.report import PolicyBit, Product, Report, SigningKe
 from confide.attestation.amd.verify import VerifiedReport, verify_report
 from confide.attestation.azure.evidence import AzureEvidence, quote_data
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl, read_runtime
-from confide.attestation.azure.tpm import read_quote
 from confide.attestation.azure.verify import EVIDENCE as AZURE_EVIDENCE
 from confide.attestation.azure.verify import Hardware, verify_azure
 from confide.attestation.claims import Platform, Tee
@@ -51,6 +50,7 @@ from confide.attestation.recognize.kinds import (
     Recognized,
 )
 from confide.attestation.report_data import documented_report_data, report_data
+from confide.attestation.tpm.quote import read_quote
 from confide.attestation.trust import HardwareTrust
 from confide.errors import (
     AttestationRefused,

@@ -27,9 +27,9 @@ from confide.attestation.azure.evidence import (
 )
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl
 from confide.attestation.azure.structures import base64url
-from confide.attestation.azure.tpm import has_digest, read_quote
 from confide.attestation.claims import Tee
 from confide.attestation.evidence import describe
+from confide.attestation.tpm.quote import has_digest, read_quote
 from confide.enclave.issuers.kernel_files import asking
 from confide.enclave.issuers.tpm_device import TPM, Tpm, open_tpm
 from confide.errors import AttestationRefused, InvalidFormat

@@ -11,8 +11,8 @@ import pytest
 
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import HardwareReport, read_hcl, read_runtime
-from confide.attestation.azure.tpm import has_digest, read_quote, signed_by
 from confide.attestation.claims import Tee
+from confide.attestation.tpm.quote import has_digest, read_quote, signed_by
 from confide.enclave.issuers.azure_vtpm import AzureIssuer, detect
 from confide.enclave.issuers.tpm_device import open_tpm
 from confide.errors import AttestationRefused
