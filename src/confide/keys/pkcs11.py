@@ -99,32 +99,16 @@ class Pkcs11Key:
     @contextlib.contextmanager
     def _key(self) -> Iterator[Any]:
         """Steps 1 to 5; logged in within the block."""
-        library = _library()
+        library = pkcs11_library()
         token = None
         try:
-            token = self._token()
+            token = find_token(self.uri)
+            if library.Mechanism.AES_GCM not in token.slot.get_mechanisms():
+                raise ProviderRefused(f"token {token.label!r} has no AES-GCM (CKM_AES_GCM)")
             with token.open(user_pin=self._pin) as session:
                 yield self._checked(session)
         except library.PKCS11Error as error:
-            raise _translated(error, self.uri, token) from None
-
-    def _token(self) -> pkcs11.Token:
-        library = _library()
-        try:
-            module = library.lib(str(self.uri.module))
-        except library.PKCS11Error as error:
-            why = str(error) or type(error).__name__
-            raise ProviderUnavailable(f"cannot load the PKCS#11 module {self.uri.module}: {why}") from None
-        found = [token for token in module.get_tokens() if _is_meant(token, self.uri)]
-        if len(found) != 1:
-            known = ", ".join(sorted({token.label for token in module.get_tokens() if token.label})) or "none"
-            raise ProviderUnavailable(
-                f"{len(found)} tokens of {self.uri.module} are the one meant (there are: {known})"
-            )
-        if library.Mechanism.AES_GCM not in found[0].slot.get_mechanisms():
-            raise ProviderRefused(f"token {found[0].label!r} has no AES-GCM (CKM_AES_GCM)")
-        token: pkcs11.Token = found[0]
-        return token
+            raise translated(error, self.uri, token) from None
 
     def _checked(self, session: pkcs11.Session) -> pkcs11.Key:
         """Steps 3 to 5."""
@@ -169,7 +153,35 @@ def open_uri(uri: str, secrets: Mapping[str, bytes]) -> Pkcs11Key:
     return Pkcs11Key.open(parsed, secrets[SECRET])
 
 
-def _library() -> Any:
+def find_token(uri: Pkcs11Uri) -> pkcs11.Token:
+    """Return the one token that a URI names.
+
+    Raises:
+        ProviderUnavailable: its module cannot be loaded, or none or several tokens of it are meant.
+        MissingDependency: python-pkcs11 is not installed.
+    """
+    library = pkcs11_library()
+    try:
+        module = library.lib(str(uri.module))
+    except library.PKCS11Error as error:
+        why = str(error) or type(error).__name__
+        raise ProviderUnavailable(f"cannot load the PKCS#11 module {uri.module}: {why}") from None
+    found = [token for token in module.get_tokens() if _is_meant(token, uri)]
+    if len(found) != 1:
+        known = ", ".join(sorted({token.label for token in module.get_tokens() if token.label})) or "none"
+        raise ProviderUnavailable(
+            f"{len(found)} tokens of {uri.module} are the one meant (there are: {known})"
+        )
+    token: pkcs11.Token = found[0]
+    return token
+
+
+def pkcs11_library() -> Any:
+    """Return the module of python-pkcs11.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     try:
         import pkcs11
     except ImportError:
@@ -198,8 +210,8 @@ def _is_meant(token: pkcs11.Token, uri: Pkcs11Uri) -> bool:
     return all(asked in (None, said) for asked, said in is_like)
 
 
-def _translated(error: Exception, uri: Pkcs11Uri, token: pkcs11.Token | None) -> ConfideError:
-    """Say in our words what the token answered."""
+def translated(error: Exception, uri: Pkcs11Uri, token: pkcs11.Token | None) -> ConfideError:
+    """Return what the token answered, in our words."""
     import pkcs11.exceptions as failures
     from pkcs11.constants import TokenFlag
 
@@ -215,7 +227,7 @@ def _translated(error: Exception, uri: Pkcs11Uri, token: pkcs11.Token | None) ->
         case failures.UserPinNotInitialized():
             return ProviderRefused(f"{where} has no user PIN yet: its security officer sets it")
         case failures.MechanismInvalid() | failures.MechanismParamInvalid() | failures.KeyTypeInconsistent():
-            return ProviderRefused(f"{where} does not do AES-GCM with this key ({type(error).__name__})")
+            return ProviderRefused(f"{where} does not do this with that key ({type(error).__name__})")
         case failures.AttributeTypeInvalid() | failures.AttributeSensitive():
             return ProviderRefused(f"{where} does not tell what its key is ({type(error).__name__})")
     said = f"{type(error).__name__} {error}".strip()

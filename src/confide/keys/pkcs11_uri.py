@@ -1,4 +1,4 @@
-"""PKCS#11 URIs (RFC 7512), as far as they name one secret key in one token of one module."""
+"""PKCS#11 URIs (RFC 7512), as far as they name one key in one token of one module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from confide.errors import Misuse
 
-_PREFIX = "pkcs11:"
+PREFIX = "pkcs11:"
 _PATH_TEXTS = frozenset({"token", "serial", "manufacturer", "model", "object"})
 _PATH_NAMES = _PATH_TEXTS | {"id", "type"}
 _QUERY_NAMES = frozenset({"module-path"})
@@ -41,22 +41,26 @@ class Pkcs11Uri:
     id: bytes | None
 
     @classmethod
-    def parse(cls, uri: str) -> Pkcs11Uri:
+    def parse(cls, uri: str, kind: str = "secret-key") -> Pkcs11Uri:
         """Parse a URI that names a token (`token` or `serial`), a key (`object` or `id`) and `module-path`.
 
         An attribute that is not understood is refused, since ignoring it could select another key.
 
+        Args:
+            uri: the URI.
+            kind: its `type`, if it says one: `secret-key` or `private`.
+
         Raises:
             Misuse: not such a URI, or one with a PIN in it.
         """
-        if not uri.startswith(_PREFIX):
+        if not uri.startswith(PREFIX):
             raise Misuse(f"not a PKCS#11 URI: {uri!r} (for instance {_EXAMPLE!r})")
-        path, _, query = uri.removeprefix(_PREFIX).partition("?")
+        path, _, query = uri.removeprefix(PREFIX).partition("?")
         told = _attributes(path.split(";"), _PATH_NAMES)
         asked = _attributes(query.split("&") if query else [], _QUERY_NAMES)
         texts = {name: _text(name, told[name]) for name in _PATH_TEXTS & told.keys()}
-        if told.get("type", b"secret-key") != b"secret-key":
-            raise Misuse("a key provider's PKCS#11 URI names a secret key: type=secret-key")
+        if told.get("type", kind.encode()) != kind.encode():
+            raise Misuse(f"the PKCS#11 URI names another kind of key than is used here: type={kind}")
         if not {"token", "serial"} & texts.keys() or not {"object", "id"} & told.keys():
             raise Misuse(f"the PKCS#11 URI must say which token and which object (for instance {_EXAMPLE!r})")
         module = Path(_text("module-path", asked.get("module-path", b"")))
