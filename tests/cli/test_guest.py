@@ -101,7 +101,12 @@ def test_a_workload_with_registers_is_a_policy(tmp_path):
     registers = {"pcr0": "00" * 32, "pcr4": "11" * 32, "pcr9": "22" * 32}
     for _ in range(2):  # again replaces it
         put_workload(
-            document, "job", tee="tpm", role="driver", measurement="a" * 64, logs=None, registers=registers
+            document,
+            "job",
+            tee="tpm",
+            measurements={"driver": "a" * 64},
+            logs=None,
+            platform={"registers": {name: [value] for name, value in registers.items()}},
         )
         grant_read(document, "job", "data/patients=clinic/patients", None)
     workload = parse_policy(tomlkit.dumps(document).encode()).workload[0]

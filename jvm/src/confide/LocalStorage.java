@@ -3,6 +3,8 @@ package confide;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.StandardCopyOption;
@@ -20,6 +22,8 @@ import org.apache.hadoop.fs.permission.FsPermission;
  * carry plain bytes out, whereas a rename does not leave a mount.
  */
 final class LocalStorage extends RawLocalFileSystem {
+  private static final boolean IN_LIBRARY_OS = System.getenv("CONFIDE_LIBOS") != null;
+
   @Override
   public boolean rename(Path from, Path to) throws IOException {
     try {
@@ -32,7 +36,33 @@ final class LocalStorage extends RawLocalFileSystem {
       throw new FileNotFoundException(from + " (No such file or directory)");
     } catch (AtomicMoveNotSupportedException e) {
       throw new ConfideException("Misuse", "not on the same storage: " + from + " and " + to);
+    } catch (FileSystemException e) {
+      java.nio.file.Path folder = pathToFile(from).toPath();
+      if (!IN_LIBRARY_OS || !Files.isDirectory(folder)) {
+        throw e;
+      }
+      moveFolder(folder, pathToFile(to).toPath());
+      return true;
     }
+  }
+
+  /**
+   * Moves a folder's files one by one, for library OSes that rename files only. A half moved folder is no commit: the
+   * listing is.
+   */
+  private static void moveFolder(java.nio.file.Path from, java.nio.file.Path to) throws IOException {
+    Files.createDirectories(to);
+    try (DirectoryStream<java.nio.file.Path> entries = Files.newDirectoryStream(from)) {
+      for (java.nio.file.Path entry : entries) {
+        java.nio.file.Path target = to.resolve(entry.getFileName());
+        if (Files.isDirectory(entry)) {
+          moveFolder(entry, target);
+        } else {
+          Files.move(entry, target, StandardCopyOption.ATOMIC_MOVE);
+        }
+      }
+    }
+    Files.delete(from);
   }
 
   @Override

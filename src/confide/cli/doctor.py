@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -16,20 +16,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from confide.cli.doctor_finding import ABSENT, MISSING, OK, Finding
+from confide.cli.doctor_sgx import device, sgx_findings
 from confide.cli.output import emit, stdout, table
 from confide.errors import MissingDependency
-
-_OK, _MISSING, _ABSENT = "ok", "missing", "not here"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. `state`: ok, missing (needed for simulated runs), not here (optional hardware)."""
-
-    what: str
-    state: str
-    detail: str
-    advice: str = ""
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -46,19 +36,19 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         emit([asdict(finding) for finding in findings])
     else:
         rows = table("what", "state", "detail")
-        colour = {_OK: "green", _MISSING: "red", _ABSENT: "dim"}
+        colour = {OK: "green", MISSING: "red", ABSENT: "dim"}
         for finding in findings:
             detail = finding.detail + (f" → {finding.advice}" if finding.advice else "")
             rows.add_row(finding.what, Text(finding.state, style=colour[finding.state]), detail)
         stdout.print(rows)
-    if any(finding.state == _MISSING for finding in findings):
+    if any(finding.state == MISSING for finding in findings):
         raise typer.Exit(74)
 
 
 def examine() -> list[Finding]:
     """Return every finding; starts a few `--version` commands, asks the kernel for no evidence, changes nothing."""
     return [
-        Finding("Python", _OK, platform.python_version()),
+        Finding("Python", OK, platform.python_version()),
         _java(),
         _spark(),
         _bubblewrap(),
@@ -66,30 +56,18 @@ def examine() -> list[Finding]:
         _program("fusermount3", "mounts gocryptfs", "apt-get install fuse3"),
         _aes(),
         _memory(),
-        _device(
-            "SGX",
-            ("/dev/sgx_enclave", "/dev/sgx/enclave"),
-            "an SGX processor, enabled in the firmware; Linux 5.11 or newer",
-        ),
-        _device(
-            "SGX provisioning",
-            ("/dev/sgx_provision", "/dev/sgx/provision"),
-            "add the user to the group sgx_prv",
-        ),
-        _device(
+        device(
             "TDX or SNP guest",
             ("/sys/kernel/config/tsm/report",),
             "a confidential VM with Linux 6.7 or newer",
         ),
         _tee(),
-        _device("KVM", ("/dev/kvm",), "virtualisation enabled in the firmware"),
-        _device(
+        device("KVM", ("/dev/kvm",), "virtualisation enabled in the firmware"),
+        device(
             "TPM", ("/dev/tpmrm0",), "a TPM 2.0, enabled in the firmware, and membership of the group tss"
         ),
         *_guests(),
-        _program("gramine-sgx", "SGX images", "see gramineproject.io for packages"),
-        _program("gramine-direct", "trying SGX images without SGX", "see gramineproject.io for packages"),
-        _program("occlum", "SGX images", "see occlum.io for packages"),
+        *sgx_findings(),
     ]
 
 
@@ -100,9 +78,9 @@ def _guests() -> list[Finding]:
     found = _version(qemu.QEMU, "--version")
     purpose = "starts guests (TEE `tpm`)"
     findings = [
-        Finding("QEMU", _OK, found)
+        Finding("QEMU", OK, found)
         if found
-        else Finding("QEMU", _ABSENT, purpose, "apt-get install qemu-system-x86"),
+        else Finding("QEMU", ABSENT, purpose, "apt-get install qemu-system-x86"),
         _program("swtpm", "the TPM of guests", "apt-get install swtpm"),
         _program("busybox", "what a guest begins with", "apt-get install busybox-static"),
     ]
@@ -112,9 +90,9 @@ def _guests() -> list[Finding]:
     )
     for what, find in found_by:
         try:
-            findings.append(Finding(what, _OK, str(find())))
+            findings.append(Finding(what, OK, str(find())))
         except MissingDependency as missing:
-            findings.append(Finding(what, _ABSENT, str(missing)))
+            findings.append(Finding(what, ABSENT, str(missing)))
     return findings
 
 
@@ -123,8 +101,8 @@ def _tee() -> Finding:
 
     found = detect()
     if not found:
-        return Finding("evidence", _ABSENT, "no hardware TEE gives evidence to a program here")
-    return Finding("evidence", _OK, ", ".join(f"{each.tee} from {each.by}" for each in found))
+        return Finding("evidence", ABSENT, "no hardware TEE gives evidence to a program here")
+    return Finding("evidence", OK, ", ".join(f"{each.tee} from {each.by}" for each in found))
 
 
 def _version(*command: str) -> str | None:
@@ -139,37 +117,37 @@ def _java() -> Finding:
     found = _version("javac", "-version")
     advice = "apt-get install openjdk-17-jdk-headless"
     if found is None:
-        return Finding("Java (JDK)", _MISSING, "no javac on the PATH", advice)
+        return Finding("Java (JDK)", MISSING, "no javac on the PATH", advice)
     match = re.search(r"(\d+)", found)
     if match is None or int(match[1]) < 17:
-        return Finding("Java (JDK)", _MISSING, f"{found}, 17 or newer is needed", advice)
-    return Finding("Java (JDK)", _OK, found)
+        return Finding("Java (JDK)", MISSING, f"{found}, 17 or newer is needed", advice)
+    return Finding("Java (JDK)", OK, found)
 
 
 def _spark() -> Finding:
     try:
-        return Finding("Spark", _OK, f"pyspark {metadata.version('pyspark')}")
+        return Finding("Spark", OK, f"pyspark {metadata.version('pyspark')}")
     except metadata.PackageNotFoundError:
-        return Finding("Spark", _MISSING, "pyspark is not installed", "pip install 'confide[spark]'")
+        return Finding("Spark", MISSING, "pyspark is not installed", "pip install 'confide[spark]'")
 
 
 def _bubblewrap() -> Finding:
     found = _version("bwrap", "--version")
     if found is None:
-        return Finding("bubblewrap", _MISSING, "confines simulated runs", "apt-get install bubblewrap")
+        return Finding("bubblewrap", MISSING, "confines simulated runs", "apt-get install bubblewrap")
     if _version("bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "true") is None:
         return Finding(
             "bubblewrap",
-            _MISSING,
+            MISSING,
             f"{found}, but user namespaces are not allowed",
             "sysctl kernel.unprivileged_userns_clone=1",
         )
-    return Finding("bubblewrap", _OK, found)
+    return Finding("bubblewrap", OK, found)
 
 
 def _program(name: str, purpose: str, advice: str) -> Finding:
     path = shutil.which(name)
-    return Finding(name, _OK, path) if path else Finding(name, _ABSENT, purpose, advice)
+    return Finding(name, OK, path) if path else Finding(name, ABSENT, purpose, advice)
 
 
 def _aes() -> Finding:
@@ -179,28 +157,16 @@ def _aes() -> Finding:
         flags = set()
     have = [name for name in ("aes", "vaes", "sha_ni", "pclmulqdq", "vpclmulqdq") if name in flags]
     if "aes" in flags:
-        return Finding("AES instructions", _OK, " ".join(have))
-    return Finding("AES instructions", _ABSENT, "encryption will be slow", "use a processor with AES-NI")
+        return Finding("AES instructions", OK, " ".join(have))
+    return Finding("AES instructions", ABSENT, "encryption will be slow", "use a processor with AES-NI")
 
 
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    state = _OK if total >= 3.5 else _MISSING
+    state = OK if total >= 3.5 else MISSING
     return Finding(
         "memory",
         state,
         f"{total:.1f} GiB, {os.cpu_count()} cores",
-        "" if state == _OK else "4 GiB or more for Spark",
+        "" if state == OK else "4 GiB or more for Spark",
     )
-
-
-def _device(what: str, paths: tuple[str, ...], advice: str) -> Finding:
-    for path in paths:
-        if Path(path).exists():
-            usable = os.access(path, os.R_OK | os.W_OK)
-            return (
-                Finding(what, _OK, path)
-                if usable
-                else Finding(what, _ABSENT, f"{path} is not accessible", advice)
-            )
-    return Finding(what, _ABSENT, "", advice)

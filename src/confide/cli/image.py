@@ -7,12 +7,12 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from confide.cli.brokers import authorities
-from confide.cli.context import open_home
+from confide.cli.context import open_home, settings
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
@@ -22,6 +22,7 @@ from confide.cli.options import (
     IncludeOption,
     JarsOption,
     JsonOption,
+    LibosOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
@@ -32,11 +33,17 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say, stdout, table
 
+if TYPE_CHECKING:
+    from confide.enclave.gramine.sign import Signed
+
 app = typer.Typer(
     help="Images: build, lock, show, compare; list and prune the cache.",
     epilog="Example:  confide image build job.py -o job-image",
     no_args_is_help=True,
 )
+
+
+_SHOWN = 8
 
 
 @app.command()
@@ -59,6 +66,7 @@ def build(
     py_files: PyFilesOption = None,
     jars: JarsOption = None,
     main_class: ClassOption = None,
+    libos: LibosOption = None,
     json: JsonOption = False,
 ) -> None:
     """Build the image of a program and print its measurement.
@@ -66,12 +74,25 @@ def build(
     Example:
 
         confide image build job.py --arg '--year=20[0-9]{2}'
+
+        confide image build job.py --libos gramine -o job-image   # then: confide image sign job-image --key author.pem
     """
     from confide.cli.programs import image_of
 
     options = replace(
         program_options(
-            profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+            profile,
+            arg,
+            include,
+            owner,
+            memory,
+            scratch,
+            cores,
+            conf,
+            py_files,
+            jars,
+            main_class,
+            libos,
         ),
         role=role,
     )
@@ -165,6 +186,7 @@ def show(
 
         confide image show ./image
     """
+    from confide.enclave.parts import parts
     from confide.enclave.verify import verify_image
 
     verified = verify_image(folder)
@@ -185,8 +207,109 @@ def show(
         f"{limits.memory_mib} MiB memory, {limits.scratch_mib} MiB scratch, {limits.cores or 'all'} cores",
     )
     rows.add_row("files", f"{len(image.files):,}, {sum(f.size for f in image.files) / 2**20:,.0f} MiB")
-    for file in sorted(image.files, key=lambda f: -f.size)[:5]:
+    for part in parts(image)[:_SHOWN]:
+        rows.add_row("", f"{part.files:,} files, {part.size / 2**20:,.1f} MiB: {part.name}")
+    for file in sorted(image.files, key=lambda f: -f.size)[:_SHOWN]:
         rows.add_row("", f"/{file.path} {file.size / 2**20:,.1f} MiB")
+    stdout.print(rows)
+
+
+@app.command()
+def render(
+    folder: Annotated[Path, typer.Argument(help="An image folder, built with --libos.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for what is written.")],
+    libos: Annotated[str, typer.Option(help="`gramine` or `occlum`.")] = "gramine",
+) -> None:
+    """Write what a library OS is told of an image: Gramine's manifest, or Occlum's configuration and copy plan.
+
+    To look at, and for tools of one's own: `sign` and `run` make their own. Rehashes every file.
+
+    Example:
+
+        confide image render job-image --libos occlum -o job-occlum
+    """
+    from confide.cli.enclaves import rendered
+    from confide.data.atomic import atomic_folder
+
+    files = rendered(folder, libos)
+    with atomic_folder(output) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+    say(f"{output}: {', '.join(files)}")
+
+
+@app.command()
+def sign(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="An image folder, built with --libos gramine.")],
+    key: Annotated[
+        str,
+        typer.Option(
+            help="The author's RSA key of 3072 bits with exponent 3: a PEM file "
+            "(`openssl genrsa -3 -out author.pem 3072`), or pkcs11:token=...;object=...?module-path=..."
+        ),
+    ],
+    edmm: Annotated[
+        bool,
+        typer.Option(
+            "--edmm", help="For Linux 6.0 or newer and processors with SGX2: memory is added while it runs."
+        ),
+    ] = False,
+    product_id: Annotated[
+        int, typer.Option(min=0, max=65535, help="The author's number for this product.")
+    ] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Sign an image as an enclave of Gramine: manifest and SIGSTRUCT go beside it. Rehashes every file.
+
+    MRENCLAVE belongs to this image and the Gramine that is installed here, whoever signs.
+
+    Example:
+
+        confide image sign job-image --key author.pem
+    """
+    from confide.cli.enclaves import sign_image
+    from confide.cli.passphrase import read_passphrase
+    from confide.keys.author_key import needs_secret, open_author_key
+
+    asked = "PIN or passphrase of the author's key"
+    secret = read_passphrase(settings(context).passphrase_fd, name=asked) if needs_secret(key) else None
+    signed = sign_image(folder, open_author_key(key, secret), edmm=edmm, product_id=product_id)
+    _tell_signed(signed, json)
+
+
+@app.command()
+def measure(
+    folder: Annotated[Path, typer.Argument(help="A signed image folder.")],
+    json: JsonOption = False,
+) -> None:
+    """Verify a signed image, and print what its SIGSTRUCT says: MRENCLAVE, MRSIGNER, product id, SVN.
+
+    The signature is verified, every file rehashed, and the enclave measured again by the Gramine installed here.
+
+    Example:
+
+        confide image measure job-image
+    """
+    from confide.cli.enclaves import measured_here
+
+    _tell_signed(measured_here(folder), json)
+
+
+def _tell_signed(signed: Signed, json: bool) -> None:
+    said = signed.sigstruct
+    found = {
+        "mrenclave": said.octets("mrenclave").hex(),
+        "mrsigner": said.mrsigner.hex(),
+        "isv_prod_id": said.number("isv_prod_id"),
+        "isv_svn": said.number("isv_svn"),
+    }
+    if json:
+        emit(found)
+        return
+    rows = table("", "")
+    for name, value in found.items():
+        rows.add_row(name, str(value))
     stdout.print(rows)
 
 

@@ -71,6 +71,12 @@ AccelOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LibosOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Library OS that it is to run under: `gramine`, for enclaves of SGX; for `simulated`, without SGX."
+    ),
+]
 
 _SIZE = re.compile(r"([1-9][0-9]*)([mg])i?b?", re.IGNORECASE)
 
@@ -118,9 +124,18 @@ def program_options(
     py_files: str | None = None,
     jars: str | None = None,
     main_class: str | None = None,
+    libos: str | None = None,
 ) -> ProgramOptions:
-    """Return what the shared options say about a program."""
+    """Return what the shared options say about a program.
+
+    Raises:
+        Misuse: not a size, or no library OS of that name.
+    """
     from confide.cli.programs import ProgramOptions
+    from confide.enclave.libos import LIBOSES
+
+    if libos is not None and libos not in LIBOSES:
+        raise Misuse(f"no library OS called {libos!r} (there are: {', '.join(LIBOSES)})")
 
     return ProgramOptions(
         profile=profile,
@@ -134,4 +149,5 @@ def program_options(
         py_files=_paths(py_files),
         jars=_paths(jars),
         main_class=main_class,
+        libos=libos,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from confide.attestation.claims import Tee
 from confide.cli.brokers import authorities
 from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
@@ -22,6 +23,7 @@ from confide.cli.options import (
     IncludeOption,
     JarsOption,
     JsonOption,
+    LibosOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
@@ -87,6 +89,7 @@ def allow(
     main_class: ClassOption = None,
     guest: GuestOption = None,
     accel: AccelOption = "tcg",
+    libos: LibosOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
@@ -100,7 +103,9 @@ def allow(
         confide policy allow job.py --read data/patients --write out/report=clinic/results --logs clinic/results
 
         confide policy allow job.py --tee tpm --guest guest --read data/patients --logs clinic/results
+        confide policy allow job-image --tee sgx --read data/patients   # signed; MRENCLAVE is measured again
     """
+    from confide.cli.enclaves import enclave_identity
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
     from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
@@ -109,7 +114,18 @@ def allow(
     if guest is not None and (workers or executor_image is not None):
         raise Misuse("--workers: executors do not run in guests that are started by `confide run`")
     options = program_options(
-        profile, arg, include, owner_needed, memory, scratch, cores, conf, py_files, jars, main_class
+        profile,
+        arg,
+        include,
+        owner_needed,
+        memory,
+        scratch,
+        cores,
+        conf,
+        py_files,
+        jars,
+        main_class,
+        libos,
     )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
@@ -126,7 +142,10 @@ def allow(
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)
         measurements = {each.image.role: each.measurement for each in images}
-        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs, registers=registers)
+        platform = {"registers": {name: [value] for name, value in registers.items()}} if registers else None
+        if tee == Tee.SGX:
+            measurements[image.role], platform = enclave_identity(images[0].folder)
+        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs, platform=platform)
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
         for form, specs in (("table", write), ("files", write_files)):

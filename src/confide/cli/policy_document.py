@@ -51,7 +51,7 @@ def put_workload(
     tee: str,
     measurements: Mapping[str, str],
     logs: str | None,
-    registers: Mapping[str, str],
+    platform: dict[str, Any] | None,
 ) -> None:
     """Allow one measurement of each role under `name`, in place of what that workload was before; its grants go too.
 
@@ -61,22 +61,26 @@ def put_workload(
         tee: that must vouch for it.
         measurements: role -> measurement of its image.
         logs: key that its output is sealed under.
-        registers: demanded of the platform, name -> value; empty: what else is demanded is for the owner to write.
+        platform: what is demanded of it: registers, and of SGX more; None: that is for the owner to write.
     """
     entries: list[dict[str, Any]] = []
     for role, measurement in measurements.items():
         entry: dict[str, Any] = {"name": name, "tee": tee, "role": role, "measurements": [measurement]}
         if logs is not None:
             entry["logs"] = str(KeyName.parse(logs))
-        if registers:
-            platform, demanded = tomlkit.table(is_super_table=True), tomlkit.table()
-            for register, value in registers.items():
-                demanded[register] = [value]
-            platform["registers"] = demanded
-            entry["platform"] = platform
+        if platform is not None:
+            entry["platform"] = _table(platform)
         entries.append(entry)
     _replace(document, "workload", lambda item: item.get("name") == name, entries)
     _replace(document, "grant", lambda item: item.get("workload") == name, [])
+
+
+def _table(values: Mapping[str, Any]) -> Table:
+    """Return a table with its tables as tables of their own."""
+    made = tomlkit.table(is_super_table=all(isinstance(value, Mapping) for value in values.values()))
+    for name, value in values.items():
+        made[name] = _table(value) if isinstance(value, Mapping) else value
+    return made
 
 
 def grant_read(document: tomlkit.TOMLDocument, workload: str, spec: str, known: StoredListing | None) -> None:

@@ -13,24 +13,44 @@ from confide.errors import InvalidImage, Misuse, NotLocked
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
+    from confide.enclave.enclave_needs import EnclaveNeeds
     from confide.enclave.image import Image, Limits
     from confide.enclave.profile import ImageProfile
 
 
-def _spark(cache: Path) -> ImageProfile:
+def _spark(cache: Path, libos: str | None) -> ImageProfile:
     from confide.spark.image_spec import image_profile
 
-    return image_profile(cache / "jvm")
+    return image_profile(cache / "jvm", enclave=libos is not None)
 
 
-def _python(_: Path) -> ImageProfile:
+def _python(_: Path, __: str | None) -> ImageProfile:
     from confide.python.image_spec import image_profile
 
     return image_profile()
 
 
-PROFILES: Mapping[str, Callable[[Path], ImageProfile]] = {"spark": _spark, "python": _python}
-"""Profile -> what its images hold, given a folder for what has to be compiled."""
+PROFILES: Mapping[str, Callable[[Path, str | None], ImageProfile]] = {"spark": _spark, "python": _python}
+"""Profile -> what its images hold, given a folder for what has to be compiled, and a library OS."""
+
+
+def _spark_needs(image: Image) -> EnclaveNeeds:
+    from confide.spark.enclave import enclave_needs
+
+    return enclave_needs(image)
+
+
+def _python_needs(image: Image) -> EnclaveNeeds:
+    from confide.python.enclave import enclave_needs
+
+    return enclave_needs(image)
+
+
+ENCLAVE_NEEDS: Mapping[str, Callable[[Image], EnclaveNeeds]] = {
+    "spark": _spark_needs,
+    "python": _python_needs,
+}
+"""Profile -> what an image of it needs of an enclave."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,7 @@ class ProgramOptions:
         py_files: modules and archives of modules.
         jars: for the class path.
         main_class: of a program that is a jar.
+        libos: library OS that it is to run under; None: any TEE without one.
     """
 
     profile: str = "spark"
@@ -62,6 +83,7 @@ class ProgramOptions:
     py_files: tuple[Path, ...] = ()
     jars: tuple[Path, ...] = ()
     main_class: str | None = None
+    libos: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +112,11 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         raise Misuse(f"no program at {program}")
     _check_spark(program, options)  # before anything is built
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
-    profile = image_profile(options.profile, cache)
+    profile = image_profile(options.profile, cache, options.libos)
     if options.role not in ("driver", *profile.members):
         raise Misuse(f"profile {options.profile} has no role {options.role!r}")
+    if options.libos is not None and options.role != "driver":
+        raise Misuse(f"executors do not run under {options.libos}: give none, or a confidential VM")
     limits = replace_limits(profile, options)
     recipe = Recipe(
         program=program,
@@ -107,6 +131,8 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         settings={**options.settings, **({"class": options.main_class} if options.main_class else {})},
         py_files=options.py_files,
         jars=options.jars,
+        libos=options.libos,
+        distributions=("pandas",) if options.libos and mentions_pandas(program) else (),
     )
     with advice(NotLocked, f"`confide image lock {program}` writes {program.name}.lock; keep both together."):
         folder, image = build_cached(recipe, cache)
@@ -155,7 +181,12 @@ def image_of_executors(
     return built
 
 
-def image_profile(name: str, cache: Path) -> ImageProfile:
+def mentions_pandas(program: Path) -> bool:
+    """Return whether a program's text names pandas: `toPandas` needs it without an import of the program's."""
+    return b"pandas" in program.read_bytes().lower()
+
+
+def image_profile(name: str, cache: Path, libos: str | None = None) -> ImageProfile:
     """Return what images of the profile hold.
 
     Raises:
@@ -163,7 +194,7 @@ def image_profile(name: str, cache: Path) -> ImageProfile:
     """
     if name not in PROFILES:
         raise Misuse(f"no profile called {name!r} (there are: {', '.join(PROFILES)})")
-    return PROFILES[name](cache)
+    return PROFILES[name](cache, libos)
 
 
 def replace_limits(profile: ImageProfile, options: ProgramOptions) -> Limits:

@@ -28,6 +28,7 @@ from confide.cli.options import (
     GuestOption,
     IncludeOption,
     JarsOption,
+    LibosOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
@@ -55,11 +56,12 @@ def run(
     tee: Annotated[
         str,
         typer.Option(
-            help="TEE to run under: `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`; `tpm`, whose memory is not "
+            help="TEE to run under: `sgx`, `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`; `tpm`, whose memory is not "
             "confidential; or `simulated`, which protects nothing. Without it, the one that this machine is a guest "
             "of; never one of those two."
         ),
     ] = "",
+    libos: LibosOption = None,
     data: Annotated[
         Path, typer.Option(help="Folder that locations are relative to; `/work` inside.")
     ] = Path(),
@@ -125,7 +127,10 @@ def run(
         confide run --tee tpm --guest guest job.py    # in a virtual machine whose boot is measured
 
         confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
+
+        confide run --tee sgx --libos gramine --broker https://kbs.example:8443 --broker-ca clinic-ca.pem job-image
     """
+    from confide.cli.enclaves import enclave_for_run
     from confide.cli.programs import image_of, image_of_executors, what_changed
     from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.run import RunRequest, check_tee
@@ -140,14 +145,30 @@ def run(
         )
     if machine is not None and workers:
         raise Misuse("--workers: executors do not run in guests that are started here")
-    check_tee(tee, machine)  # like all that can be told before an image is built
+    if machine is not None and libos is not None:
+        raise Misuse("--guest and --libos are two ways to run an image: give one")
+    check_tee(tee, machine, libos)  # like all that can be told before an image is built
+    if libos is not None and workers:
+        raise Misuse(f"--workers: executors do not run under {libos}")
     options = program_options(
-        profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+        profile,
+        arg,
+        include,
+        owner,
+        memory,
+        scratch,
+        cores,
+        conf,
+        py_files,
+        jars,
+        main_class,
+        libos,
     )
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
         report.image(built)
+        enclave = None if libos is None else enclave_for_run(built, tee, libos)
         request = RunRequest(
             image=built.folder,
             tee=tee,
@@ -158,6 +179,7 @@ def run(
             launch=named_values("--launch", launch),
             scratch_disk=scratch_disk,
             machine=machine,
+            enclave=enclave,
         )
         images = [built]
         try:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from pydantic import Field, ValidationError
 
@@ -27,11 +26,14 @@ from confide.data.listing import ListedFile, Listing
 from confide.document import StrictModel
 from confide.enclave.agent_socket import AgentSocket, JobCalls
 from confide.enclave.attester import attester, stated_image
-from confide.enclave.control import Control
-from confide.enclave.image import RUN, SCRATCH, WORK, Image
+from confide.enclave.control import Control, read_line
+from confide.enclave.early import EarlyChild
+from confide.enclave.image import RUN, SCRATCH, Image
 from confide.enclave.launch import ARGS, DRIVER, broker_urls, check_launch, split_arguments
+from confide.enclave.libos import data_root, inside_libos
 from confide.enclave.log import failure_told, workload_output, write_line
 from confide.enclave.merge import merge_releases
+from confide.enclave.processes import EarlyStarter, Starter, start_child
 from confide.enclave.profile import Context, Profile
 from confide.errors import ConfideError, LaunchRefused, NoGrant
 from confide.keys.private_memory import keep_memory_private
@@ -50,14 +52,15 @@ class Boot(StrictModel):
     Attributes:
         tee: kind of TEE.
         launch: launch parameters.
-        control: descriptor of the control socket.
-        evidence: descriptor to the launcher, for `attester`.
+        control: descriptor of the control socket; None: standard input and output, as in an enclave that inherits
+            nothing else.
+        evidence: descriptor to the launcher, for `attester`; None: over the control line.
     """
 
     tee: str
     launch: dict[str, str]
-    control: int = Field(ge=3)
-    evidence: int = Field(ge=3)
+    control: Annotated[int, Field(ge=3)] | None = None
+    evidence: Annotated[int, Field(ge=3)] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,18 @@ class Attested:
         raise NoGrant(f"nobody grants writing to {location}")
 
 
-def main(profile: Profile) -> NoReturn:
-    """Run as the first process of an enclave, to the end of the workload. Never returns."""
+def main(profile: Profile, children: Sequence[EarlyChild] = ()) -> NoReturn:
+    """Run as the first process of an enclave, to the end of the workload. Never returns.
+
+    Args:
+        profile: runs the workload.
+        children: that `early.prepare` forked, if it did.
+    """
     keep_memory_private()
     boot = _read_boot()
-    os.set_inheritable(boot.evidence, False)
-    control = Control(boot.control)
+    if boot.evidence is not None:
+        os.set_inheritable(boot.evidence, False)
+    control = Control.over_standard_streams() if boot.control is None else Control(boot.control, boot.control)
     released = logged = False
     try:
         image = Image.from_json(IMAGE.read_bytes())  # canonical: its hash was just measured
@@ -120,7 +129,8 @@ def main(profile: Profile) -> NoReturn:
         _fall_silent()
         attested = _attest(image, boot, parameters, control)
         released, logged = True, attested.release.logs is not None
-        code = _run(profile, image, parameters, attested, control)
+        start = EarlyStarter(children) if inside_libos() else start_child
+        code = _run(profile, image, parameters, attested, control, start)
     except ConfideError as error:
         control.failed(error, released, logged)
         os._exit(error.exit_code)
@@ -132,7 +142,7 @@ def main(profile: Profile) -> NoReturn:
 
 
 def _read_boot() -> Boot:
-    data = sys.stdin.buffer.read(MAX_BOOT_BYTES + 1)
+    data = read_line(0, MAX_BOOT_BYTES)
     try:
         boot = Boot.from_json(data)
     except ValidationError:
@@ -145,7 +155,8 @@ def _attest(image: Image, boot: Boot, parameters: Mapping[str, str], control: Co
     from confide.broker.introduction import pinned_authority
     from confide.broker.mesh_member import join_mesh
 
-    evidence_for, stated = attester(boot.tee, boot.evidence), stated_image(image)
+    channel = control if boot.evidence is None else boot.evidence
+    evidence_for, stated = attester(boot.tee, channel), stated_image(image)
     sessions: dict[str, Session] = {}
     authorities: dict[str, bytes] = {}
     for broker, url in broker_urls(parameters).items():
@@ -173,10 +184,15 @@ def _attest(image: Image, boot: Boot, parameters: Mapping[str, str], control: Co
 
 
 def _run(
-    profile: Profile, image: Image, parameters: Mapping[str, str], attested: Attested, control: Control
+    profile: Profile,
+    image: Image,
+    parameters: Mapping[str, str],
+    attested: Attested,
+    control: Control,
+    start: Starter,
 ) -> int:
     secrets: dict[str, object] = {}
-    socket_path = Path(RUN) / "agent.sock"
+    socket_path, work = Path(RUN) / "agent.sock", data_root()
 
     def announce(driver: str, application: str) -> None:
         job = attested.mesh().member.job
@@ -184,8 +200,10 @@ def _run(
 
     job = JobCalls(attested.refresh, announce)
     with (
-        _serving(AgentSocket(socket_path, attested.release, WORK, SCRATCH, secrets, attested.commit, job)),
-        workload_output(attested.release, Path(WORK), _member(image, parameters)) as output,
+        _serving(
+            AgentSocket(socket_path, attested.release, str(work), SCRATCH, secrets, attested.commit, job)
+        ),
+        workload_output(attested.release, work, _member(image, parameters)) as output,
         failure_told(output),
     ):
         control.listen(lambda line: write_line(output, f"the host says: {line}"))
@@ -195,7 +213,7 @@ def _run(
                 launch=parameters,
                 arguments=split_arguments(parameters.get(ARGS, "")),
                 release=attested.release,
-                work=Path(WORK),
+                work=work,
                 scratch=Path(SCRATCH),
                 socket=socket_path,
                 output=output,
@@ -203,6 +221,7 @@ def _run(
                 commit=attested.commit,
                 started=lambda: control.say("started"),
                 mesh=attested.mesh,
+                start=start,
             )
         )
     return code if code >= 0 else 128 - code

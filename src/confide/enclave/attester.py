@@ -16,6 +16,7 @@ from typing import Any
 from confide.attestation.claims import Tee
 from confide.attestation.evidence import MAX_ATTESTATION_BYTES, RuntimeData, StatedImage
 from confide.canonical import canonical_json
+from confide.enclave.control import Control
 from confide.enclave.image import Image, measurement
 from confide.enclave.issuer import Issuer, open_issuer
 from confide.enclave.verify import VerifiedImage
@@ -27,21 +28,24 @@ Attester = Callable[[RuntimeData], Mapping[str, Any]]
 """Has evidence made that binds runtime data: the KBS protocol's `primary_evidence`. Raises AttestationRefused."""
 
 
-def attester(tee: str, channel: int) -> Attester:
+def attester(tee: str, channel: int | Control) -> Attester:
     """Return who has evidence made for this enclave.
 
     Args:
         tee: kind of TEE; never defaulted.
-        channel: descriptor to the launcher, which no child process will inherit in turn.
+        channel: descriptor to the launcher, which no child process will inherit in turn; or the line to the runner,
+            which is the launcher of an enclave that inherits no descriptor.
 
     Raises:
         Misuse: no TEE of that name.
         MissingDependency: the TEE is not here.
     """
-    if tee != Tee.SGX:
-        return _ask_launcher(socket.socket(fileno=channel))
-    issuer = open_issuer(tee)
-    return lambda runtime_data: issuer.issue(runtime_data.report_data())
+    if tee == Tee.SGX:
+        issuer = open_issuer(tee)
+        return lambda runtime_data: issuer.issue(runtime_data.report_data())
+    if isinstance(channel, Control):
+        return _ask_runner(channel)
+    return _ask_launcher(socket.socket(fileno=channel))
 
 
 def stated_image(image: Image) -> StatedImage:
@@ -56,10 +60,15 @@ def serve_evidence(channel: socket.socket, issuer: Issuer, verified: VerifiedIma
     def serve() -> None:
         with channel, channel.makefile("rwb") as stream:
             while (line := stream.readline(MAX_LINE_BYTES)).endswith(b"\n"):
-                stream.write(json.dumps(_answer(line, issuer, image)).encode() + b"\n")
+                stream.write(evidence_line(line, issuer, image))
                 stream.flush()
 
     threading.Thread(target=serve, name="evidence", daemon=True).start()
+
+
+def evidence_line(line: bytes, issuer: Issuer, image: StatedImage) -> bytes:
+    """Return the line that answers a line of runtime data: evidence, or why there is none."""
+    return json.dumps(_answer(line, issuer, image)).encode() + b"\n"
 
 
 def _answer(line: bytes, issuer: Issuer, image: StatedImage) -> dict[str, Any]:
@@ -84,9 +93,26 @@ def _ask_launcher(channel: socket.socket) -> Attester:
                 answer = json.loads(stream.readline(MAX_LINE_BYTES))
         except (OSError, ValueError):
             raise AttestationRefused("the launcher issues no evidence") from None
-        if "evidence" not in answer:
-            raise AttestationRefused(str(answer.get("refused", "the launcher issues no evidence")))
-        evidence: Mapping[str, Any] = answer["evidence"]
-        return evidence
+        return _evidence(answer)
 
     return ask
+
+
+def _ask_runner(control: Control) -> Attester:
+    def ask(runtime_data: RuntimeData) -> Mapping[str, Any]:
+        line = control.ask("attesting", MAX_LINE_BYTES, runtime_data=runtime_data.wire())
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise AttestationRefused("the launcher issues no evidence") from None
+        return _evidence(answer)
+
+    return ask
+
+
+def _evidence(answer: object) -> Mapping[str, Any]:
+    if isinstance(answer, dict) and isinstance(answer.get("evidence"), dict):
+        evidence: Mapping[str, Any] = answer["evidence"]
+        return evidence
+    refused = answer.get("refused") if isinstance(answer, dict) else None
+    raise AttestationRefused(str(refused or "the launcher issues no evidence"))

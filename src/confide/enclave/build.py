@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from pydantic import ValidationError
 
@@ -33,6 +34,7 @@ from confide.enclave.java_sources import java_files, java_home
 from confide.enclave.layers import Layer, Source, cached_layer, link_files
 from confide.enclave.libraries import library_sources
 from confide.enclave.locked import beside_engine, lock_path, locked_wheels, wheel_layers
+from confide.enclave.matrix import check_program
 from confide.enclave.profile import ImageProfile
 from confide.enclave.python_sources import (
     distribution_files,
@@ -81,6 +83,7 @@ class Recipe:
         distributions: distributions besides the profile's and those the program imports.
         java_home: of the Java runtime; None: found on PATH.
         settings: fixed settings besides the profile's.
+        libos: library OS that it is to run under; a program that cannot is refused. None: any TEE without one.
     """
 
     program: Path
@@ -98,6 +101,7 @@ class Recipe:
     distributions: tuple[str, ...] = ()
     java_home: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    libos: str | None = None
 
 
 def build_image(recipe: Recipe, folder: Path, cache: Path) -> Image:
@@ -156,6 +160,9 @@ def default_cache(xdg_cache_home: str | None = None) -> Path:
 
 def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
     app = read_app(recipe.program, recipe.includes, recipe.py_files, recipe.jars)
+    if recipe.libos is not None:
+        modules = ((str(path), path.read_bytes()) for path in app.files.values() if _is_module(path))
+        check_program(modules, recipe.profile.name, recipe.libos)
     layers = _layers(recipe, app, cache)
     profile = recipe.profile
     try:
@@ -183,6 +190,10 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
 
 def _python_path(app: App) -> dict[str, str]:
     return {"PYTHONPATH": ":".join(app.python_path)} if app.python_path else {}
+
+
+def _is_module(source: Source) -> TypeGuard[Path]:
+    return isinstance(source, Path) and source.suffix == ".py"
 
 
 def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:

@@ -34,6 +34,12 @@ def compile_source(source: bytes, inside_path: str) -> bytes:
     return header + marshal.dumps(code, _MARSHAL_VERSION)
 
 
+def source_of(path: str) -> str | None:
+    """Return the path of the source that byte code in a `__pycache__` was compiled from, None for other files."""
+    folder, cache, name = path.rpartition("__pycache__/")
+    return f"{folder}{name.partition('.')[0]}.py" if cache and name.endswith(".pyc") else None
+
+
 def compile_tree(root: Path, processes: int = 2) -> None:
     """Compile every module below `root`, whose paths are those inside the enclave.
 

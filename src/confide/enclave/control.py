@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -25,21 +24,49 @@ def reported_name(error: ConfideError) -> str:
     return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
 
 
+def read_line(descriptor: int, max_bytes: int) -> bytes:
+    """Return the bytes up to a line's end or the end of the input, and take none that follow the end of a read.
+
+    What is longer than `max_bytes` comes as the first bytes of it, one more than that.
+    """
+    line = b""
+    while not line.endswith(b"\n") and len(line) <= max_bytes:
+        part = os.read(descriptor, max_bytes + 1 - len(line))
+        if not part:
+            break
+        line += part
+    return line
+
+
 class Control:
     """Status lines to the runner. The runner closing its end means: stop.
 
     Args:
-        descriptor: inherited from the launcher; no child process inherits it in turn.
+        reader: descriptor that ends when the runner wants a stop; no child process inherits it in turn.
+        writer: descriptor that lines go to, which may be the same one.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
-        self._socket.set_inheritable(False)
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader, self._writer = reader, writer
+        for descriptor in (reader, writer):
+            os.set_inheritable(descriptor, False)
 
-    def say(self, state: str, **details: int | str | bool) -> None:
+    @classmethod
+    def over_standard_streams(cls) -> Control:
+        """Return the line of an enclave that inherits nothing else, on descriptors of its own."""
+        return cls(os.dup(0), os.dup(1))
+
+    def say(self, state: str, **details: object) -> None:
         """Tell the runner the state; a runner that went away is none of the workload's business."""
+        line = json.dumps({"state": state, **details}).encode() + b"\n"
         with contextlib.suppress(OSError):
-            self._socket.sendall(json.dumps({"state": state, **details}).encode() + b"\n")
+            while line:
+                line = line[os.write(self._writer, line) :]
+
+    def ask(self, question: str, max_bytes: int, **details: object) -> bytes:
+        """Say something that the runner answers by a line, and return that line, empty if it does not."""
+        self.say(question, **details)
+        return read_line(self._reader, max_bytes)
 
     def failed(self, error: ConfideError, keys_released: bool, logged: bool = False) -> None:
         """Tell the runner why it failed: in full before keys were released, coarsely afterwards.
@@ -67,9 +94,9 @@ class Control:
         threading.Thread(target=self._listen, args=(notice,), name="control", daemon=True).start()
 
     def _listen(self, notice: Callable[[str], None]) -> None:
-        with contextlib.suppress(OSError), self._socket.makefile("rb") as stream:
+        with contextlib.suppress(OSError):
             told = 0
-            while line := stream.readline(MAX_NOTICE_BYTES):
+            while line := read_line(self._reader, MAX_NOTICE_BYTES):
                 told += 1
                 if told <= MAX_NOTICES:
                     notice(line.decode(errors="backslashreplace").strip())

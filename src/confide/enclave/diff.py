@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from confide.enclave.bytecode import source_of
 from confide.enclave.image import Image
 
 
@@ -57,12 +58,6 @@ def diff_images(older: Image, newer: Image) -> ImageDiff:
 
 def _show(paths: Iterable[str]) -> tuple[str, ...]:
     found = set(paths)
-    shown = sorted(f"/{path}" for path in found if _source(path) not in found)
+    shown = sorted(f"/{path}" for path in found if source_of(path) not in found)
     # The program first: it is what most often changed, and what the owner knows.
     return tuple(sorted(shown, key=lambda path: not path.startswith("/app/")))
-
-
-def _source(path: str) -> str | None:
-    """Return the path of the source that byte code in a `__pycache__` was compiled from, None for other files."""
-    folder, cache, name = path.rpartition("__pycache__/")
-    return f"{folder}{name.partition('.')[0]}.py" if cache and name.endswith(".pyc") else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from confide.broker.release import Release
 from confide.data.listing import ListedFile, Listing
 from confide.enclave.image import Image, Limits
+from confide.enclave.processes import Starter, start_child
 
 if TYPE_CHECKING:
     from confide.broker.mesh_member import MeshIdentity
@@ -67,6 +68,7 @@ class Context:
         started: to be called once, when the workload's process runs.
         mesh: who this workload is among the members of its job: what it joined by its launch parameters, or, for
             a driver, a job that is opened now.
+        start: starts a program; a profile starts its programs by this alone.
     """
 
     image: Image
@@ -81,6 +83,7 @@ class Context:
     commit: Callable[[str, str, int, Sequence[ListedFile]], tuple[Listing, dict[str, str]]]
     started: Callable[[], None]
     mesh: Callable[[], MeshIdentity]
+    start: Starter = start_child
 
 
 class Profile(Protocol):

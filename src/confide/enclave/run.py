@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +15,16 @@ from typing import Any
 
 from confide import errors
 from confide.attestation.claims import Tee
-from confide.enclave.attester import stated_image
+from confide.enclave.attester import MAX_LINE_BYTES, evidence_line, stated_image
+from confide.enclave.gramine.start import EnclaveImage
+from confide.enclave.gramine.start import start as start_gramine
 from confide.enclave.guest.qemu import GuestMachine, check_machine, guest
 from confide.enclave.guest.request import GuestRequest
 from confide.enclave.issuer import ISSUERS, Issuer, open_issuer
 from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
 from confide.enclave.launcher import Launched, launch
+from confide.enclave.libos import GRAMINE
 from confide.enclave.scratch import disk_scratch
 from confide.enclave.simulated.host import host_key
 from confide.enclave.simulated.issuer import SimulatedIssuer
@@ -27,7 +32,7 @@ from confide.enclave.verify import VerifiedImage, verify_image
 from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
 STOP_SECONDS = 10.0
-MAX_STATUS_BYTES = 64 * 1024
+MAX_STATUS_BYTES = MAX_LINE_BYTES
 MAX_NOTICE_BYTES = 4000
 _MIB = 1024 * 1024
 
@@ -49,6 +54,7 @@ class RunRequest:
         scratch_mib: size of the scratch space; None: the image's limit. Not of a virtual machine.
         scratch_disk: folder for scratch space on disk, encrypted; None: in memory. Not of a virtual machine.
         machine: a virtual machine to start, in which the image runs; None: it runs on this machine.
+        enclave: of a library OS, made for this image; None: the image runs confined by bubblewrap.
     """
 
     image: Path
@@ -61,6 +67,7 @@ class RunRequest:
     scratch_mib: int | None = None
     scratch_disk: Path | None = None
     machine: GuestMachine | None = None
+    enclave: EnclaveImage | None = None
 
     def parameters(self) -> dict[str, str]:
         """Return all launch parameters."""
@@ -71,11 +78,16 @@ class RunRequest:
         }
 
 
-def check_tee(tee: str, machine: GuestMachine | None = None) -> None:
+def check_tee(tee: str, machine: GuestMachine | None = None, libos: str | None = None) -> None:
     """Return if images run under this TEE here, or in such a machine.
 
+    Args:
+        tee: kind of TEE.
+        machine: a virtual machine to start.
+        libos: library OS that is asked for.
+
     Raises:
-        Misuse, MissingDependency: the TEE is unknown, or not here.
+        Misuse, MissingDependency: the TEE is unknown, or not here; or a library OS does not go with it.
     """
     if machine is not None:
         if tee != Tee.TPM:
@@ -90,8 +102,12 @@ def check_tee(tee: str, machine: GuestMachine | None = None) -> None:
     if tee not in ISSUERS:
         raise Misuse(f"no TEE called {tee!r} (there are: {', '.join(Tee)})")
     if tee == Tee.SGX:
-        raise MissingDependency(
-            "images for enclaves of SGX cannot be built yet; confidential VMs and simulated can"
+        if libos is None:
+            raise Misuse("an enclave of SGX needs a library OS: --libos gramine")
+        return
+    if libos is not None:
+        raise Misuse(
+            f"--libos {libos} goes with --tee sgx, or simulated; in the TEE {tee} programs need none"
         )
     if tee not in [found.tee for found in detect()]:
         raise MissingDependency(
@@ -103,12 +119,13 @@ class Enclave:
     """A started image, and the line to its agent.
 
     Args:
-        name: of the image.
+        verified: the image.
         launched: what the launcher started.
+        issuer: gives evidence where the agent asks for it over its line, as in an enclave that inherits no other.
     """
 
-    def __init__(self, name: str, launched: Launched) -> None:
-        self._name, self._launched = name, launched
+    def __init__(self, verified: VerifiedImage, launched: Launched, issuer: Issuer | None = None) -> None:
+        self._verified, self._launched, self._issuer = verified, launched, issuer
 
     def wait(self, on_status: OnStatus = lambda _: None) -> int:
         """Attend the enclave to its end, and return the workload's exit code.
@@ -122,24 +139,29 @@ class Enclave:
             for status in _statuses(launched.control):
                 if status.get("state") == "failed":
                     raise _error(status)
+                if status.get("state") == "attesting":
+                    self._give_evidence(status)
+                    continue
                 if status.get("state") == "finished":
                     finished = int(status["exit_code"])
                 on_status(status)
-            launched.process.wait()
+                if finished is not None:
+                    break  # children of the agent may still hold the other end
+            os.waitid(os.P_PID, launched.process.pid, os.WEXITED | os.WNOWAIT)
         except KeyboardInterrupt:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.stop()
                 launched.process.wait(STOP_SECONDS)
             raise
         finally:
-            launched.process.kill()  # die-with-parent and the PID namespace take everything along
+            self.kill()
             launched.process.wait()
             launched.control.close()
         if finished is None:
             said = bytes(launched.stderr).decode(errors="replace").strip()
             code = launched.process.returncode
             raise Unavailable(
-                f"image {self._name}: ended with code {code} before it finished. {said}".strip()
+                f"image {self._verified.image.name}: ended with code {code} before it finished. {said}".strip()
             )
         return finished
 
@@ -154,8 +176,21 @@ class Enclave:
             self._launched.control.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
-        """End it now."""
-        self._launched.process.kill()
+        """End it now, and all that it started: its children are of its session, and bubblewrap takes its own along."""
+        process = self._launched.process
+        with contextlib.suppress(ProcessLookupError):
+            if process.returncode is None and os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+
+    def _give_evidence(self, status: Mapping[str, Any]) -> None:
+        if self._issuer is None:
+            raise Unavailable("the enclave asks its host for evidence, which only its hardware can give")
+        asked = json.dumps(status.get("runtime_data")).encode()
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            self._launched.control.sendall(
+                evidence_line(asked, self._issuer, stated_image(self._verified.image))
+            )
 
 
 @contextlib.contextmanager
@@ -167,18 +202,46 @@ def start(request: RunRequest, on_status: OnStatus = lambda _: None) -> Iterator
         Tampered, InvalidImage: the image is not what its document says.
         Misuse, MissingDependency: the TEE is unknown, not supported, or lacks a program.
     """
-    check_tee(request.tee, request.machine)
+    check_tee(request.tee, request.machine, None if request.enclave is None else GRAMINE)
     if not request.data_root.is_dir():
         raise Misuse(f"the data root {request.data_root} is not a folder")
     verified = verify_image(request.image)
     parameters = check_launch(verified.image, request.parameters())
     on_status({"state": "verified", "measurement": verified.measurement})
-    with _launched(request, verified, parameters) as launched:
-        enclave = Enclave(verified.image.name, launched)
+    with _launched(request, verified, parameters) as (launched, issuer):
+        enclave = Enclave(verified, launched, issuer)
         try:
             yield enclave
         finally:
             enclave.kill()
+
+
+@contextlib.contextmanager
+def _launched(
+    request: RunRequest, verified: VerifiedImage, parameters: Mapping[str, str]
+) -> Iterator[tuple[Launched, Issuer | None]]:
+    """Start the image, and yield what was started and who answers for it when its agent asks for evidence."""
+    if request.enclave is not None:
+        # Hardware is asked by the agent itself: nobody stands between.
+        issuer = _issuer(request, verified) if request.tee == Tee.SIMULATED else None
+        place = request.scratch_disk
+        with start_gramine(
+            verified, request.enclave, request.tee, parameters, request.data_root, place
+        ) as launched:
+            yield launched, issuer
+        return
+    if request.machine is not None:
+        asked = GuestRequest(tee=request.tee, launch=dict(parameters))
+        with guest(request.machine, request.home, verified, asked, request.data_root) as launched:
+            yield launched, None
+        return
+    with _scratch(request) as folder:
+        size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
+        serving = _issuer(request, verified)
+        yield (
+            launch(verified, parameters, request.tee, serving, request.data_root, size, folder),
+            None,
+        )
 
 
 def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
@@ -197,21 +260,6 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
     """
     with start(request, on_status) as enclave:
         return enclave.wait(on_status)
-
-
-@contextlib.contextmanager
-def _launched(
-    request: RunRequest, verified: VerifiedImage, parameters: Mapping[str, str]
-) -> Iterator[Launched]:
-    if request.machine is not None:
-        asked = GuestRequest(tee=request.tee, launch=dict(parameters))
-        with guest(request.machine, request.home, verified, asked, request.data_root) as launched:
-            yield launched
-        return
-    with _scratch(request) as folder:
-        size = (request.scratch_mib or verified.image.limits.scratch_mib) * _MIB
-        issuer = _issuer(request, verified)
-        yield launch(verified, parameters, request.tee, issuer, request.data_root, size, folder)
 
 
 def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:

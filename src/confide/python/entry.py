@@ -1,7 +1,11 @@
 """The first process of an enclave of the Python profile."""
 
-from confide.enclave.agent import main
-from confide.python.profile import PythonProfile
+from confide.enclave import early
+
+CHILDREN = early.prepare(1)  # the program; before anything else is imported
+
+from confide.enclave.agent import main  # noqa: E402
+from confide.python.profile import PythonProfile  # noqa: E402
 
 if __name__ == "__main__":
-    main(PythonProfile())
+    main(PythonProfile(), CHILDREN)

@@ -8,12 +8,13 @@ committed; otherwise they vanish with the enclave, and what lay on storage befor
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from confide.enclave.image import SCRATCH, WORK
+from confide.enclave.libos import inside_libos
+from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.python.inputs import open_inputs
@@ -34,25 +35,33 @@ class PythonProfile:
             InvalidFormat: a table that it left is not Parquet.
             Conflict: someone else committed an output meanwhile.
         """
-        view, home = context.scratch / "view", context.scratch / "home"
-        view.mkdir(mode=0o700)
+        home = context.scratch / "home"
         home.mkdir(mode=0o700)
+        # A library OS has no mounts to be made while it runs: there, /work is a mount of decrypted files already.
+        view = Path(WORK) if inside_libos() else context.scratch / "view"
+        view.mkdir(mode=0o700, exist_ok=True)
         locations = plan(context.release)
         before = open_inputs(locations, context.release.keyset(), context.work, view)
-        code = self._program(context, _prefix(locations, view, home))
+        inside = inside_libos() is not None
+        prefix = [] if inside else _prefix(locations, view, home)
+        code = self._program(context, prefix, home if inside else Path(SCRATCH))
         if code == 0:
             commit_outputs(locations, context, view, before)
         return code
 
-    def _program(self, context: Context, prefix: Sequence[str]) -> int:
+    def _program(self, context: Context, prefix: Sequence[str], home: Path) -> int:
         environment = {name: value for name, value in os.environ.items() if name != "CONFIDE_AGENT"}
-        process = subprocess.Popen(
-            [*prefix, sys.executable, context.image.program, *context.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=context.output,
-            stderr=context.output,
-            env=environment,
-        )
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+            process = context.start(
+                Program(
+                    argv=[*prefix, sys.executable, context.image.program, *context.arguments],
+                    env={**environment, "HOME": str(home), "TMPDIR": str(home)},
+                    cwd=Path(WORK),
+                    stdin=nothing.fileno(),
+                    stdout=context.output,
+                    stderr=context.output,
+                )
+            )
         context.started()
         return process.wait()
 

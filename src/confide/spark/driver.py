@@ -1,6 +1,8 @@
 """Runs an unmodified PySpark program against the confined JVM.
 
-    python -m confide.spark.driver <descriptor of the gateway's port> <program> [arguments]
+    python -m confide.spark.driver <program> [arguments]
+
+Its standard input is one line, the gateway's port.
 
 What differs from running the program with `python` is only where `SparkContext` finds its gateway. A program that ends
 in `.sql` is one of SQL (`confide.spark.sql_program`).
@@ -20,12 +22,14 @@ from confide.spark import sql_program
 from confide.spark.agent import ask
 from confide.spark.explanation import explain
 
+_MAX_LINE_BYTES = 16
+
 
 def main(argv: Sequence[str]) -> None:
     """Connect, then become the program."""
-    descriptor, program, *arguments = argv
+    program, *arguments = argv
     try:
-        _connect(int(descriptor))
+        _connect()
         if program.endswith(".sql"):
             sql_program.run(Path(program), arguments)
             return
@@ -42,16 +46,19 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def _connect(descriptor: int) -> None:
+def _connect() -> None:
     from confide.spark import gateway  # PySpark's imports take a while: the JVM starts meanwhile
 
     secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
-    gateway.install(gateway.connect(_port(descriptor), secret))
+    gateway.install(gateway.connect(_port(), secret))
 
 
-def _port(descriptor: int) -> int:
-    with os.fdopen(descriptor, "rb") as pipe:
-        line = pipe.readline(16)
+def _port() -> int:
+    """Read the port, and leave the program an empty standard input."""
+    line = os.read(0, _MAX_LINE_BYTES)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     if not line.endswith(b"\n"):
         raise Unavailable("the JVM ended before its gateway was open")
     return int(line)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from confide.enclave import early
+
+CHILDREN = early.prepare(2)  # JVM and driver; before anything else is imported
+
+# ruff: noqa: E402
 from pathlib import Path
 
 from confide.enclave import agent
 from confide.enclave.image import JAVA, PYTHON_BINARY, SCRATCH, SITE
+from confide.enclave.libos import inside_libos
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.spark.executor import EXECUTOR, ExecutorProfile
@@ -24,6 +30,8 @@ INSTALLATION = Installation(
 
 
 def _sandbox(agent_socket: bool) -> list[str]:
+    if inside_libos():  # each process is an enclave of its own, and there is nothing to nest in it
+        return []
     return sandbox_prefix({SCRATCH: Path(SCRATCH)}, agent_socket=agent_socket)
 
 
@@ -37,7 +45,7 @@ class _ByRole:
 
 def main() -> None:
     """Run as the first process of an enclave; never returns."""
-    agent.main(_ByRole())
+    agent.main(_ByRole(), CHILDREN)
 
 
 if __name__ == "__main__":

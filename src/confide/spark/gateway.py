@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -16,6 +17,7 @@ from pyspark.core import context as core_context
 from pyspark.core import rdd as core_rdd
 from pyspark.util import _load_from_socket
 
+from confide.enclave.libos import inside_libos
 from confide.errors import LaunchRefused
 
 JAVA_IMPORTS = (
@@ -74,15 +76,27 @@ def _tls(context: ssl.SSLContext, secret: Mapping[str, str]) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=secret["peer"])
-    # `load_cert_chain` takes only a file: this one has no name and lies in memory.
+    with _file_in_memory((secret["key"] + secret["certificate"]).encode()) as path:
+        context.load_cert_chain(path)  # it takes only a file
+    return context
+
+
+@contextmanager
+def _file_in_memory(content: bytes) -> Iterator[str]:
+    """Yield the path of a file that lies in this process's memory."""
+    if inside_libos():  # which gives each process a /tmp of its own, in memory, and no nameless files
+        with tempfile.NamedTemporaryFile(dir="/tmp") as named:
+            named.write(content)
+            named.flush()
+            yield named.name
+        return
     fd = os.memfd_create("driver", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(fd), "wb") as file:
-            file.write((secret["key"] + secret["certificate"]).encode())
-        context.load_cert_chain(f"/proc/self/fd/{fd}")
+            file.write(content)
+        yield f"/proc/self/fd/{fd}"
     finally:
         os.close(fd)
-    return context
 
 
 def install(gateway: ClientServer) -> None:

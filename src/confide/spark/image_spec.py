@@ -40,20 +40,25 @@ def check_settings(own: Mapping[str, str]) -> None:
         settings(PurePosixPath(SCRATCH), cores=1, job=job).check(own)
 
 
-def image_profile(jar_cache: Path) -> ImageProfile:
+def image_profile(jar_cache: Path, *, enclave: bool = False) -> ImageProfile:
     """Return the Spark profile, building the jar and the class archive first if they are not in the cache.
+
+    Args:
+        jar_cache: folder for both.
+        enclave: for an enclave of a library OS: without the class archive, whose bytes are of this one machine, and
+            without pandas, which takes 2,000 files along; the program's own imports bring it.
 
     Raises:
         MissingDependency: no Spark, or no Java compiler.
     """
     jar = build_jar(jar_cache)
     files = {JAR: jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
-    if archive := build_archive(jar_cache, jar, java_home(), PurePosixPath(JAR)):
+    if not enclave and (archive := build_archive(jar_cache, jar, java_home(), PurePosixPath(JAR))):
         files[ARCHIVE] = archive
     return ImageProfile(
         name="spark",
         entry="confide.spark.entry",
-        distributions=("confide[spark]",),
+        distributions=("confide", "pyspark", "numpy") if enclave else ("confide[spark]",),
         java=True,
         launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST},
         members={EXECUTOR: LAUNCH},

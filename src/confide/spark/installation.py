@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, Image
+from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.worker import write_launcher
@@ -74,6 +76,8 @@ class Installation:
             scratch=PurePosixPath(context.scratch),
             heap_mib=jvm.heap_mib(context.image.limits.memory_mib),
             main=main,
+            enclave_cores=cores(context) if inside_libos() else None,
+            spawn=inside_libos() != GRAMINE,
         )
 
 
@@ -85,4 +89,7 @@ def own_settings(image: Image) -> dict[str, str]:
 def cores(context: Context) -> int:
     """Return the processors for tasks."""
     asked = context.launch.get("cores")
+    if inside_libos():  # its threads were counted when it was built
+        most = enclave_cores(context.image.limits)
+        return min(int(asked), most) if asked else most
     return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1

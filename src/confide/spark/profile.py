@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from confide.enclave.libos import inside_libos
+from confide.enclave.processes import Process, Program
 from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.certificates import run_secrets
@@ -41,6 +42,7 @@ class SparkProfile:
             cores=cores(context),
             job=_job(context),
             own=own_settings(context.image),
+            enclave=inside_libos() is not None,
         )
         context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
         if CLASS in context.image.settings:
@@ -50,14 +52,17 @@ class SparkProfile:
     def _run_class(self, context: Context, environment: Mapping[str, str]) -> int:
         """Run a class of the program's jars; no Python but that of its functions, if it has any."""
         name = context.image.settings[CLASS]
-        java = subprocess.Popen(
-            self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=context.output,
-            stderr=context.output,
-            cwd=context.scratch,
-            env=environment,
-        )
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+            java = context.start(
+                Program(
+                    argv=self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments),
+                    env=environment,
+                    cwd=context.scratch,
+                    stdin=nothing.fileno(),
+                    stdout=context.output,
+                    stderr=context.output,
+                )
+            )
         context.started()
         return java.wait()
 
@@ -65,32 +70,32 @@ class SparkProfile:
         """Run a program of Python or SQL, and the JVM that does its work."""
         port_in, port_out = os.pipe()
         # The JVM first: it starts while Python imports; neither has to fork the other.
-        java = subprocess.Popen(
-            self.installation.java_command(context, jvm.GATEWAY_CLASS, f"/proc/self/fd/{port_out}"),
-            stdin=subprocess.PIPE,
-            stdout=context.output,
-            stderr=context.output,
-            cwd=context.scratch,
-            env=environment,
-            pass_fds=(port_out,),
+        java = context.start(
+            Program(
+                argv=self.installation.java_command(context, jvm.GATEWAY_CLASS),
+                env=environment,
+                cwd=context.scratch,
+                stdout=port_out,
+                stderr=context.output,
+            )
         )
         os.close(port_out)
-        python = subprocess.Popen(
-            [
-                *self.sandbox(True),
-                str(self.installation.python),
-                "-BPm",
-                "confide.spark.driver",
-                str(port_in),
-                context.image.program,
-                *context.arguments,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=context.output,
-            stderr=context.output,
-            cwd=context.work,
-            env={**environment, "PYSPARK_PYTHON": str(context.scratch / LAUNCHER)},
-            pass_fds=(port_in,),
+        python = context.start(
+            Program(
+                argv=[
+                    *self.sandbox(True),
+                    str(self.installation.python),
+                    "-BPm",
+                    "confide.spark.driver",
+                    context.image.program,
+                    *context.arguments,
+                ],
+                env={**environment, "PYSPARK_PYTHON": str(context.scratch / LAUNCHER)},
+                cwd=context.work,
+                stdin=port_in,
+                stdout=context.output,
+                stderr=context.output,
+            )
         )
         os.close(port_in)
         context.started()
@@ -110,12 +115,11 @@ def _job(context: Context) -> Job | None:
     return Job(context.launch.get("host", "127.0.0.1"), int(executors), identity.secret, stores)
 
 
-def _stop(java: subprocess.Popen[bytes]) -> None:
+def _stop(java: Process) -> None:
     """Close the JVM's standard input, which is its sign to stop, and wait for it."""
-    if java.stdin is not None:
-        java.stdin.close()
+    java.close_stdin()
     try:
         java.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         java.kill()
         java.wait()

@@ -59,6 +59,7 @@ def settings(
     cores: int,
     job: cluster_settings.Job | None = None,
     own: Mapping[str, str] | None = None,
+    enclave: bool = False,
 ) -> Settings:
     """Return the table for one run.
 
@@ -67,6 +68,7 @@ def settings(
         cores: processors for tasks, at least 1.
         job: with executors in enclaves of their own; None: local mode.
         own: settings of the image.
+        enclave: a library OS runs it.
     """
     if job is None:
         master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
@@ -74,7 +76,8 @@ def settings(
         master, network = cluster_settings.master(job), cluster_settings.network(job)
         default = (*_defaults(scratch), cluster_settings.WAIT)
         forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
-    return Settings((*_fixed(scratch, master), *network, *STORAGE), default, forbidden, own or {})
+    fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
+    return Settings(fixed, default, forbidden, own or {})
 
 
 _CLEAR_NETWORK = "bytes would cross the loopback network in clear"
@@ -138,6 +141,21 @@ NETWORK: tuple[Setting, ...] = (
     Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
 )
 """Local mode still listens on two ports, for files of `addFile` and for blocks."""
+
+
+_FEW_THREADS = "more threads would start than the enclave has"
+
+ENCLAVE: tuple[Setting, ...] = (
+    *(
+        Setting(f"spark.{module}.io.mode", "NIO", "library OSes lack what epoll needs")
+        for module in ("rpc", "shuffle", "files")
+    ),
+    # Pools that start up to 128 threads by themselves; EnclaveNeeds counts these.
+    Setting("spark.sql.broadcastExchange.maxThreadThreshold", "8", _FEW_THREADS),
+    Setting("spark.sql.subquery.maxThreadThreshold", "4", _FEW_THREADS),
+    Setting("spark.storage.memoryMapThreshold", "1g", "encrypted scratch files would be mapped"),
+)
+"""Settings for an enclave that a library OS runs."""
 
 _GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
 _REMOTE = (

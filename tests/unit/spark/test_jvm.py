@@ -16,13 +16,29 @@ def command(**changes):
         "log_config": PurePosixPath("/log4j2.properties"),
         "scratch": PurePosixPath("/scratch"),
         "heap_mib": 512,
-        "main": ("confide.spark.Gateway", "/proc/self/fd/9"),
+        "main": ("confide.spark.Gateway",),
     }
     return jvm.command(**{**given, **changes})
 
 
-def test_ends_with_class_path_class_and_port():
-    assert command()[-4:] == ["-cp", "/our.jar:/jars/a.jar", "confide.spark.Gateway", "/proc/self/fd/9"]
+def test_ends_with_class_path_and_class():
+    assert command()[-3:] == ["-cp", "/our.jar:/jars/a.jar", "confide.spark.Gateway"]
+
+
+def test_the_jvms_own_messages_do_not_come_before_the_port():
+    made = command()
+    assert "-XX:+DisplayVMOutputToStderr" in made
+    assert made.index("-Xlog:disable") < made.index("-Xlog:all=warning:stderr")
+
+
+def test_only_an_enclave_bounds_the_jvms_own_memory():
+    assert not any("Metaspace" in option or "noNative" in option for option in command())
+    assert set(jvm.enclave_options(512, 2, True)) < set(command(enclave_cores=2))
+
+
+def test_how_a_jvm_starts_processes():
+    assert "-Djdk.lang.Process.launchMechanism=vfork" in jvm.enclave_options(512, 2, False)
+    assert "-Djdk.lang.Process.launchMechanism=posix_spawn" in jvm.enclave_options(512, 2, True)
 
 
 @pytest.mark.parametrize(

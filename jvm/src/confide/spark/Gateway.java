@@ -2,8 +2,7 @@ package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.io.PrintStream;
 import java.util.Map;
 
 /**
@@ -16,9 +15,7 @@ import java.util.Map;
 public final class Gateway {
   private Gateway() {}
 
-  /**
-   * @param args one file (a pipe's {@code /proc/self/fd/N}) that receives the gateway's port and a newline.
-   */
+  /** Prints the gateway's port, and nothing else ever, to standard output. */
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
     Hardening.install(secret.path("settings"));
@@ -28,7 +25,10 @@ public final class Gateway {
     TlsGatewayServer server =
         TlsGatewayServer.create(new MutualTls(secret.path("tls")), secret.path("token").asText());
     server.start();
-    Files.writeString(Path.of(args[0]), server.getListeningPort() + "\n");
+    PrintStream port = System.out;
+    System.setOut(System.err);
+    port.println(server.getListeningPort());
+    port.close();
     warmUp();
     while (System.in.read() != -1) {
       // Nothing is ever sent: the end of the stream says that the driver is gone.

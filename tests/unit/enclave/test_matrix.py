@@ -1,0 +1,59 @@
+"""What a library OS cannot run is refused when the image is built, with the way that works."""
+
+from __future__ import annotations
+
+import pytest
+
+from confide.enclave.matrix import check_program
+from confide.errors import InvalidImage
+
+SQL = b"""
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.ml.feature import VectorAssembler
+spark = SparkSession.builder.getOrCreate()
+spark.read.parquet("in").groupBy("ward").agg(F.avg("age")).write.parquet("out")
+"""
+
+
+def check(source: bytes, profile: str = "spark", libos: str = "gramine") -> None:
+    check_program([("job.py", source)], profile, libos)
+
+
+@pytest.mark.parametrize("libos", ["gramine", "occlum"])
+def test_sql_and_mllib_run(libos):
+    check(SQL, libos=libos)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("from pyspark.sql.functions import udf", "udf"),
+        ("f = F.udf(lambda x: x)", "udf"),
+        ("from pyspark.sql.functions import pandas_udf", "pandas_udf"),
+        ("df.mapInPandas(f, s)", "mapInPandas"),
+        ("df.groupBy('a').applyInPandas(f, s)", "applyInPandas"),
+        ("df.rdd.map(f)", "rdd"),
+        ("sc.parallelize([1])", "parallelize"),
+        ("import pyspark.pandas as ps", "pyspark.pandas"),
+        ("from pyspark import pandas", "pyspark.pandas"),
+        ("from pyspark.pandas import read_parquet", "pyspark.pandas"),
+    ],
+)
+def test_what_needs_python_workers_does_not_run_under_gramine(line, name):
+    with pytest.raises(
+        InvalidImage, match=f"job.py, line 8: {name}: .*gramine.*What works: .*confidential VM"
+    ):
+        check(SQL + b"\n" + line.encode())
+    check(SQL + b"\n" + line.encode(), libos="occlum")
+
+
+@pytest.mark.parametrize("line", ["import multiprocessing", "from multiprocessing.pool import Pool"])
+@pytest.mark.parametrize("libos", ["gramine", "occlum"])
+def test_pools_of_processes_run_under_neither(line, libos):
+    with pytest.raises(InvalidImage, match="multiprocessing"):
+        check(line.encode(), "python", libos)
+
+
+def test_another_profiles_names_are_ones_own():
+    check(b"rdd = 1; udf = rdd", "python")
