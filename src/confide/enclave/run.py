@@ -23,7 +23,7 @@ from confide.enclave.guest.request import GuestRequest
 from confide.enclave.issuer import ISSUERS, Issuer, open_issuer
 from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
-from confide.enclave.launcher import Launched, launch
+from confide.enclave.launcher import MAX_STDERR_BYTES, Launched, launch
 from confide.enclave.libos import GRAMINE
 from confide.enclave.scratch import disk_scratch
 from confide.enclave.simulated.host import host_key
@@ -136,7 +136,7 @@ class Enclave:
         """
         launched, finished = self._launched, None
         try:
-            for status in _statuses(launched.control):
+            for status in _statuses(launched):
                 if status.get("state") == "failed":
                     raise _error(status)
                 if status.get("state") == "attesting":
@@ -272,13 +272,15 @@ def _scratch(request: RunRequest) -> contextlib.AbstractContextManager[Path | No
     return contextlib.nullcontext() if request.scratch_disk is None else disk_scratch(request.scratch_disk)
 
 
-def _statuses(control: socket.socket) -> Iterator[dict[str, Any]]:
-    with control.makefile("rb") as stream:
+def _statuses(launched: Launched) -> Iterator[dict[str, Any]]:
+    with launched.control.makefile("rb") as stream:
         while line := stream.readline(MAX_STATUS_BYTES):
             try:
                 status = json.loads(line)
             except ValueError:
-                return  # cut off: the exit code tells
+                # Cut off, or what the agent says on stderr, which Gramine sends to its standard output.
+                launched.stderr.extend(line[: max(0, MAX_STDERR_BYTES - len(launched.stderr))])
+                continue
             if isinstance(status, dict):
                 yield status
 
