@@ -89,7 +89,7 @@ def _small(profile: ImageProfile) -> ImageProfile:
 def test_python_with_numpy_and_scikit_learn(study):
     site, owner, image = study
     assert site.run("--ward=a", enclave=enclave(image, python_needs)) == 0
-    assert site.log(owner) == "slope 11.0 rows 2\n"
+    assert site.log(owner).endswith("slope 11.0 rows 2\n")  # joblib warns that there are no semaphores
     assert owner.read(site.data, "out/means").to_pydict() == {"ward": ["a"], "age": [42.0]}
 
 
@@ -173,7 +173,7 @@ def test_a_changed_program_does_not_start(bench):
     assert done.stdout == ""
 
 
-def test_a_changed_document_is_not_read(bench):
+def test_with_a_changed_document_nothing_starts(bench):
     code = "print(open('/run/image.json').read(1))"
     assert bench.python(code).stdout == "{\n"
     (bench.root / "image" / IMAGE_FILE).write_bytes(b"{}")
@@ -181,7 +181,7 @@ def test_a_changed_document_is_not_read(bench):
         ["gramine-direct", NAME], cwd=bench.root / "run", capture_output=True, timeout=300, check=False
     )
     assert done.returncode != 0
-    assert b"PermissionError" in done.stdout
+    assert b"EPERM" in done.stderr
 
 
 def test_arguments_and_environment_of_the_host_do_not_get_in(bench):
