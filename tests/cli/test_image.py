@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import tomllib
 
+import pytest
+
 from confide.canonical import sha256_hex
 from confide.cli.output import plain
 from confide.enclave.image import Image, ImageFile, Limits, measurement
@@ -194,3 +196,45 @@ def test_the_cache_is_listed_and_emptied(confide, monkeypatch):
     assert made in confide.ok("image", "list").out
     assert json.loads(confide.ok("image", "prune", "--json").out)["bytes"] == listed["bytes"]
     assert not list(cache.iterdir())
+
+
+def test_a_program_that_a_library_os_cannot_run_is_refused_before_anything_is_built(clinic):
+    program = clinic.folder / "functions.py"
+    program.write_text("from pyspark.sql.functions import udf\n")
+    said = clinic("image", "build", "functions.py", "--libos", "gramine")
+    assert said.code == 66
+    assert "line 1: udf" in said.err
+    assert "confidential VM" in said.err
+
+
+def test_a_library_os_that_there_is_not(clinic):
+    said = clinic("image", "build", "py.py", "--libos", "wine")
+    assert said.code == 64
+    assert "gramine, occlum" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--tee", "sgx"), "needs a library OS"),
+        (("--tee", "tdx", "--libos", "gramine"), "programs need none"),
+        (("--tee", "simulated", "--libos", "gramine", "--workers", "2"), "executors do not run"),
+    ],
+)
+def test_a_library_os_where_it_does_not_belong(clinic, options, word):
+    said = clinic("run", *options, "job.py")
+    assert said.code == 64
+    assert word in said.err
+
+
+def test_an_image_that_is_not_signed(clinic):
+    make_image(clinic.folder / "image", {"app/job.py": b"print()\n"})
+    said = clinic("image", "measure", "image")
+    assert (said.code, "confide image sign" in said.err) == (66, True)
+
+
+def test_a_key_that_is_none(clinic, tmp_path):
+    (tmp_path / "author.pem").write_text("no key")
+    said = clinic("image", "sign", str(tmp_path), "--key", str(tmp_path / "author.pem"))
+    assert said.code != 0
+    assert "no private key" in said.err
