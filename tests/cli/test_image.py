@@ -238,3 +238,14 @@ def test_a_key_that_is_none(clinic, tmp_path):
     said = clinic("image", "sign", str(tmp_path), "--key", str(tmp_path / "author.pem"))
     assert said.code != 0
     assert "no private key" in said.err
+
+
+def test_what_occlum_is_told_of_an_image(clinic):
+    make_image(clinic.folder / "image", {"app/job.py": b"print()\n"})
+    assert clinic("image", "render", "image", "--libos", "occlum", "-o", "occlum").code == 0
+    told = json.loads((clinic.folder / "occlum/Occlum.json").read_text())
+    assert told["metadata"]["debuggable"] is False
+    assert (clinic.folder / "occlum/bom.yaml").is_file()
+    assert clinic("image", "render", "image", "--libos", "occlum", "-o", "occlum").code == 68
+    (clinic.folder / "image/root/app/job.py").write_bytes(b"steal()\n")
+    assert clinic("image", "render", "image", "--libos", "occlum", "-o", "other").code == 91

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from confide.enclave.matrix import check_program
+from confide.enclave.matrix import FEATURES, check_program
 from confide.errors import InvalidImage
 
 SQL = b"""
@@ -57,3 +59,19 @@ def test_pools_of_processes_run_under_neither(line, libos):
 
 def test_another_profiles_names_are_ones_own():
     check(b"rdd = 1; udf = rdd", "python")
+
+
+def test_the_documents_table_says_the_same():
+    text = (Path(__file__).parents[3] / "docs" / "enclaves.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+    for feature in FEATURES:
+        (row,) = [cells for cells in rows if cells[0].startswith(feature.name)]
+        for column, libos in ((1, "gramine"), (2, "occlum")):
+            assert (row[column] == "no: refused when built") == (libos in feature.not_under), (
+                feature.name,
+                libos,
+            )
