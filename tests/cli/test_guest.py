@@ -64,6 +64,7 @@ def test_a_guest_without_a_kernel(confide):
         (("--tee", "snp", "--guest", "nowhere"), 64, "gives evidence of tpm"),
         (("--tee", "tpm", "--guest", "nowhere", "--accel", "none"), 64, "no accelerator"),
         (("--tee", "tpm", "--guest", "nowhere", "--scratch-disk", "."), 64, "--scratch-disk"),
+        (("--tee", "tpm", "--guest", "nowhere", "--workers", "2"), 64, "--workers"),
     ],
 )
 def test_what_is_refused_before_anything_is_started(confide, options, code, said):
@@ -101,7 +102,7 @@ def test_a_workload_with_registers_is_a_policy(tmp_path):
     registers = {"pcr0": "00" * 32, "pcr4": "11" * 32, "pcr9": "22" * 32}
     for _ in range(2):  # again replaces it
         put_workload(
-            document, "job", tee="tpm", role="driver", measurement="a" * 64, logs=None, registers=registers
+            document, "job", tee="tpm", measurements={"driver": "a" * 64}, logs=None, registers=registers
         )
         grant_read(document, "job", "data/patients=clinic/patients", None)
     workload = parse_policy(tomlkit.dumps(document).encode()).workload[0]
