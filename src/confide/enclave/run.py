@@ -21,8 +21,6 @@ from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
 from confide.enclave.launcher import Launched, launch
 from confide.enclave.scratch import disk_scratch
-from confide.enclave.simulated.host import host_key
-from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.enclave.verify import VerifiedImage, verify_image
 from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
@@ -216,6 +214,9 @@ def _launched(
 
 def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
     if request.tee == Tee.SIMULATED:
+        from confide.enclave.simulated.host import host_key
+        from confide.enclave.simulated.issuer import SimulatedIssuer
+
         return SimulatedIssuer(host_key(request.home), stated_image(verified.image))
     return open_issuer(request.tee)
 
