@@ -64,6 +64,7 @@ def test_a_guest_without_a_kernel(confide):
         (("--tee", "snp", "--guest", "nowhere"), 64, "gives evidence of tpm"),
         (("--tee", "tpm", "--guest", "nowhere", "--accel", "none"), 64, "no accelerator"),
         (("--tee", "tpm", "--guest", "nowhere", "--scratch-disk", "."), 64, "--scratch-disk"),
+        (("--tee", "tpm", "--guest", "nowhere", "--workers", "2"), 64, "--workers"),
     ],
 )
 def test_what_is_refused_before_anything_is_started(confide, options, code, said):

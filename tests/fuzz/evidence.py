@@ -34,7 +34,7 @@ from confide.attestation.ratls.claims import read_claims, read_tagged
 from confide.attestation.ratls.verify import check_certificate
 from confide.attestation.recognize.endorsements import FileEndorsements, read_endorsements
 from confide.attestation.recognize.recognize import recognize
-from confide.attestation.tpm.event_log import LOG, check_event_log
+from confide.attestation.tpm import event_log as pcr_log
 from confide.attestation.tpm.evidence import TpmEvidence
 from confide.attestation.tpm.quote import read_quote, read_signature
 from confide.attestation.tpm.verify import verify_tpm
@@ -185,7 +185,7 @@ def tpm_signature(data: bytes) -> None:
 
 
 def pcr_event_log(data: bytes) -> None:
-    check_event_log(data, LOG.replay(LOG.parse(data), 0))
+    pcr_log.check_event_log(data, pcr_log.LOG.replay(pcr_log.LOG.parse(data)))
 
 
 def ratls_certificate(data: bytes) -> None:

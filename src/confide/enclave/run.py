@@ -26,8 +26,6 @@ from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_argum
 from confide.enclave.launcher import MAX_STDERR_BYTES, Launched, launch
 from confide.enclave.libos import GRAMINE
 from confide.enclave.scratch import disk_scratch
-from confide.enclave.simulated.host import host_key
-from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.enclave.verify import VerifiedImage, verify_image
 from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
@@ -264,6 +262,9 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
 
 def _issuer(request: RunRequest, verified: VerifiedImage) -> Issuer:
     if request.tee == Tee.SIMULATED:
+        from confide.enclave.simulated.host import host_key
+        from confide.enclave.simulated.issuer import SimulatedIssuer
+
         return SimulatedIssuer(host_key(request.home), stated_image(verified.image))
     return open_issuer(request.tee)
 

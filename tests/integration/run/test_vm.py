@@ -177,8 +177,8 @@ def test_the_guest_refuses_a_changed_file(machine, monkeypatch):
     def changed(image, target):
         write_disk(image, target)
         raw = target.read_bytes()
-        assert raw.count(b"context.started()") == 1
-        target.write_bytes(raw.replace(b"context.started()", b"context.stopped()"))
+        assert raw.count(b"/ 'in.txt'") == 1
+        target.write_bytes(raw.replace(b"/ 'in.txt'", b"/ 'other'"))
 
     monkeypatch.setattr(qemu, "write_disk", changed)
     with pytest.raises(FileChanged, match="small_agent"):

@@ -6,7 +6,6 @@ Everything from outside comes in through three holes, none of them trusted: the 
 
 from __future__ import annotations
 
-import _thread
 import base64
 import contextlib
 import json
@@ -35,7 +34,7 @@ from confide.enclave.guest.request import (
 from confide.enclave.issuer import open_issuer
 from confide.enclave.issuers.kernel_files import asking, read_attribute
 from confide.enclave.issuers.tpm_device import open_tpm
-from confide.enclave.run import RunRequest, run
+from confide.enclave.run import MAX_NOTICE_BYTES, Enclave, RunRequest, start
 from confide.errors import ConfideError, Misuse, Tampered, Unavailable
 
 IMAGE, DATA = Path("/image"), Path("/data")
@@ -54,7 +53,6 @@ def main() -> None:
         request = _request()
         port.say("booted", **({} if request.tee else {"pcrs": _pcrs()}))
         if request.tee:
-            port.stop_on_request()
             _run(request, port)
     except ConfideError as error:
         port.say("failed", error=reported_name(error), message=str(error))
@@ -112,8 +110,9 @@ def _run(request: GuestRequest, port: _Port) -> None:
         elif status["measurement"] != digest:
             raise Tampered(f"image {status['measurement']}, and this machine was started for {digest}")
 
-    with contextlib.suppress(KeyboardInterrupt):
-        run(asked, relay)
+    with start(asked, relay) as enclave:
+        port.pass_on(enclave)
+        enclave.wait(relay)
 
 
 def _request() -> GuestRequest:
@@ -153,13 +152,13 @@ class _Port:
         with contextlib.suppress(OSError):
             os.write(self._descriptor, json.dumps({"state": state, **details}).encode() + b"\n")
 
-    def stop_on_request(self) -> None:
-        """From now on interrupt the main thread when the other side hangs up."""
+    def pass_on(self, enclave: Enclave) -> None:
+        """From now on tell the workload what the other side says, and ask it to stop when that hangs up."""
 
-        def wait() -> None:
-            with contextlib.suppress(OSError):
-                while os.read(self._descriptor, 1):
-                    pass
-            _thread.interrupt_main()
+        def listen() -> None:
+            with contextlib.suppress(OSError), os.fdopen(os.dup(self._descriptor), "rb") as stream:
+                while line := stream.readline(MAX_NOTICE_BYTES):
+                    enclave.say(line.decode(errors="backslashreplace").strip())
+            enclave.stop()
 
-        threading.Thread(target=wait, name="control", daemon=True).start()
+        threading.Thread(target=listen, name="control", daemon=True).start()

@@ -24,7 +24,7 @@ from confide.enclave.libraries import library_sources
 from confide.enclave.python_sources import distribution_files, python_files, required_distributions
 from confide.errors import AlreadyExists, StorageUnavailable
 
-_IMPORTED = ("cryptography", "dcap-qvl", "httpx", "joserfc", "pydantic", "rfc8785")
+IMPORTED = ("cryptography", "dcap-qvl", "pydantic", "rfc8785")
 """Distributions that the launcher imports, and no others of confide's."""
 _FOLDERS = ("proc", "sys", "tmp", "run", "root", "image", "data")
 _BOOT = f"#!{PYTHON_BINARY} -IB\nfrom confide.enclave.guest.boot import main\nmain()\n"
@@ -84,7 +84,7 @@ def _scripts() -> dict[str, str]:
 
 
 def _layers(cache: Path) -> list[Layer]:
-    names = ["confide", *required_distributions(_IMPORTED)]
+    names = ["confide", *required_distributions(IMPORTED)]
     layers = [cached_layer(cache, name, found) for name in names if (found := distribution_files(name))]
     layers.append(cached_layer(cache, "python", python_files()))
     layers.append(cached_layer(cache, "guest", program_files(("bwrap", "busybox"))))

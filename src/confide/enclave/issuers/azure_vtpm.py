@@ -11,9 +11,8 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
@@ -33,6 +32,9 @@ from confide.attestation.tpm.quote import has_digest, read_quote
 from confide.enclave.issuers.kernel_files import asking
 from confide.enclave.issuers.tpm_device import TPM, Tpm, open_tpm
 from confide.errors import AttestationRefused, InvalidFormat
+
+if TYPE_CHECKING:
+    import httpx
 
 HCL_REPORT_INDEX = 0x01400001
 ATTESTATION_KEY = 0x81000003
@@ -75,6 +77,8 @@ class AzureIssuer:
         return AzureEvidence(version=1, hcl_report=stored, tpm_quote=quote, **self._endorsed(report)).wire()
 
     def _endorsed(self, report: HclReport) -> dict[str, bytes]:
+        import httpx  # no other guest has it
+
         with httpx.Client(base_url=self._metadata, trust_env=False, timeout=_TIMEOUT_S) as client:
             if report.kind is HardwareReport.TDX:
                 with asking("the VM's metadata service"):
@@ -149,6 +153,8 @@ def _ask(client: httpx.Client, method: str, path: str, body: dict[str, str] | No
         OSError: it does not answer, or not with 200.
         InvalidFormat: its answer is too large or no JSON object.
     """
+    import httpx
+
     content = b""
     headers = {"Metadata": "true", "Accept-Encoding": "identity"}
     try:
