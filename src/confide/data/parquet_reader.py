@@ -129,15 +129,28 @@ class TableReader:
         )
 
     def schema(self) -> pa.Schema:
-        """Return the schema of the first file."""
+        """Return the schema of the first file; of several, every column may be null: it may be in another file."""
         with self.open(self._listing.files[0]) as file:
-            return file.schema
+            schema = file.schema
+        if len(self._listing.files) > 1:
+            schema = _nullable(schema)
+        return schema
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the table's rows, file by file in the listing's order. Raises as `EncryptedFile.batches`."""
         for listed in self._listing.files:
-            with self.open(listed) as file:
-                yield from file.batches(columns)
+            yield from self.batches_of(listed, columns)
+
+    def batches_of(
+        self, listed: ListedFile, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one of the listing's files, with the table's schema. Raises as `EncryptedFile.batches`."""
+        several = len(self._listing.files) > 1
+        with self.open(listed) as file:
+            for batch in file.batches(columns):
+                if several:
+                    batch = pa.RecordBatch.from_arrays(batch.columns, schema=_nullable(batch.schema))
+                yield batch
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the whole table, or some columns of it, in memory."""
@@ -146,6 +159,10 @@ class TableReader:
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns]).with_metadata(schema.metadata)
         return pa.Table.from_batches(self.batches(columns), schema)
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema]).with_metadata(schema.metadata)
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[str] | None) -> None:

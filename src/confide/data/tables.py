@@ -114,9 +114,8 @@ def decrypt_table(
     with atomic_file(target, overwrite=overwrite, mode=0o600) as file, ExitStack() as stack:
         writer = _table_writer(file, reader.schema(), target, stack)
         for listed in listing.files:
-            with reader.open(listed) as opened:
-                for batch in opened.batches():
-                    writer.write_batch(batch)
+            for batch in reader.batches_of(listed):
+                writer.write_batch(batch)
             done += listed.size
             if progress is not None:
                 progress(done, total)

@@ -106,6 +106,23 @@ def test_many_files_and_row_groups(write, tmp_path, keyset):
         assert file.rows <= 3 * 64
 
 
+def test_files_that_differ_in_whether_a_column_may_be_null(tmp_path, keyset, folder):
+    """As Spark appends them."""
+    listed = []
+    keys = TableKeys(keyset, folder, PATIENTS, {})
+    for name, nullable in (("a", False), ("b", True)):
+        schema = pa.schema([pa.field("id", pa.int64(), nullable)])
+        part = pa.table({"id": [1, None] if nullable else [3, 4]}, schema)
+        (tmp_path / name).mkdir()
+        (file,) = write_table(part.to_batches(), schema, tmp_path / name, keys, FileSizes())
+        (tmp_path / name / file.path).rename(tmp_path / f"{name}.parquet")
+        listed.append(file.model_copy(update={"path": f"{name}.parquet"}))
+    reader = TableReader(tmp_path, listing_of(listed, folder), keyset)
+    assert reader.read()["id"].to_pylist() == [3, 4, 1, None]
+    assert reader.schema().field("id").nullable
+    assert all(batch.schema.equals(reader.schema()) for batch in reader.batches())
+
+
 def test_five_thousand_columns(write, tmp_path, keyset):
     wide = pa.table({f"c{i}": [i, None] for i in range(5000)})
     reader = TableReader(tmp_path, write(wide, {"c7": IDENTIFIERS}), keyset)
