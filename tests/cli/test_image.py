@@ -10,6 +10,7 @@ import pytest
 from confide.canonical import sha256_hex
 from confide.cli.output import plain
 from confide.enclave.image import Image, ImageFile, Limits, measurement
+from confide.enclave.run import SGX_DEVICES
 
 
 def make_image(
@@ -216,7 +217,6 @@ def test_a_library_os_that_there_is_not(clinic):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (("--tee", "sgx"), "needs a library OS"),
         (("--tee", "tdx", "--libos", "gramine"), "programs need none"),
         (("--tee", "simulated", "--libos", "gramine", "--workers", "2"), "executors do not run"),
     ],
@@ -225,6 +225,13 @@ def test_a_library_os_where_it_does_not_belong(clinic, options, word):
     said = clinic("run", *options, "job.py")
     assert said.code == 64
     assert word in said.err
+
+
+@pytest.mark.skipif(any(path.exists() for path in SGX_DEVICES), reason="this machine has SGX")
+@pytest.mark.parametrize("libos", [(), ("--libos", "gramine")])
+def test_an_enclave_where_there_is_no_sgx(clinic, libos):
+    said = clinic("run", "--tee", "sgx", *libos, "job.py")
+    assert (said.code, "no SGX" in said.err) == (74, True)
 
 
 def test_an_image_that_is_not_signed(clinic):

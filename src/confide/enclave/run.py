@@ -29,6 +29,7 @@ from confide.enclave.scratch import disk_scratch
 from confide.enclave.verify import VerifiedImage, verify_image
 from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
+SGX_DEVICES = (Path("/dev/sgx_enclave"), Path("/dev/sgx/enclave"))
 STOP_SECONDS = 10.0
 MAX_STATUS_BYTES = MAX_LINE_BYTES
 MAX_NOTICE_BYTES = 4000
@@ -100,6 +101,10 @@ def check_tee(tee: str, machine: GuestMachine | None = None, libos: str | None =
     if tee not in ISSUERS:
         raise Misuse(f"no TEE called {tee!r} (there are: {', '.join(Tee)})")
     if tee == Tee.SGX:
+        if not any(path.exists() for path in SGX_DEVICES):
+            raise MissingDependency(
+                "this machine has no SGX, or its kernel does not show it (/dev/sgx_enclave)"
+            )
         if libos is None:
             raise Misuse("an enclave of SGX needs a library OS: --libos gramine")
         return
