@@ -10,6 +10,7 @@ from .test_canary import confined_run, needles, plain_run
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(3600),
     pytest.mark.spark,
     pytest.mark.canary,
     pytest.mark.skipif(os.geteuid() != 0, reason="packet capture and fanotify need root"),

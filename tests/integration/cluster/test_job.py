@@ -16,7 +16,7 @@ import pytest
 
 from confide.errors import MeasurementRefused
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(1800)]  # several JVMs, on a busy machine
 
 ROWS = pa.table({"id": list(range(20_000)), "value": [f"NEEDLE-4711-{i % 97}" for i in range(20_000)]})
 NAMES = pa.table({"value": [f"NEEDLE-4711-{i}" for i in range(90)], "name": [f"name-{i}" for i in range(90)]})
