@@ -53,7 +53,7 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
     workloads = {release.workload for release in releases.values()}
     logs = {release.logs for release in releases.values()}
     requests = {release.requests for release in releases.values()}
-    if max(map(len, (workloads, logs, requests))) > 1:
+    if any(len(named) > 1 for named in (workloads, logs, requests)):
         raise PolicyRefused(
             "the owners' policies differ on the workload's name, its logs key or its requests key"
         )
