@@ -282,7 +282,7 @@ def test_step_7_agreed_logs_key():
 def test_step_7_requests_key_needs_everyones_consent(other):
     clinic = policy(workloads=[workload(requests="clinic/pool")])
     bank = policy("bank", [workload(requests=other)], [grant("bank-in", key="bank/in")])
-    with pytest.raises(NoGrant, match="step 7.*requests"):
+    with pytest.raises(NoGrant, match=r"step 7.*requests"):
         run(policies=[clinic, bank], listings=[listing(), BANK_LISTING])
 
 
