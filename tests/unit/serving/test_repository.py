@@ -6,9 +6,10 @@ import pytest
 
 from confide.broker.release import Access, Grant, Release
 from confide.data.listing import Format, ListedFile, Listing
-from confide.errors import InvalidFormat, InvalidImage
+from confide.errors import InvalidFormat, InvalidImage, NoGrant
 from confide.serving.configuration import Configuration
 from confide.serving.image_spec import read_models
+from confide.serving.profile import _pool_keys
 from confide.serving.repository import find_sources
 
 
@@ -123,3 +124,8 @@ def test_limits_of_one_model_in_place_of_all():
     assert configuration.limits("iris").latency_s == 0.005
     assert configuration.limits("wine").max_batch == 8
     assert not configuration.plain_requests
+
+
+def test_without_a_key_for_requests_nothing_is_served():
+    with pytest.raises(NoGrant, match="requests"):
+        _pool_keys(release("model.onnx"))
