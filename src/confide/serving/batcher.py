@@ -18,13 +18,13 @@ from typing import TypeAlias
 import numpy as np
 
 from confide.errors import ConfideError
+from confide.serving.cost import Cost
 from confide.serving.failures import Expired, ModelFailed, Overloaded
 from confide.serving.runtime import Runtime
 from confide.serving.tensors import Array
 
 INLINE_S = 0.0005
 """Runs that are expected to be shorter happen on the event loop."""
-_WEIGHT = 0.2  # of a new measurement in the moving average
 
 Inputs: TypeAlias = Mapping[str, Array]
 
@@ -77,7 +77,7 @@ class Batcher:
         runtime: the model.
         limits: bounds.
         batchable: whether rows of several requests may go into one run.
-        row_s: how long a row took when the model was warmed.
+        cost: what runs are expected to take.
         executor: for runs that are too long for the event loop.
         observe: is told of each run.
     """
@@ -88,7 +88,7 @@ class Batcher:
         limits: Limits,
         *,
         batchable: bool,
-        row_s: float,
+        cost: Cost,
         executor: Executor,
         observe: Callable[[Batch], None] = lambda _: None,
     ) -> None:
@@ -97,7 +97,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting] = deque()
         self._busy = False
-        self._row_s = row_s
+        self._cost = cost
         self._closed = False
 
     @property
@@ -116,7 +116,7 @@ class Batcher:
             Overloaded: too many wait; says when to come again.
         """
         if len(self._queue) >= self._limits.max_queue:
-            wait_s = sum(each.rows for each in self._queue) * self._row_s
+            wait_s = self._cost.seconds(sum(each.rows for each in self._queue))
             raise Overloaded(f"{len(self._queue)} requests wait for this model", max(1.0, wait_s))
         answer: asyncio.Future[list[Array]] = self._loop.create_future()
         if self._closed:
@@ -149,7 +149,7 @@ class Batcher:
             self._busy = False
             return
         rows = sum(each.rows for each in batch)
-        if rows * self._row_s <= INLINE_S:
+        if self._cost.seconds(rows) <= INLINE_S:
             self._finish(batch, rows, _timed(self._runtime, [each.inputs for each in batch]))
             return
         running = self._loop.run_in_executor(
@@ -185,8 +185,7 @@ class Batcher:
         return batch
 
     def _most_rows(self) -> int:
-        fitting = int(self._limits.latency_s / self._row_s) if self._row_s > 0 else self._limits.max_batch
-        return max(1, min(self._limits.max_batch, fitting))
+        return max(1, min(self._limits.max_batch, self._cost.rows_within(self._limits.latency_s)))
 
     def _finish(
         self, batch: list[_Waiting], rows: int, done: tuple[list[list[Array] | ConfideError], float]
@@ -199,7 +198,7 @@ class Batcher:
                 each.answer.set_exception(answer)
             else:
                 each.answer.set_result(answer)
-        self._row_s += _WEIGHT * (seconds / max(rows, 1) - self._row_s)
+        self._cost.observe(rows, seconds)
         started = time.monotonic() - seconds
         self._observe(Batch(rows, len(batch), [max(0.0, started - each.since) for each in batch], seconds))
         self._busy = False

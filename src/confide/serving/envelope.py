@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from confide.serving.failures import InvalidRequest
 from confide.serving.oip import Body
@@ -37,13 +38,18 @@ class Target:
         Raises:
             InvalidRequest: one is longer than 1024 bytes.
         """
-        encoded = b""
-        for text in (self.operation, self.model, self.version, self.context):
-            raw = text.encode()
-            if len(raw) > MAX_TEXT_BYTES:
-                raise InvalidRequest("a model's name, version or context is too long")
-            encoded += len(raw).to_bytes(2, "big") + raw
-        return encoded
+        return _encoded(self.operation, self.model, self.version, self.context)
+
+
+@lru_cache(maxsize=1024)
+def _encoded(*texts: str) -> bytes:
+    encoded = b""
+    for text in texts:
+        raw = text.encode()
+        if len(raw) > MAX_TEXT_BYTES:
+            raise InvalidRequest("a model's name, version or context is too long")
+        encoded += len(raw).to_bytes(2, "big") + raw
+    return encoded
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -11,6 +12,36 @@ from confide.serving.batcher import Batch
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class ModelMetrics:
+    """The counters of one version of a model; found once, as finding them costs more than counting.
+
+    Args:
+        requests: form and status -> counter.
+        seconds, queued, ran, rows: histograms.
+    """
+
+    def __init__(
+        self, requests: Callable[[str, int], Any], seconds: Any, queued: Any, ran: Any, rows: Any
+    ) -> None:
+        self._find, self._requests = requests, dict[tuple[str, int], Any]()
+        self._seconds, self._queued, self._ran, self._rows = seconds, queued, ran, rows
+
+    def request(self, form: str, status: int, seconds: float) -> None:
+        """Count a request that was answered; `form` is `plain`, `sealed` or `ticket`."""
+        counter = self._requests.get((form, status))
+        if counter is None:
+            counter = self._requests[form, status] = self._find(form, status)
+        counter.inc()
+        self._seconds.observe(seconds)
+
+    def run(self, batch: Batch) -> None:
+        """Count a run."""
+        self._ran.observe(batch.seconds)
+        self._rows.observe(batch.rows)
+        for waited in batch.waited_s:
+            self._queued.observe(waited)
 
 
 class Metrics:
@@ -34,24 +65,23 @@ class Metrics:
         self._expires = self._make(
             Gauge, "release_expires_seconds", "When the owners' decision has to be made again (Unix time)", ()
         )
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._models: dict[tuple[str, str], ModelMetrics] = {}
 
     def _make(self, kind: Any, name: str, text: str, labels: tuple[str, ...], **more: Any) -> Any:
         return kind(f"confide_serving_{name}", text, labels, registry=self._registry, **more)
 
-    def request(self, model: str, version: str, form: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; `form` is `plain`, `sealed` or `ticket`."""
-        counter = self._child("r", self._requests, model, version, form, str(status))
-        counter.inc()
-        self._child("s", self._seconds, model, version).observe(seconds)
-
-    def run(self, model: str, version: str, batch: Batch) -> None:
-        """Count a run of a model."""
-        self._child("n", self._ran, model, version).observe(batch.seconds)
-        self._child("b", self._rows, model, version).observe(batch.rows)
-        queued = self._child("q", self._queued, model, version)
-        for waited in batch.waited_s:
-            queued.observe(waited)
+    def of(self, model: str, version: str) -> ModelMetrics:
+        """Return what counts for one version of a model."""
+        known = self._models.get((model, version))
+        if known is None:
+            known = self._models[model, version] = ModelMetrics(
+                lambda form, status: self._requests.labels(model, version, form, str(status)),
+                *(
+                    each.labels(model, version)
+                    for each in (self._seconds, self._queued, self._ran, self._rows)
+                ),
+            )
+        return known
 
     def attested(self, expires: int) -> None:
         """Note a release."""
@@ -70,10 +100,3 @@ class Metrics:
             self._waiting.labels(model, version).set(requests)
             self._ready.labels(model, version).set(1)
         return bytes(generate_latest(self._registry))
-
-    def _child(self, metric: str, parent: Any, *labels: str) -> Any:
-        key = (metric, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = parent.labels(*labels)
-        return child

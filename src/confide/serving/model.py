@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from confide.serving.batcher import Batch, Batcher, Limits
+from confide.serving.batcher import Batcher, Limits
 from confide.serving.failures import InvalidRequest
+from confide.serving.metrics import ModelMetrics
 from confide.serving.runtime import Runtime
 from confide.serving.tensors import Array
 from confide.serving.warm import Warmed
@@ -22,6 +23,7 @@ class Model:
     Attributes:
         name, version: by which it is asked for.
         digest: of the files that it was loaded from.
+        count: counts its requests and runs.
         runtime: runs it.
         batcher: its queue.
     """
@@ -32,6 +34,7 @@ class Model:
     runtime: Runtime
     batcher: Batcher
     batchable: bool
+    count: ModelMetrics
 
     @classmethod
     def start(
@@ -43,18 +46,18 @@ class Model:
         warmed: Warmed,
         limits: Limits,
         executor: Executor,
-        observe: Callable[[Batch], None],
+        count: ModelMetrics,
     ) -> Model:
         """Open the queue before a runtime, on the event loop that runs."""
         batcher = Batcher(
             runtime,
             limits,
             batchable=warmed.batchable,
-            row_s=warmed.row_s,
+            cost=warmed.cost,
             executor=executor,
-            observe=observe,
+            observe=count.run,
         )
-        return cls(name, version, digest, runtime, batcher, warmed.batchable)
+        return cls(name, version, digest, runtime, batcher, warmed.batchable, count)
 
     def metadata(self, versions: Sequence[str]) -> dict[str, Any]:
         """Return the model's metadata, as the protocol has them."""

@@ -10,14 +10,14 @@ from typing import Any
 
 from confide.errors import ConfideError
 from confide.keys.material import Keyset
-from confide.serving.batcher import Batch, Limits
+from confide.serving.batcher import Limits
 from confide.serving.failures import UnknownModel
+from confide.serving.metrics import Metrics
 from confide.serving.model import Model
 from confide.serving.repository import Source
 from confide.serving.runtime import Runtime, open_model
 from confide.serving.warm import Warmed, warm
 
-Observe = Callable[[str, str, Batch], None]
 Tell = Callable[..., None]
 
 
@@ -28,15 +28,15 @@ class Models:
         limits: name -> bounds of a model's queue.
         cores: processors that a model may use; None: all.
         scratch: for the plaintext of sealed models while they are loaded.
-        observe: is told of each run: name, version, batch.
+        metrics: counts.
         tell: is told each event: what, and details without any payload.
     """
 
     def __init__(
-        self, limits: Callable[[str], Limits], cores: int | None, scratch: Path, observe: Observe, tell: Tell
+        self, limits: Callable[[str], Limits], cores: int | None, scratch: Path, metrics: Metrics, tell: Tell
     ) -> None:
         self._limits, self._cores, self._scratch = limits, cores, scratch
-        self._observe, self._tell = observe, tell
+        self._metrics, self._tell = metrics, tell
         self._loaded: dict[str, dict[str, Model]] = {}
         self._failed: dict[tuple[str, str], tuple[str, str]] = {}
         self._executor = ThreadPoolExecutor(thread_name_prefix="model")
@@ -123,7 +123,7 @@ class Models:
             warmed,
             limits,
             self._executor,
-            lambda batch: self._observe(source.name, source.version, batch),
+            self._metrics.of(source.name, source.version),
         )
         old = self._loaded.get(source.name, {}).get(source.version)
         self._put(source.name, {**self._loaded.get(source.name, {}), source.version: model})
@@ -135,7 +135,7 @@ class Models:
             version=source.version,
             batched=warmed.batchable,
             warm=warmed.ran,
-            row_us=round(warmed.row_s * 1e6),
+            run_us=round(warmed.cost.seconds(1) * 1e6),
         )
 
     def _open(self, source: Source, keyset: Keyset, limits: Limits) -> tuple[Runtime, Warmed]:

@@ -59,7 +59,7 @@ class _Worker:
             configuration.limits,
             context.image.limits.cores,
             context.scratch,
-            self._metrics.run,
+            self._metrics,
             self._log,
         )
         self._refused: Refused | None = None

@@ -183,7 +183,7 @@ class Service:
         finally:
             model = self._known(target)
             if model is not None and target.operation == "infer":
-                self.metrics.request(model.name, model.version, form, status, time.monotonic() - began)
+                model.count.request(form, status, time.monotonic() - began)
 
     def _known(self, target: Target) -> Model | None:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from confide.errors import ConfideError
+from confide.serving.cost import Cost
 from confide.serving.runtime import Runtime
 from confide.serving.tensors import BYTES, Array, TensorSpec, dtype_of
 
@@ -25,12 +26,12 @@ class Warmed:
     Attributes:
         ran: it ran at all on inputs that were made up.
         batchable: rows of several requests may go into one run: each comes out as it would alone.
-        row_s: seconds of a run of one row.
+        cost: what runs are expected to take.
     """
 
     ran: bool
     batchable: bool
-    row_s: float
+    cost: Cost
 
 
 def warm(runtime: Runtime, max_batch: int) -> Warmed:
@@ -40,15 +41,24 @@ def warm(runtime: Runtime, max_batch: int) -> Warmed:
             one = runtime.run(_inputs(runtime.inputs, 1, size))
         except ConfideError:
             continue
-        began = time.monotonic()
-        for _ in range(_RUNS):
-            runtime.run(_inputs(runtime.inputs, 1, size))
-        row_s = (time.monotonic() - began) / _RUNS
+        single_s = _timed(runtime, 1, size)
         batchable = max_batch > 1 and _has_rows(runtime, one) and _independent(runtime, size)
-        if batchable:
-            runtime.run(_inputs(runtime.inputs, max_batch, size))
-        return Warmed(ran=True, batchable=batchable, row_s=row_s)
-    return Warmed(ran=False, batchable=False, row_s=1.0)
+        if not batchable:
+            return Warmed(ran=True, batchable=False, cost=Cost(0.0, single_s))
+        row_s = max(0.0, _timed(runtime, max_batch, size) - single_s) / (max_batch - 1)
+        return Warmed(ran=True, batchable=True, cost=Cost(single_s - row_s, row_s))
+    return Warmed(ran=False, batchable=False, cost=Cost(0.0, 1.0))
+
+
+def _timed(runtime: Runtime, rows: int, size: int) -> float:
+    """Return the shortest of a few runs: what it takes when nothing disturbs it."""
+    inputs = _inputs(runtime.inputs, rows, size)
+    found = []
+    for _ in range(_RUNS):
+        began = time.monotonic()
+        runtime.run(inputs)
+        found.append(time.monotonic() - began)
+    return min(found)
 
 
 def _has_rows(runtime: Runtime, one: Sequence[Array]) -> bool:

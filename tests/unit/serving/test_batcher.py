@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from confide.serving.batcher import INLINE_S, Batcher, Limits, run_together
+from confide.serving.cost import Cost
 from confide.serving.failures import Expired, ModelFailed, Overloaded
 from confide.serving.onnx_runtime import open_model
 from confide.serving.tensors import TensorSpec
@@ -47,7 +48,7 @@ def run():
     """Run a coroutine function with a function that makes batchers."""
     with ThreadPoolExecutor(2) as executor:
 
-        def go(test, runtime, *, row_s=SLOW, batchable=True, **limits):
+        def go(test, runtime, *, cost=None, batchable=True, **limits):
             batches = []
 
             async def body():
@@ -55,7 +56,7 @@ def run():
                     runtime,
                     Limits(**limits),
                     batchable=batchable,
-                    row_s=row_s,
+                    cost=cost or Cost(SLOW, 1e-6),
                     executor=executor,
                     observe=batches.append,
                 )
@@ -121,7 +122,7 @@ def test_a_batch_fits_the_latency_target(run):
         gate.open.set()
         await asyncio.gather(*waiting)
 
-    run(test, gate, row_s=10.0, latency_s=0.05)
+    run(test, gate, cost=Cost(0.0, 10.0), latency_s=0.05)
     assert gate.rows[0] == 1
 
 
@@ -274,3 +275,14 @@ def test_a_model_of_fixed_rows_is_not_batched(tmp_path):
         [("y", models.FLOAT, [1, 4])],
     )
     assert not warm(open_model(path, 1), 8).batchable
+
+
+def test_what_runs_are_expected_to_take_follows_what_they_take():
+    cost = Cost(0.01, 0.001)
+    assert cost.seconds(10) == pytest.approx(0.02)
+    assert cost.rows_within(0.05) == 40
+    for _ in range(50):
+        cost.observe(10, 0.04)
+    assert cost.seconds(10) == pytest.approx(0.04, rel=0.01)
+    assert cost.rows_within(0.05) == 15
+    assert cost.rows_within(0.001) < 1

@@ -15,6 +15,7 @@ from confide.broker.release import Release
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
 from confide.serving.configuration import Configuration
+from confide.serving.cost import Cost
 from confide.serving.envelope import RequestContent, Target
 from confide.serving.http import Application
 from confide.serving.metrics import Metrics
@@ -39,7 +40,7 @@ class Worker:
     def __init__(self, folder, configuration):
         self.folder, self.events = folder, []
         self.metrics = Metrics()
-        self.models = Models(configuration.limits, 1, folder, self.metrics.run, self._tell)
+        self.models = Models(configuration.limits, 1, folder, self.metrics, self._tell)
         self.service = Service(self.models, POOL, configuration, self.metrics)
         self.ready = True
         app = Application(self.service, configuration, self._introduce, lambda: self.ready)
@@ -359,7 +360,7 @@ def test_a_full_queue_answers_429_and_loses_nothing(run):
         model = worker.models.get("scale")
         original = model.runtime.run
         model.runtime.run = lambda inputs: (gate.wait(30), original(inputs))[1]
-        model.batcher._row_s = 1.0  # known to be slow: runs in a thread
+        model.batcher._cost = Cost(1.0, 1.0)  # known to be slow: runs in a thread
         asked = [asyncio.create_task(worker.infer("scale", x([0, 0, 0, 0])))]
         while not model.batcher._busy:
             await asyncio.sleep(0.01)
@@ -385,7 +386,7 @@ def test_a_deadline_that_passes_while_waiting(run):
         model = worker.models.get("scale")
         original = model.runtime.run
         model.runtime.run = lambda inputs: (gate.wait(30), original(inputs))[1]
-        model.batcher._row_s = 1.0
+        model.batcher._cost = Cost(1.0, 1.0)
         first = asyncio.create_task(worker.infer("scale", x([1, 0, 0, 0])))
         while not model.batcher._busy:
             await asyncio.sleep(0.01)
