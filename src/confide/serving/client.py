@@ -6,6 +6,7 @@ ciphertext, its size, and the name of the model.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
@@ -23,7 +24,7 @@ from confide.errors import ConfideError, Misuse, Unavailable, UnknownKey
 from confide.serving import failures
 from confide.serving.client_transport import ask_introduction, client_tls, post
 from confide.serving.envelope import ReplyContent, RequestContent, Target
-from confide.serving.failures import Expired
+from confide.serving.failures import Expired, Unreachable
 from confide.serving.identity import PATH, AcceptedServing, VerifiedWorker, verify_worker
 from confide.serving.oip import Body, read_reply, write_request
 from confide.serving.sealed import ReplyKey, seal_fresh, seal_ticketed
@@ -32,6 +33,7 @@ from confide.serving.ticket import HeldTicket, Session
 
 TIMEOUT_S = 30.0
 VERIFY_AGAIN_S = 3600.0
+_PAUSE_S, _MAX_PAUSE_S = 0.05, 2.0
 
 
 @dataclass(frozen=True)
@@ -141,18 +143,18 @@ class Client:
             version: empty: the highest.
             outputs: that are wanted; empty: all.
             context: whatever else request and reply are bound to.
-            timeout_s: after which no worker answers any more.
+            timeout_s: until when it is sent again where nobody answers, and after which no worker answers any more.
 
         Raises:
             InvalidRequest: names the tensor. UnknownModel, Overloaded, Expired, ModelFailed: why there is no answer.
             AttestationRefused: the workers there are no accepted ones (any more).
             Tampered: the answer is not one to this request.
-            Unavailable: nobody answers.
+            Unreachable: nobody answered in time.
         """
         body = write_request({name: np.asarray(value) for name, value in inputs.items()}, outputs)
         content = self._content(body, timeout_s)
         path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
-        answer = self._ask(path, Target("infer", model, version, context), content)
+        answer = self._ask(path, Target("infer", model, version, context), content, timeout_s)
         name, of, arrays = read_reply(answer.body)
         return Reply(name, of, arrays)
 
@@ -164,7 +166,7 @@ class Client:
         """
         path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
         content = self._content(Body(b"{}"), TIMEOUT_S)
-        answer = self._ask(path, Target("metadata", model, version), content)
+        answer = self._ask(path, Target("metadata", model, version), content, TIMEOUT_S)
         metadata: dict[str, Any] = json.loads(bytes(answer.body.data))
         return metadata
 
@@ -172,19 +174,29 @@ class Client:
         ends = time.time() + min(timeout_s, 599.0)
         return RequestContent(body, int(ends * 1000), self._padded)
 
-    def _ask(self, path: str, target: Target, content: RequestContent) -> ReplyContent:
-        """Send a request; where the pool's key has changed, verify again and send it once more."""
-        for last in (False, True):
-            worker = self._worker()
+    def _ask(self, path: str, target: Target, content: RequestContent, timeout_s: float) -> ReplyContent:
+        """Send a request until it is answered, or its time is over.
+
+        Where nobody answers, it is not known whether somebody did: the very same request is sent again, to whichever
+        accepted worker is there then, and answered once. Where the pool's key has changed, a new one is sealed.
+        """
+        deadline, pause_s = time.monotonic() + timeout_s, _PAUSE_S
+        sealed, again = self._seal(self._worker(), target, content), True
+        while True:
             try:
-                data, reply = self._seal(worker, target, content)
-                return self._opened(self._post(path, data, target.context), reply)
-            except (UnknownKey, Expired) as error:
-                if last or (isinstance(error, Expired) and self._ticket is None):
+                return self._opened(self._post(path, sealed[0], target.context), sealed[1])
+            except Unreachable:
+                if time.monotonic() + pause_s >= deadline:
                     raise
-                self._ticket = None
-                self.verify()
-        raise AssertionError
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+                with contextlib.suppress(Unreachable):
+                    self.verify()
+            except (UnknownKey, Expired) as error:
+                if not again or (isinstance(error, Expired) and self._ticket is None):
+                    raise
+                self._ticket, again = None, False
+                sealed = self._seal(self.verify(), target, content)
 
     def _worker(self) -> VerifiedWorker:
         with self._lock:

@@ -9,6 +9,7 @@ import httpx
 from confide import errors
 from confide.errors import AttestationRefused, ConfideError, InvalidFormat, Misuse, Unavailable
 from confide.serving import failures
+from confide.serving.failures import Unreachable
 from confide.serving.identity import MAX_BYTES, Introduction
 from confide.serving.sealed import MEDIA_TYPE
 
@@ -38,7 +39,7 @@ def ask_introduction(url: str, authority_pem: bytes | None, timeout_s: float) ->
     is evidence.
 
     Raises:
-        Unavailable: nobody answers there.
+        Unreachable: nobody answers there.
         AttestationRefused: what comes is no introduction.
     """
     if authority_pem is None:
@@ -52,7 +53,7 @@ def ask_introduction(url: str, authority_pem: bytes | None, timeout_s: float) ->
         with httpx.Client(verify=context, timeout=timeout_s, trust_env=False) as client:
             data = _exchange(client, "GET", url, None, {}, MAX_BYTES)
     except httpx.HTTPError as error:
-        raise Unavailable(f"{url}: {type(error).__name__}: {error}") from None
+        raise Unreachable(f"{url}: {type(error).__name__}: {error}") from None
     try:
         return Introduction.parse(data, MAX_BYTES)
     except InvalidFormat as error:
@@ -63,6 +64,7 @@ def post(client: httpx.Client, url: str, data: bytes, context: str) -> bytes:
     """Send a sealed request, and return the sealed reply.
 
     Raises:
+        Unreachable: nobody answers.
         ConfideError: of the kind that is named where there is no reply. Nothing vouches for that: whoever stands
             between can say it, as he can leave out answers.
     """
@@ -70,7 +72,7 @@ def post(client: httpx.Client, url: str, data: bytes, context: str) -> bytes:
     try:
         return _exchange(client, "POST", url, data, headers, MAX_REPLY_BYTES)
     except httpx.HTTPError as error:
-        raise Unavailable(f"{url}: {type(error).__name__}: {error}") from None
+        raise Unreachable(f"{url}: {type(error).__name__}: {error}") from None
 
 
 def _exchange(

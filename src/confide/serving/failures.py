@@ -30,6 +30,13 @@ class UnknownModel(Unavailable):
     public = "no such model"
 
 
+class Unreachable(Unavailable):
+    """Nobody answers there; whether the request was answered is not known."""
+
+    http_status = 503
+    public = "nobody answers"
+
+
 class ModelFailed(ConfideError):
     """The model's runtime failed on a request."""
 
@@ -64,12 +71,10 @@ class Overloaded(Unavailable):
         self.retry_after_s = retry_after_s
 
 
-_BY_STATUS: dict[int, type[ConfideError]] = {
-    kind.http_status: kind
-    for kind in (ModelFailed, InvalidRequest, TooLarge, NotTaken, UnknownModel, Expired)
-}
+_KINDS = (ModelFailed, InvalidRequest, TooLarge, NotTaken, UnknownModel, Expired, Overloaded, Unreachable)
+_BY_STATUS: dict[int, type[ConfideError]] = {502: Unreachable, **{kind.http_status: kind for kind in _KINDS}}
 
 
 def of_status(status: int) -> type[ConfideError]:
     """Return the kind of failure that an HTTP status tells."""
-    return Overloaded if status == Overloaded.http_status else _BY_STATUS.get(status, Unavailable)
+    return _BY_STATUS.get(status, Unavailable)

@@ -90,7 +90,7 @@ class Owner:
 
     def serve(self, model: str, *more: str) -> Serving:
         command = [sys.executable, "-m", "confide", "serve", "--tee", "simulated", model]
-        command += ["--listen", "127.0.0.1:0", *more]
+        command += [*more] if "--listen" in more else ["--listen", "127.0.0.1:0", *more]
         self._running.append(Serving(subprocess.Popen(command, **self._started)))
         return self._running[-1]
 

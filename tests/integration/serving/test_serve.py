@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -16,7 +19,7 @@ from confide.serving import Client
 from confide.serving.client_transport import client_tls
 from confide.serving.envelope import RequestContent, Target
 from confide.serving.failures import InvalidRequest
-from confide.serving.oip import read_reply, write_request
+from confide.serving.oip import write_request
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh
 
 from ... import models
@@ -77,7 +80,7 @@ def test_sealed_requests_pass_a_front_end_unread_and_plain_ones_do_not(plain):
 
 def test_tls_is_verified_against_what_the_evidence_says(plain):
     with proxy(plain.address) as front, pytest.raises(Unavailable, match="certificate"):
-        Client(front.url, plain.accepted).infer("scale", {"x": X})
+        Client(front.url, plain.accepted).infer("scale", {"x": X}, timeout_s=0.5)
 
 
 @pytest.mark.parametrize(
@@ -199,20 +202,30 @@ def test_the_pool_key_rotates_under_its_clients(owner, sealed):
         assert np.array_equal(ask(other), 2 * X)  # verified again, sealed to the new one
 
 
-def test_a_request_outlives_the_worker_that_it_was_sent_to(owner, sealed):
-    with Client(sealed.url, sealed.accepted) as client:
-        key = client.verify().key
-    content = RequestContent(write_request({"x": X}, []), int(time.time() * 1000) + 500_000)
-    data, reply = seal_fresh(content, Target("infer", "scale"), key)
-    sealed.process.kill()
-    sealed.process.wait()
-    second = owner.serve("closed.toml")
-    with Client(second.url, sealed.accepted) as client:
-        verify = client_tls(client.verify().authority_pem)
-    with httpx.Client(verify=verify, trust_env=False) as http:
-        headers = {"content-type": MEDIA_TYPE}
-        answer = http.post(f"{second.url}/v2/models/scale/infer", content=data, headers=headers)
-    assert np.array_equal(read_reply(reply.open(answer.content).body)[2]["y"], 2 * X)
+def test_a_worker_killed_under_load_loses_no_request(owner, sealed):
+    answered, stop = [], threading.Event()
+
+    def load(client):
+        while not stop.is_set():
+            answered.append(
+                np.array_equal(client.infer("scale", {"x": X}, timeout_s=120.0).outputs["y"], 2 * X)
+            )
+
+    with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        clients = [stack.enter_context(Client(sealed.url, sealed.accepted, ticket=n == 0)) for n in range(3)]
+        running = [pool.submit(load, client) for client in clients]
+        try:
+            eventually(lambda: len(answered) > 30)
+            sealed.process.kill()
+            sealed.process.wait()
+            before = len(answered)
+            owner.serve("closed.toml", "--listen", sealed.address)
+            eventually(lambda: len(answered) > before + 30)
+        finally:
+            stop.set()
+        for each in running:
+            each.result()
+    assert all(answered)
 
 
 def test_a_swapped_sealed_model_is_refused(owner):
