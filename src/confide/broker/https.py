@@ -27,9 +27,9 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise Unavailable(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise Unavailable(f"cannot listen on {host} port {port}: {error}") from None
     return listener
 
 

@@ -20,6 +20,9 @@ from confide.cli.options import (
     ScratchOption,
 )
 from confide.cli.run import run
+from confide.errors import Misuse
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - the user's choice
 
 
 def serve(
@@ -61,7 +64,12 @@ def serve(
 
         confide serve --tee simulated models/iris --listen 0.0.0.0:8443 --name iris.clinic.example
     """
-    names = name or [listen.rpartition(":")[0].strip("[]")]
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Misuse(f"not ADDRESS:PORT: {listen!r}")
+    if not name and host.strip("[]") in _EVERYWHERE:
+        raise Misuse(f"--listen {listen} is no name to call it by: say with --name what clients call it")
+    names = name or [host.strip("[]")]
     with _stopped_by_signals():
         run(
             context,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from confide.serving.client import Client
     from confide.serving.identity import AcceptedServing
+    from confide.serving.queues import InputQueue, OutputQueue
 
-__all__ = ["AcceptedServing", "Client"]
+_WHERE = {
+    "AcceptedServing": "confide.serving.identity",
+    "Client": "confide.serving.client",
+    "InputQueue": "confide.serving.queues",
+    "OutputQueue": "confide.serving.queues",
+}
+__all__ = ["AcceptedServing", "Client", "InputQueue", "OutputQueue"]
 
 
 def __getattr__(name: str) -> Any:
     # Late: the client needs numpy, and whoever only builds images of this profile may not have it.
-    if name == "Client":
-        from confide.serving.client import Client
-
-        return Client
-    if name == "AcceptedServing":
-        from confide.serving.identity import AcceptedServing
-
-        return AcceptedServing
-    raise AttributeError(name)
+    if name not in _WHERE:
+        raise AttributeError(name)
+    return getattr(import_module(_WHERE[name]), name)

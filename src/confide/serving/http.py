@@ -160,7 +160,8 @@ class Application:
         nonce = nonces[0]
         if len(nonce) > MAX_NONCE_CHARS or (nonce and not (nonce.isascii() and nonce.isalnum())):
             raise InvalidRequest(f"a nonce has up to {MAX_NONCE_CHARS} letters and digits")
-        _take(self._introductions, scope["client"][0] if nonce and scope.get("client") else "any")
+        if nonce:  # evidence is made for it
+            _take(self._introductions, scope["client"][0] if scope.get("client") else "")
         await _send_json(send, await self._introduce(nonce))
 
     def _metrics(self) -> bytes:

@@ -14,11 +14,18 @@ import httpx
 import numpy as np
 import pytest
 
-from confide.errors import AttestationRefused, FileChanged, MeasurementRefused, Unavailable, UnknownKey
-from confide.serving import Client
+from confide.errors import (
+    AlreadyExists,
+    AttestationRefused,
+    FileChanged,
+    MeasurementRefused,
+    Unavailable,
+    UnknownKey,
+)
+from confide.serving import Client, InputQueue, OutputQueue
 from confide.serving.client_transport import client_tls
 from confide.serving.envelope import RequestContent, Target
-from confide.serving.failures import InvalidRequest
+from confide.serving.failures import InvalidRequest, Overloaded
 from confide.serving.oip import write_request
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh
 
@@ -154,6 +161,41 @@ def test_many_requests_under_a_ticket_padded(sealed):
     with Client(sealed.url, sealed.accepted, ticket=True, padded=True) as client:
         for _ in range(20):
             assert np.array_equal(ask(client), 2 * X)
+
+
+def test_inputs_wait_in_a_queue_and_results_under_their_names(sealed):
+    with (
+        Client(sealed.url, sealed.accepted) as client,
+        InputQueue(client, "scale", max_waiting=7) as requests,
+    ):
+        results = OutputQueue(requests)
+        for number in range(5):
+            requests.enqueue(f"row-{number}", x=X * number)
+        requests.enqueue("row-1", x=X)  # once more: the same
+        requests.enqueue("wrong", x=X[:, :3])
+        with pytest.raises(AlreadyExists):
+            requests.enqueue("row-1", x=2 * X)
+        eventually(lambda: len(requests._done()) == 6)
+        assert np.array_equal(results.query("row-1")["y"], 2 * X)
+        assert np.array_equal(results.query_and_delete("row-1")["y"], 2 * X)
+        assert results.query("row-1") is None
+        assert results.query("never") is None
+        with pytest.raises(InvalidRequest, match="'x'"):
+            results.query("wrong")
+        assert np.array_equal(requests.predict(x=X)["y"], 2 * X)
+        found = results.dequeue()
+        assert isinstance(found.pop("wrong"), InvalidRequest)
+        assert {uri: int(outputs["y"][0, 0]) for uri, outputs in found.items()} == {
+            "row-0": 0,
+            "row-2": 4,
+            "row-3": 6,
+            "row-4": 8,
+        }
+        assert results.dequeue() == {}
+        for number in range(7):
+            requests.enqueue(f"more-{number}", x=X)
+        with pytest.raises(Overloaded):
+            requests.enqueue("one too many", x=X)
 
 
 def test_models_come_and_go_by_the_owners_word(owner, sealed):

@@ -446,6 +446,10 @@ def test_introductions(run):
         get = worker.http.get
         assert (await get("/confide/v1/serving")).json() == {"nonce": ""}
         assert (await get("/confide/v1/serving?nonce=" + "a" * 64)).json() == {"nonce": "a" * 64}
+        codes = [(await get(f"/confide/v1/serving?nonce={n}")).status_code for n in range(25)]
+        assert codes[:15] == [200] * 15
+        assert codes[-1] == 429
+        assert (await get("/confide/v1/serving")).status_code == 200
         for nonce in ("a" * 65, "%00", "a:b", "%C3%A4"):
             assert (await get(f"/confide/v1/serving?nonce={nonce}")).status_code == 400
 
