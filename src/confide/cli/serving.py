@@ -11,6 +11,7 @@ import typer
 
 from confide.cli.context import open_home, sole_owner
 from confide.cli.output import SIMULATED_NOTE, emit, say
+from confide.cli.verify import CertificatesOption, CollateralOption
 
 app = typer.Typer(
     help="Clients of serving: what a worker must be, and whether it is.",
@@ -50,6 +51,8 @@ def accept(
 def verify(
     url: Annotated[str, typer.Argument(help="https://HOST:PORT of a worker.")],
     accept: Annotated[Path, typer.Option(help="What it must be, as `confide serving accept` prints it.")],
+    collateral: CollateralOption = None,
+    certificates: CertificatesOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Verify fresh evidence of a serving worker, and print the authority that its TLS certificates chain to.
@@ -60,11 +63,11 @@ def verify(
 
         confide serving verify https://iris.clinic.example:8443 --accept iris.toml > ca.pem
     """
-    from confide.attestation.given import GivenEndorsements
-    from confide.attestation.trust import HardwareTrust
+    from confide.cli.verify import hardware_trust
     from confide.serving.client import Client
 
-    with Client(url, accept, hardware=HardwareTrust(GivenEndorsements())) as client:
+    hardware = hardware_trust([*(collateral or []), *(certificates or [])], None)
+    with Client(url, accept, hardware=hardware) as client:
         worker = client.verify()
     if json:
         emit(
