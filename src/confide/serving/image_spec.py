@@ -14,7 +14,7 @@ from confide.enclave.profile import ImageProfile
 from confide.enclave.script_metadata import ScriptMetadata
 from confide.errors import InvalidImage, MissingDependency
 from confide.serving.configuration import MAX_BYTES, Configuration
-from confide.serving.runtime import RUNTIMES
+from confide.serving.runtime import CONVERSIONS, RUNTIMES, conversion
 
 CONFIGURATION = f"{APP}/serving.toml"
 MODELS = f"{APP}/models"
@@ -75,12 +75,15 @@ def _models_of(folder: Path, model: Path) -> Iterable[tuple[str, Path]]:
     if not path.is_relative_to(folder):
         raise InvalidImage(f"{model} is not in the folder {folder}")
     if path.is_file():
+        if path.suffix not in RUNTIMES:
+            raise InvalidImage(f"{model} is no model that is served{conversion(path)}")
         yield path.name, path
         yield from ((other.name, other) for other in sorted(folder.glob(f"{path.name}.*")) if other.is_file())
         return
     found = [each for each in sorted(path.rglob("*")) if each.is_file() and not each.name.startswith(".")]
     if not any(each.suffix in RUNTIMES for each in found):
-        raise InvalidImage(f"{model}: no model there ({', '.join(RUNTIMES)})")
+        others = "".join(conversion(each) for each in found if each.suffix in CONVERSIONS)
+        raise InvalidImage(f"{model}: no model there ({', '.join(RUNTIMES)}){others}")
     for each in found:
         yield each.relative_to(path).as_posix(), each
 

@@ -129,3 +129,21 @@ def test_limits_of_one_model_in_place_of_all():
 def test_without_a_key_for_requests_nothing_is_served():
     with pytest.raises(NoGrant, match="requests"):
         _pool_keys(release("model.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [
+        ("m.pt2", "torch.onnx.export"),
+        ("m.pkl", "skl2onnx"),
+        ("m.ubj", "onnxmltools"),
+        ("folder/saved_model.pb", "tf2onnx"),
+        ("m.bigdl", "BigDL"),
+        ("m.xyz", "no model"),
+    ],
+)
+def test_other_formats_are_refused_with_what_converts_them(tmp_path, path, how):
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_bytes(b"1")
+    with pytest.raises(InvalidImage, match=how):
+        read_models(tmp_path / path.split("/")[0])
