@@ -14,8 +14,8 @@ from confide.enclave.image import Image, Limits
 from confide.enclave.processes import Starter, start_child
 
 if TYPE_CHECKING:
-    from confide.enclave.app_sources import App  # needs what stays outside
     from confide.broker.mesh_member import MeshIdentity
+    from confide.enclave.app_sources import App  # needs what stays outside
 
 
 @dataclass(frozen=True)
