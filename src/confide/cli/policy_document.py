@@ -51,7 +51,7 @@ def put_workload(
     tee: str,
     measurements: Mapping[str, str],
     logs: str | None,
-    requests: str | None,
+    requests: str | None = None,
     platform: dict[str, Any] | None,
 ) -> None:
     """Allow one measurement of each role under `name`, in place of what that workload was before; its grants go too.

@@ -30,9 +30,11 @@ def _python(_: Path, __: str | None) -> ImageProfile:
     return image_profile()
 
 
-def _serving(_: Path, __: str | None) -> ImageProfile:
+def _serving(_: Path, libos: str | None) -> ImageProfile:
     from confide.serving.image_spec import image_profile
 
+    if libos is not None:
+        raise Misuse("the profile serving does not run in enclaves of SGX yet; confidential VMs can")
     return image_profile()
 
 
