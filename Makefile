@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 
-.PHONY: help demo test check test-all fuzz properties bench setup setup-demo clean
+.PHONY: help demo demo-serving test check test-all fuzz properties bench setup setup-demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -12,6 +12,9 @@ help:  ## this list
 demo: setup  ## the main job on real data, told as it goes
 	@.venv/bin/confide image prepare
 	@.venv/bin/confide demo
+
+demo-serving: setup  ## a model trained on encrypted data and served, told as it goes
+	@.venv/bin/confide demo serving
 
 test: check  ## lint, types, unit and integration tests
 	$(PYTEST) tests/integration tests/cli

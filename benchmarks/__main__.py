@@ -1,4 +1,4 @@
-"""`python -m benchmarks [tpch|write|encrypt|release|startup|verify|all] [--quick] [--json FILE]`."""
+"""`python -m benchmarks [tpch|write|encrypt|release|startup|verify|serving|all] [--quick] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ MODULES = {
     "release": "benchmarks.release.bench",
     "startup": "benchmarks.startup.bench",
     "verify": "benchmarks.verify",
+    "serving": "benchmarks.serving.bench",
 }
 
 

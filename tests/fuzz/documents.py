@@ -43,6 +43,14 @@ from confide.keys.recovery.documents import Answer, RecoverySet
 from confide.keys.recovery.key import RecoveryPublicKey
 from confide.keys.signing import private_key_from_raw
 from confide.keys.vault import VaultUri
+from confide.serving.configuration import Configuration
+from confide.serving.envelope import Target
+from confide.serving.identity import MAX_BYTES as MAX_SERVING_BYTES
+from confide.serving.identity import AcceptedServing, verify_worker
+from confide.serving.identity import Introduction as ServingIntroduction
+from confide.serving.oip import Body, read_request
+from confide.serving.pool_key import PoolKeys
+from confide.serving.sealed import Opener
 
 from .forms import json_object, message_object
 
@@ -60,6 +68,17 @@ KEYS = Keyset(
     }
 )
 """Those of tests/vectors/sealed."""
+POOL = PoolKeys(NamedKey(KeyName("clinic", "pool"), 2, {1: bytes(range(32)), 2: bytes(range(32, 64))}))
+"""Those of tests/vectors/serving."""
+ACCEPTED_SERVING = AcceptedServing.model_validate(
+    {
+        "version": 1,
+        "tee": "simulated",
+        "measurements": ("ab" * 32,),
+        "hosts": ("A" * 43 + "=",),
+        "requests": "clinic/pool",
+    }
+)
 IMAGE = {
     "name": "job",
     "profile": "python",
@@ -163,6 +182,24 @@ def accepted_broker(data: bytes) -> None:
 
 def introduction(data: bytes) -> None:
     Introduction.parse(data, MAX_INTRODUCTION_BYTES).endorsements()
+
+
+def serving_configuration(data: bytes) -> None:
+    Configuration.from_toml(data)
+
+
+def serving_request(data: bytes) -> None:
+    """A length of JSON in two bytes, and a body."""
+    length = int.from_bytes(data[:2], "big")
+    read_request(Body(data[2:], None if length == 0xFFFF else length))
+
+
+def sealed_request(data: bytes) -> None:
+    Opener(POOL).open(data, Target("infer", "iris", "3", "ward 7"), NOW * 1000)
+
+
+def serving_introduction(data: bytes) -> None:
+    verify_worker(ServingIntroduction.parse(data, MAX_SERVING_BYTES), ACCEPTED_SERVING, None, NOW)
 
 
 def attested_certificate(data: bytes) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -33,11 +34,14 @@ from confide.broker.merkle import consistency_path, inclusion_path, leaf_hash, p
 from confide.broker.policy_signing import sign_policy
 from confide.canonical import canonical_json
 from confide.data.listing import Listing
+from confide.enclave.attester import OwnEvidence
 from confide.enclave.image import Image
 from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.keys.recovery.documents import Answer, encode
 from confide.keys.recovery.key import RecoveryPublicKey
 from confide.keys.recovery.recover import split_root
+from confide.serving.identity import WorkerIdentity
+from confide.serving.oip import write_request
 
 from ..unit.attestation.amd import synthetic as amd
 from ..unit.attestation.azure import synthetic as azure
@@ -528,6 +532,26 @@ def _introductions() -> list[bytes]:
     ]
 
 
+def _serving_requests() -> list[bytes]:
+    tensors = write_request({"x": np.ones((2, 2), np.float32), "t": np.array(["a", "b"])}, ["y"])
+    plain = {"id": "7", "inputs": [{"name": "x", "datatype": "INT8", "shape": [2], "data": [1, 2]}]}
+    assert tensors.json_bytes is not None
+    return [tensors.json_bytes.to_bytes(2, "big") + bytes(tensors.data), b"\xff\xff" + _json(plain)]
+
+
+def _sealed_requests() -> list[bytes]:
+    file = Path(__file__).parents[1] / "vectors/serving/requests.json"
+    return [bytes.fromhex(case["data"]) for case in json.loads(file.read_bytes())["requests"][:5]]
+
+
+def _serving_introductions() -> list[bytes]:
+    image = StatedImage(measurement="ab" * 32, role="driver", svn=1)
+    issuer = SimulatedIssuer(evidence.HOST, image)
+    own = OwnEvidence("simulated", image, lambda runtime: issuer.issue(runtime.report_data()))
+    worker = WorkerIdentity(own, ["localhost"], documents.NOW)
+    return [_json(worker.introduce(documents.POOL, worker.leaf(documents.POOL, documents.NOW)))]
+
+
 def _attested_certificates() -> list[bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     image = StatedImage(measurement="ab" * 32, role="broker", svn=1)
@@ -644,6 +668,12 @@ _MADE: dict[str, Callable[[], list[bytes]]] = {
     "attested-certificate": _attested_certificates,
     "mesh-request": _certificate_requests,
     "mesh-member": _mesh_certificates,
+    "serving-configuration": lambda: [
+        b'version = 1\nmodels = ["a.onnx"]\nplain_requests = true\n[model.iris]\nmax_batch = 8\n'
+    ],
+    "serving-request": _serving_requests,
+    "sealed-request": _sealed_requests,
+    "serving-introduction": _serving_introductions,
     "script-metadata": _programs,
     "recovery-set": _recovery_sets,
     "recovery-answer": _recovery_answers,

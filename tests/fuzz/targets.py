@@ -101,6 +101,12 @@ TARGETS = {
     "attested-certificate": Target(documents.attested_certificate, _FORM),
     "mesh-request": Target(documents.mesh_request, _FORM, 9 * _KB),
     "mesh-member": Target(documents.mesh_member, _FORM, 9 * _KB),
+    "serving-configuration": Target(documents.serving_configuration, _FORM, 65 * _KB),
+    "serving-request": Target(documents.serving_request, _FORM),
+    "sealed-request": Target(
+        documents.sealed_request, (*_FORM, errors.Tampered, errors.UnknownKey, errors.Unavailable)
+    ),
+    "serving-introduction": Target(documents.serving_introduction, (*_FORM, errors.AttestationRefused)),
     "script-metadata": Target(documents.script_metadata, (errors.InvalidImage,)),
     "recovery-set": Target(documents.recovery_set, _FORM),
     "recovery-answer": Target(documents.recovery_answer, _FORM, 5 * _KB),

@@ -1,101 +1,27 @@
-"""Which attested broker a client accepts: its measurements, and what is demanded of its platform; and the decision.
+"""Which attested broker a client accepts, and the decision.
 
 Format: docs/formats/broker-identity.md. An image pins this document, or else the broker's authority itself.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
-import tomllib
-from typing import Annotated, Self
+from typing import ClassVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from pydantic import Field, ValidationError
 
-from confide.attestation.appraise import appraise
-from confide.attestation.claims import Claims, Tee
-from confide.attestation.evidence import describe
-from confide.attestation.requirements import PlatformRequirements
-from confide.attestation.trust import HardwareTrust, Trust
-from confide.attestation.verify import verify
-from confide.broker.attested_leaf import AUTHORITY, NONCE, ROLE, public_jwk, read_extension
-from confide.broker.policy import MAX_MEASUREMENTS, Measurement
-from confide.canonical import sha256_hex
-from confide.document import StrictModel
-from confide.errors import AttestationRefused, BrokerUntrusted, InvalidFormat
+from confide.attestation.claims import Claims
+from confide.attestation.trust import HardwareTrust
+from confide.broker.accepted_server import AcceptedServer, ServerKind, verify_server
+from confide.broker.attested_leaf import NONCE, ROLE
+from confide.errors import BrokerUntrusted
 
-MAX_BYTES = 16 * 1024
-
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+_BROKER = ServerKind("broker", ROLE, NONCE, BrokerUntrusted)
 
 
-class AcceptedBroker(StrictModel):
-    """What a broker must be.
+class AcceptedBroker(AcceptedServer):
+    """What a broker must be."""
 
-    Attributes:
-        version: of this format, 1.
-        tee: kind of TEE that it runs in; `simulated` must be written out like any other.
-        measurements: acceptable measurements of it.
-        minimum_svn: lowest acceptable security version number.
-        hosts: Ed25519 public keys (base64) of acceptable hosts; of the TEE `simulated` alone.
-        platform: what is demanded of the hardware; there for every TEE but `simulated`, which has none.
-    """
-
-    version: Annotated[int, Field(ge=1, le=1)]
-    tee: Annotated[Tee, Field(strict=False)]
-    measurements: Annotated[
-        tuple[Measurement, ...], Field(min_length=1, max_length=MAX_MEASUREMENTS, strict=False)
-    ]
-    minimum_svn: Annotated[int, Field(ge=0, le=65535)] = 0
-    hosts: Annotated[tuple[Host, ...], Field(max_length=64, strict=False)] = ()
-    platform: PlatformRequirements | None = None
-
-    @classmethod
-    def from_toml(cls, data: bytes) -> Self:
-        """Parse the document.
-
-        Raises:
-            InvalidFormat: larger than 16 KiB, not TOML, or with faults; all are listed.
-        """
-        if len(data) > MAX_BYTES:
-            raise InvalidFormat(f"accepted broker: {len(data)} bytes, at most {MAX_BYTES} are allowed")
-        try:
-            accepted = cls.model_validate(tomllib.loads(data.decode()))
-        except ValidationError as error:
-            raise InvalidFormat(f"accepted broker: {describe(error)}") from None
-        except (ValueError, RecursionError):
-            raise InvalidFormat("accepted broker: not TOML") from None
-        if faults := accepted.faults():
-            raise InvalidFormat(f"accepted broker: {'; '.join(faults)}")
-        return accepted
-
-    def faults(self) -> list[str]:
-        """Return what makes the document meaningless."""
-        if self.tee is Tee.SIMULATED:
-            faults = [] if self.hosts else ["hosts: missing: whose simulated evidence is accepted?"]
-            return faults + (["platform: simulated has none"] if self.platform is not None else [])
-        if self.tee is Tee.TPM:
-            return ["tee: a broker is accepted in a TEE that keeps its memory confidential; tpm does not"]
-        if self.platform is None:
-            return [f"platform: missing: what is demanded of the {self.tee} hardware?"]
-        return (["hosts: of the TEE simulated alone"] if self.hosts else []) + self.platform.faults(self.tee)
-
-    def trust(self, hardware: HardwareTrust) -> Trust:
-        """Return what the broker's evidence is anchored to: the hosts listed here, or the makers of hardware."""
-        if self.tee is not Tee.SIMULATED:
-            return Trust(hardware=hardware)
-        raw = {sha256_hex(key): key for key in map(base64.b64decode, self.hosts)}
-
-        def host(identity: str) -> bytes:
-            if identity not in raw:
-                raise AttestationRefused("a simulated host that is not listed")
-            return raw[identity]
-
-        return Trust(simulated_host=host)
+    called: ClassVar[str] = "accepted broker"
 
 
 def verify_broker(
@@ -105,61 +31,9 @@ def verify_broker(
     hardware: HardwareTrust,
     now: int,
 ) -> Claims:
-    """Verify that a broker is an accepted one, and that `authority` is its own.
-
-    1. The certificate that it serves TLS with carries evidence, and is valid at `now`.
-    2. The evidence is genuine, of the TEE that is accepted, and not of debug (`attestation.verify`).
-    3. It binds the certificate's key.
-    4. It binds the authority, which signed the certificate.
-    5. It is of a broker, with an accepted measurement and at least the lowest accepted security version.
-    6. The platform is what is demanded (`attestation.appraise`).
-
-    That the peer holds the certificate's key is for the TLS handshakes to show that pin the authority afterwards.
-
-    Args:
-        leaf: nothing in it is trusted.
-        authority: nothing in it is trusted.
-        accepted: what the broker must be.
-        hardware: what evidence of hardware is anchored to.
-        now: Unix seconds.
+    """Verify that a broker is an accepted one, and that `authority` is its own: the steps of `verify_server`.
 
     Raises:
         BrokerUntrusted: names the step. AttestationRefused, PlatformRefused, CollateralUnavailable: their verifiers.
     """
-    try:
-        attested = read_extension(leaf)
-        key = leaf.public_key()
-    except (InvalidFormat, ValueError) as error:
-        raise _untrusted(1, str(error)) from None
-    if not leaf.not_valid_before_utc.timestamp() <= now <= leaf.not_valid_after_utc.timestamp():
-        raise _untrusted(1, "its certificate is not valid yet, or has expired")
-    if attested.tee != accepted.tee:
-        raise _untrusted(2, f"evidence of the TEE {attested.tee}, {accepted.tee} is accepted")
-    trust = accepted.trust(hardware)
-    claims = verify(attested.attestation, tee=attested.tee, nonce=NONCE, trust=trust, now=now)
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise _untrusted(3, "its certificate's key is not on P-256")
-    if public_jwk(key).wire() != claims.tee_pubkey:
-        raise _untrusted(3, "its evidence is for another key than its certificate's")
-    _check_authority(leaf, authority, claims)
-    if claims.role != ROLE or claims.measurement not in accepted.measurements:
-        raise _untrusted(5, f"measurement {claims.measurement} (role {claims.role}) is not accepted")
-    if claims.svn < accepted.minimum_svn:
-        raise _untrusted(5, f"security version {claims.svn}, at least {accepted.minimum_svn} is demanded")
-    if claims.platform is not None and accepted.platform is not None:
-        appraise(claims.tee, claims.platform, accepted.platform, now)
-    return claims
-
-
-def _check_authority(leaf: x509.Certificate, authority: x509.Certificate, claims: Claims) -> None:
-    fingerprint = authority.fingerprint(SHA256()).hex()
-    if not hmac.compare_digest(claims.launch.get(AUTHORITY, "").encode(), fingerprint.encode()):
-        raise _untrusted(4, "its evidence names another authority")
-    try:
-        leaf.verify_directly_issued_by(authority)
-    except (InvalidSignature, ValueError, TypeError):
-        raise _untrusted(4, "its authority did not sign its certificate") from None
-
-
-def _untrusted(step: int, reason: str) -> BrokerUntrusted:
-    return BrokerUntrusted(f"broker, step {step}: {reason}")
+    return verify_server(_BROKER, leaf, authority, accepted, hardware, now)

@@ -1,8 +1,8 @@
-"""The evidence in a broker's TLS certificate: what an attested broker shows before anybody hands it a key.
+"""The evidence in an attested server's TLS certificate: what a broker shows before anybody hands it a key.
 
 An extension holds a conceptual message wrapper (draft-ietf-rats-msg-wrap, `id-pe-cmw`) in JSON: media type and an
 attestation of the KBS protocol, as a workload would send it. What is attested is the certificate's own key, and as
-`launch` the broker's authority, which clients pin from then on. Format: docs/formats/broker-identity.md.
+`launch` the server's authority, which clients pin from then on. Format: docs/formats/broker-identity.md.
 """
 
 from __future__ import annotations
@@ -52,22 +52,30 @@ class AttestedKey(WireModel):
 
 
 def evidence_extension(
-    key: ec.EllipticCurvePublicKey, authority: str, tee: str, attester: Attester, image: StatedImage
+    key: ec.EllipticCurvePublicKey,
+    authority: str,
+    tee: str,
+    attester: Attester,
+    image: StatedImage,
+    nonce: str = NONCE,
+    said: Mapping[str, str] | None = None,
 ) -> x509.UnrecognizedExtension:
     """Have evidence made for a key, and return the extension that carries it.
 
     Args:
         key: of the certificate, on P-256.
-        authority: fingerprint of the broker's authority, 64 hex digits.
+        authority: fingerprint of the server's authority, 64 hex digits.
         tee: kind of TEE.
         attester: has evidence made.
-        image: what the broker says that it is.
+        image: what the server says that it is.
+        nonce: says what server it is of; and for whom, where somebody asked.
+        said: what else the evidence binds, name -> value.
 
     Raises:
         AttestationRefused: the TEE gives none.
     """
     runtime_data = RuntimeData(
-        nonce=NONCE, tee_pubkey=public_jwk(key), image=image, launch={AUTHORITY: authority}
+        nonce=nonce, tee_pubkey=public_jwk(key), image=image, launch={**(said or {}), AUTHORITY: authority}
     )
     evidence = TeeEvidence(primary_evidence=dict(attester(runtime_data)))
     attested = AttestedKey(tee=tee, attestation=Attestation(runtime_data=runtime_data, tee_evidence=evidence))
@@ -84,20 +92,18 @@ def read_extension(certificate: x509.Certificate) -> AttestedKey:
     try:
         value = certificate.extensions.get_extension_for_oid(OID).value
     except x509.ExtensionNotFound:
-        raise InvalidFormat(
-            "the broker's certificate carries no evidence: it is no attested broker"
-        ) from None
+        raise InvalidFormat("the certificate carries no evidence: it is of no attested server") from None
     except (ValueError, x509.DuplicateExtension):
-        raise InvalidFormat("the broker's certificate does not read") from None
+        raise InvalidFormat("the certificate does not read") from None
     if not isinstance(value, x509.UnrecognizedExtension) or len(value.value) > MAX_BYTES:
-        raise InvalidFormat("the evidence in the broker's certificate is too large")
+        raise InvalidFormat("the evidence in the certificate is too large")
     try:
         media_type, content = json.loads(asn1.decode_der(str, value.value))
         data = base64.urlsafe_b64decode(content + "=" * (-len(content) % 4))
     except (ValueError, TypeError, RecursionError):
-        raise InvalidFormat("the evidence in the broker's certificate does not read") from None
+        raise InvalidFormat("the evidence in the certificate does not read") from None
     if media_type != MEDIA_TYPE:
-        raise InvalidFormat("the evidence in the broker's certificate is of another kind")
+        raise InvalidFormat("the evidence in the certificate is of another kind")
     return AttestedKey.parse(data, MAX_BYTES)
 
 

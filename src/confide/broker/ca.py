@@ -109,13 +109,16 @@ class CertificateAuthority:
         """SHA-256 of the certificate (DER), 64 hex digits."""
         return self.certificate.fingerprint(hashes.SHA256()).hex()
 
-    def issue_leaf(self, names: Sequence[str], now: int, attest: Attest | None = None) -> bytes:
+    def issue_leaf(
+        self, names: Sequence[str], now: int, attest: Attest | None = None, called: str = "confide broker"
+    ) -> bytes:
         """Return a fresh key and a certificate for TLS servers of these names, as one PEM.
 
         Args:
             names: DNS names and IP addresses, at least one.
             now: Unix seconds.
             attest: makes the extension with evidence for the key; None: there is none.
+            called: common name of the subject.
 
         Raises:
             Misuse: no name.
@@ -127,7 +130,7 @@ class CertificateAuthority:
         start = datetime.fromtimestamp(now, UTC)
         builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "confide broker")]))
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)]))
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())

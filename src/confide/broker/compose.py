@@ -35,6 +35,7 @@ def compose(
     granted: Sequence[GrantedLocation],
     consents: tuple[Consent, ...],
     logs: KeyName | None,
+    requests: KeyName | None,
     expires: int,
     keys: Keys,
     listings: Listings,
@@ -51,8 +52,9 @@ def compose(
         for text in (grant.key, *grant.columns.values()):
             name = KeyName.parse(text)
             writes[name] = writes.get(name, False) or grant.access is Access.WRITE
-    if logs is not None and logs.owner in owners:
-        writes[logs] = True
+    for key in (logs, requests):
+        if key is not None and key.owner in owners:
+            writes[key] = True
     return Release(
         workload=workload,
         owners=owners,
@@ -62,6 +64,7 @@ def compose(
         grants=grants,
         consents=consents,
         logs=None if logs is None else str(logs),
+        requests=None if requests is None else str(requests),
         expires=expires,
     )
 

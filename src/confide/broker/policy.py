@@ -78,6 +78,7 @@ class Workload(StrictModel):
         minimum_svn: lowest acceptable security version number.
         launch: launch parameter -> regular expression (RE2) that its value must match in full.
         logs: key that the workload's output is sealed under.
+        requests: key that requests to the workload are sealed to, of workloads that serve.
         platform: what is demanded of the hardware; there for every TEE but `simulated`, which has none.
     """
 
@@ -90,6 +91,7 @@ class Workload(StrictModel):
     minimum_svn: Annotated[int, Field(ge=0, le=65535)] = 0
     launch: Annotated[dict[Parameter, Regex], Field(max_length=64)] = Field(default_factory=dict)
     logs: KeyNameText | None = None
+    requests: KeyNameText | None = None
     platform: PlatformRequirements | None = None
 
 
@@ -130,7 +132,7 @@ class Policy(StrictModel):
         not_before: first moment of its validity.
         not_after: first moment after its validity.
         workload: what may run.
-        grant: what it may use.
+        grant: what it may use; empty only where a workload has a key for requests.
     """
 
     version: Annotated[int, Field(ge=1, le=1)]
@@ -139,7 +141,7 @@ class Policy(StrictModel):
     not_before: Time
     not_after: Time
     workload: Annotated[tuple[Workload, ...], Field(min_length=1, max_length=MAX_WORKLOADS, strict=False)]
-    grant: Annotated[tuple[PolicyGrant, ...], Field(min_length=1, max_length=MAX_GRANTS, strict=False)]
+    grant: Annotated[tuple[PolicyGrant, ...], Field(max_length=MAX_GRANTS, strict=False)] = ()
 
     def valid_at(self, now: int) -> bool:
         """Return whether `now` (Unix seconds) lies within the validity."""

@@ -103,6 +103,8 @@ def _platforms(value: dict[str, Any]) -> _Found:
 
 
 def _grants(value: dict[str, Any]) -> _Found:
+    if "grant" not in value and not any("requests" in workload for _, workload in _tables(value, "workload")):
+        yield ("grant",), "missing"
     known = {repr(workload.get("name")) for _, workload in _tables(value, "workload")}
     owner = value.get("owner")
     for index, grant in _tables(value, "grant"):

@@ -86,6 +86,7 @@ class Release(StrictModel):
         consents: writes that another broker's owners may grant beside these grants.
         logs: key that the workload's output is sealed under; None: its output is discarded. A key of an owner
             at another broker is only named here.
+        requests: key that requests to the workload are sealed to; None: it takes none. Named as `logs` is.
         expires: Unix seconds after which it must not be used.
     """
 
@@ -96,6 +97,7 @@ class Release(StrictModel):
     grants: Annotated[tuple[Grant, ...], Field(strict=False)]
     consents: Annotated[tuple[Consent, ...], Field(strict=False)] = ()
     logs: KeyNameText | None = None
+    requests: KeyNameText | None = None
     expires: int
 
     def keyset(self) -> Keyset:

@@ -47,9 +47,10 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
     2. A policy within its validity names the measurement, with this TEE and this role.
     3. The security version is at least every such policy's minimum, and the platform is what each demands.
     4. The launch parameters match every such policy's expressions.
-    5. Of these owners, those who grant the workload something take part; they agree on its name.
+    5. Of these owners, those who grant the workload something, or name a key for requests to it, take part; they
+       agree on its name.
     6. No location is granted by two owners, none lies inside another.
-    7. Every owner who takes part consents to every location that is written, and to the logs key.
+    7. Every owner who takes part consents to every location that is written, and to the keys for logs and requests.
     8. Every location that is read has a listing, and its key, format, columns and pinned table are those granted.
     9. No key is revoked; a key that only reads cannot wrap.
 
@@ -85,15 +86,19 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
     for location in granted:
         if location.grant.access is Access.WRITE:
             _check_consent(location, participants)
-    logs = _logs(participants, {policy.owner for policy in policies})
-    if not granted:
+    known = {policy.owner for policy in policies}
+    logs = _agreed("logs", participants, known)
+    requests = _agreed("requests", participants, known)
+    owners = {participant.owner for participant in participants}
+    if not granted and (requests is None or requests.owner not in owners):
         raise NoGrant("step 5: no owner grants this workload a key of its own")
     return compose(
         workload=participants[0].workload.name,
-        owners=tuple(sorted(participant.owner for participant in participants)),
+        owners=tuple(sorted(owners)),
         granted=granted,
         consents=_consents(participants),
         logs=logs,
+        requests=requests,
         expires=min(now + RELEASE_TTL_S, *(participant.ends for participant in participants)),
         keys=keys,
         listings=listings,
@@ -174,7 +179,7 @@ def _participants(named: Sequence[tuple[Policy, Workload]], claims: Claims) -> l
     participants = []
     for policy, workload in named:
         grants = tuple(grant for grant in policy.grant if grant.workload == workload.name)
-        if grants:
+        if grants or workload.requests is not None:
             ends = int(policy.not_after.timestamp())
             participants.append(Participant(policy.owner, workload, grants, ends))
     if not participants:
@@ -222,16 +227,16 @@ def _consents(participants: Sequence[Participant]) -> tuple[Consent, ...]:
     )
 
 
-def _logs(participants: Sequence[Participant], known: Collection[str]) -> KeyName | None:
-    """Return the key that everybody here names; that of an owner unknown here is for another broker to release."""
-    named = {participant.workload.logs for participant in participants}
+def _agreed(use: str, participants: Sequence[Participant], known: Collection[str]) -> KeyName | None:
+    """Return the key for `use` that everybody here names; that of an owner unknown here another broker releases."""
+    named = {getattr(participant.workload, use) for participant in participants}
     if named == {None}:
         return None
     if len(named) > 1:
-        silent = sorted(p.owner for p in participants if p.workload.logs is None)
+        silent = sorted(p.owner for p in participants if getattr(p.workload, use) is None)
         differ = f"{', '.join(silent)} names none" if silent else "they name different ones"
-        raise NoGrant(f"step 7: the owners do not agree on one logs key: {differ}")
+        raise NoGrant(f"step 7: the owners do not agree on one {use} key: {differ}")
     key = KeyName.parse(str(named.pop()))
     if key.owner in known and key.owner not in {participant.owner for participant in participants}:
-        raise NoGrant(f"step 7: logs key {key}: its owner does not take part")
+        raise NoGrant(f"step 7: {use} key {key}: its owner does not take part")
     return key

@@ -5,33 +5,28 @@ The certificate's private key exists in memory only.
 
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-import uvicorn
 from cryptography import x509
 
 from confide.attestation.trust import HardwareTrust
 from confide.broker.ca import Attest, CertificateAuthority, authority_id
-from confide.broker.connection import BoundedHttp
 from confide.broker.http import make_app
+from confide.broker.https import https_server, listen, server_tls
 from confide.broker.introduction import introduce
 from confide.broker.mesh import MeshService
 from confide.broker.owner_service import OwnerService
 from confide.broker.service import WorkloadService
 from confide.broker.sessions import RateLimit
 from confide.broker.store import Store, unix_now
-from confide.broker.tls import load_chain
-from confide.errors import BrokerUnavailable
+from confide.errors import BrokerUnavailable, Unavailable
 
 RATE_PER_S = 50.0
 BURST = 200
-MAX_CONNECTIONS = 512
 START_TIMEOUT_S = 30.0
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -69,7 +64,10 @@ class Broker:
         rate_per_s: float = RATE_PER_S,
         burst: int = BURST,
     ) -> None:
-        self._socket = _bind(host, port)
+        try:
+            self._socket = listen(host, port)
+        except Unavailable as error:
+            raise BrokerUnavailable(str(error)) from None
         self.port: int = self._socket.getsockname()[1]
         name = f"[{names[0]}]" if ":" in names[0] else names[0]
         self.url = f"https://{name}:{self.port}"
@@ -77,7 +75,7 @@ class Broker:
         self.ca_pem = authority.certificate_pem
         pem = authority.issue_leaf(names, unix_now(), attest)
         leaf = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
-        context = _tls(pem)
+        context = server_tls(pem)
         app = make_app(
             WorkloadService(
                 store,
@@ -91,24 +89,7 @@ class Broker:
             RateLimit(time.monotonic, rate_per_s, burst),
             lambda: introduce(self.ca_pem, leaf, hardware, unix_now()),
         )
-        config = uvicorn.Config(
-            app,
-            ssl_context_factory=lambda *_: context,
-            http=BoundedHttp,
-            loop="uvloop",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            proxy_headers=False,
-            server_header=False,
-            access_log=False,
-            log_config=None,
-            log_level="critical",  # lower levels show paths and peers
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=1,
-        )
-        self.server = uvicorn.Server(config)
+        self.server = https_server(app, context)
 
     def serve(self) -> None:
         """Serve until `server.should_exit` is set, or (in the main thread) a signal comes."""
@@ -199,24 +180,3 @@ def serve_forever(
     )
     on_ready(broker.url)
     broker.serve()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Naming TCP lets asyncio switch off Nagle's delay (TCP_NODELAY), which costs 40 ms an answer.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise BrokerUnavailable(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    return listener
-
-
-def _tls(pem: bytes) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0  # nobody resumes: every connection proves the broker's key afresh
-    load_chain(context, pem)
-    return context

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from confide import __version__
-from confide.cli import audit, broker, collateral, data, guest, init, key, logs, policy, recovery, run
+from confide.cli import (
+    audit,
+    broker,
+    collateral,
+    data,
+    guest,
+    init,
+    key,
+    logs,
+    policy,
+    recovery,
+    run,
+    serve,
+    serving,
+)
 from confide.cli import image as image_commands
 from confide.cli.context import Settings
 from confide.cli.demo import demo
@@ -64,6 +78,7 @@ app.command("encrypt")(data.encrypt)
 app.command("decrypt")(data.decrypt)
 app.command("inspect")(data.inspect)
 app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
+app.command("serve")(serve.serve)
 app.command("logs")(logs.logs)
 app.command("doctor")(doctor)
 app.command("verify")(verify)
@@ -76,4 +91,5 @@ app.add_typer(guest.app, name="guest")
 app.add_typer(audit.app, name="audit")
 app.add_typer(broker.app, name="broker")
 app.add_typer(collateral.app, name="collateral")
+app.add_typer(serving.app, name="serving")
 app.add_typer(recovery.app, name="recovery")

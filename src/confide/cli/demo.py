@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from confide.cli.output import say, stdout
-from confide.errors import ConfideError, MeasurementRefused
+from confide.cli.output import stdout
+from confide.cli.tour import DemoFailed, Tour, count, example
+from confide.errors import MeasurementRefused
 
 _PROGRAM = "study.py"
 
 
-class DemoFailed(ConfideError):
-    """A step of the demo did not do what it says."""
+class What(StrEnum):
+    """The demos that there are."""
 
-    exit_code = 1
+    SPARK = "spark"
+    SERVING = "serving"
 
 
 def demo(
+    what: Annotated[
+        What, typer.Argument(help="`spark`: the main job. `serving`: a model, trained and served.")
+    ] = What.SPARK,
     folder: Annotated[
         Path | None,
         typer.Option("--dir", help="Empty folder to work in and keep; without it, a temporary one."),
@@ -35,41 +38,37 @@ def demo(
 ) -> None:
     """Show the whole way of the data on real records, in a minute or two.
 
-    Example:
+    Examples:
 
         confide demo --dir /tmp/tour
+
+        confide demo serving
     """
     began = time.monotonic()
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="confide-demo-") as temporary:
-            _Tour(Path(temporary)).tell()
+            _tell(what, Path(temporary))
     else:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise DemoFailed(f"{folder} is not empty")
-        _Tour(folder.absolute()).tell()
+        _tell(what, folder.absolute())
     kept = f"Everything is in {folder}." if folder else "Nothing was kept (--dir keeps it)."
     stdout.print(f"\n[bold green]Done[/] in {time.monotonic() - began:.0f} s. {kept}")
     stdout.print("Next: `confide init OWNER`, and 'Your first own program' in README.md.", markup=False)
 
 
-class _Tour:
-    """The steps; each method is one chapter."""
+def _tell(what: What, folder: Path) -> None:
+    if what is What.SERVING:
+        from confide.cli.demo_serving import ServingTour
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._owner = folder / "owner"
-        self._owner.mkdir()
-        passphrase = self._owner / "passphrase"
-        passphrase.touch(mode=0o600)
-        passphrase.write_text(secrets.token_urlsafe(24) + "\n")
-        self._passphrase = os.open(passphrase, os.O_RDONLY)
-        os.set_inheritable(self._passphrase, True)
-        self._environment = {
-            **os.environ,
-            "CONFIDE_HOME": str(self._owner / "home"),
-            "CONFIDE_PASSPHRASE_FD": str(self._passphrase),
-        }
+        ServingTour(folder).tell()
+    else:
+        _Tour(folder).tell()
+
+
+class _Tour(Tour):
+    """The main job; each method is one chapter."""
 
     def tell(self) -> None:
         """Tell all chapters."""
@@ -81,7 +80,7 @@ class _Tour:
             self._one_byte()
             self._audit()
         finally:
-            os.close(self._passphrase)
+            self.close()
 
     def _encrypt(self) -> None:
         from confide.cli.demo_data import write_demo_data
@@ -100,12 +99,12 @@ class _Tour:
             key = "patients" if name == "patients" else "flights"
             self._run(f"confide encrypt owner/{table.path.name} data/{name} --key institute/{key}")
         needles = [value for table in tables.values() for value in table.known_values]
-        plain = _count(needles, [table.path for table in tables.values()])
+        plain = count(needles, [table.path for table in tables.values()])
         sealed = [path for path in (self._folder / "data").rglob("*") if path.is_file()]
         self._say(
             f"What the operator sees: {len(sealed)} files, {sum(p.stat().st_size for p in sealed):,} bytes."
         )
-        found = _count(needles, sealed)
+        found = count(needles, sealed)
         self._say(
             f"{len(needles)} known values and column names searched: {plain:,} hits in the plain files, "
             f"[bold]{found}[/] in the encrypted ones."
@@ -114,7 +113,7 @@ class _Tour:
 
     def _program(self) -> None:
         self._chapter("2. An ordinary PySpark program", "analyst")
-        shutil.copy(_example(), self._folder / _PROGRAM)
+        shutil.copy(example("01_study.py"), self._folder / _PROGRAM)
         text = (self._folder / _PROGRAM).read_text(encoding="utf-8")
         self._say(
             f"{_PROGRAM} (examples/01_study.py): {len(text.splitlines())} lines; SQL join and group-by, "
@@ -177,53 +176,3 @@ class _Tour:
         self._run("confide decrypt out/delays owner/delays.csv")
         for line in (self._owner / "delays.csv").read_text(encoding="utf-8").splitlines()[:4]:
             self._say(line)
-
-    def _chapter(self, title: str, who: str) -> None:
-        stdout.print(f"\n[bold]{title}[/]  [dim]({who})[/]")
-
-    def _say(self, text: str) -> None:
-        stdout.print("  " + text)
-
-    def _run(
-        self, command: str, *, expect: int = 0, quiet: bool = False, cwd: Path | None = None, shown: str = ""
-    ) -> str:
-        stdout.print(f"  [cyan]$ {shown or command}[/]", highlight=False)
-        words = shlex.split(command)
-        if words[0] == "confide":
-            words[:1] = [sys.executable, "-m", "confide"]
-        done = subprocess.run(
-            words,
-            cwd=cwd or self._folder,
-            env=self._environment,
-            pass_fds=(self._passphrase,),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if not quiet:
-            for line in done.stdout.splitlines():
-                stdout.print("    " + line, markup=False, style="dim", highlight=False)
-        if expect:
-            self._say(f"[yellow]exit code {done.returncode}[/]")
-        if done.returncode != expect:
-            say(done.stdout)
-        self._expect(
-            done.returncode == expect, f"{shown or command}: exit code {done.returncode}, not {expect}"
-        )
-        return done.stdout
-
-    def _expect(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            raise DemoFailed(otherwise)
-
-
-def _count(needles: list[bytes], files: list[Path]) -> int:
-    return sum(path.read_bytes().count(needle) for path in files for needle in needles)
-
-
-def _example() -> Path:
-    """Return the example program: in the wheel, or in the clone."""
-    packaged = Path(__file__).parent / "examples" / "01_study.py"
-    return packaged if packaged.exists() else Path(__file__).parents[3] / "examples" / "01_study.py"

@@ -66,6 +66,9 @@ def allow(
     logs: Annotated[
         str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")
     ] = None,
+    requests: Annotated[
+        str | None, typer.Option(help="Key that requests to a serving workload are sealed to.")
+    ] = None,
     tee: Annotated[str, typer.Option(help="TEE that must vouch for it.")] = "simulated",
     days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,
     owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
@@ -145,7 +148,15 @@ def allow(
         platform = {"registers": {name: [value] for name, value in registers.items()}} if registers else None
         if tee == Tee.SGX:
             measurements[image.role], platform = enclave_identity(images[0].folder)
-        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs, platform=platform)
+        put_workload(
+            document,
+            image.name,
+            tee=tee,
+            measurements=measurements,
+            logs=logs,
+            requests=requests,
+            platform=platform,
+        )
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
         for form, specs in (("table", write), ("files", write_files)):

@@ -51,6 +51,7 @@ def put_workload(
     tee: str,
     measurements: Mapping[str, str],
     logs: str | None,
+    requests: str | None = None,
     platform: dict[str, Any] | None,
 ) -> None:
     """Allow one measurement of each role under `name`, in place of what that workload was before; its grants go too.
@@ -61,6 +62,7 @@ def put_workload(
         tee: that must vouch for it.
         measurements: role -> measurement of its image.
         logs: key that its output is sealed under.
+        requests: key that requests to it are sealed to.
         platform: what is demanded of it: registers, and of SGX more; None: that is for the owner to write.
     """
     entries: list[dict[str, Any]] = []
@@ -68,6 +70,8 @@ def put_workload(
         entry: dict[str, Any] = {"name": name, "tee": tee, "role": role, "measurements": [measurement]}
         if logs is not None:
             entry["logs"] = str(KeyName.parse(logs))
+        if requests is not None:
+            entry["requests"] = str(KeyName.parse(requests))
         if platform is not None:
             entry["platform"] = _table(platform)
         entries.append(entry)

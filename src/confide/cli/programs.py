@@ -30,7 +30,19 @@ def _python(_: Path, __: str | None) -> ImageProfile:
     return image_profile()
 
 
-PROFILES: Mapping[str, Callable[[Path, str | None], ImageProfile]] = {"spark": _spark, "python": _python}
+def _serving(_: Path, libos: str | None) -> ImageProfile:
+    from confide.serving.image_spec import image_profile
+
+    if libos is not None:
+        raise Misuse("the profile serving does not run in enclaves of SGX yet; confidential VMs can")
+    return image_profile()
+
+
+PROFILES: Mapping[str, Callable[[Path, str | None], ImageProfile]] = {
+    "spark": _spark,
+    "python": _python,
+    "serving": _serving,
+}
 """Profile -> what its images hold, given a folder for what has to be compiled, and a library OS."""
 
 
@@ -58,7 +70,7 @@ class ProgramOptions:
     """What a user may say about a program, on the command line of `allow`, `image build` and `run` alike.
 
     Attributes:
-        profile: `spark` or `python`.
+        profile: `spark`, `python` or `serving`.
         args: regular expressions of further arguments that may be given at launch.
         includes: files or folders beside the program to take along.
         owners: owners whose release is needed.
@@ -108,7 +120,7 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
     if (program / IMAGE_FILE).is_file():
         image = read_image(program)
         return BuiltImage(program, image, measurement(image))
-    if not program.is_file():
+    if not program.exists() or (program.is_dir() and options.profile != "serving"):
         raise Misuse(f"no program at {program}")
     _check_spark(program, options)  # before anything is built
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))

@@ -338,6 +338,8 @@ class _Report:
                 self._say(f"running; its output is {kept}")
             case "opened":
                 self._say(f"job {status.get('job')} is open; its driver listens at {status.get('driver')}")
+            case "ready":
+                self._say(f"ready: {status.get('url')}, models {status.get('models')}")
             case "finished":
                 self._say(f"finished with exit code {status.get('exit_code')}")
                 if status.get("exit_code") and self._logs:

@@ -25,7 +25,7 @@ from confide.broker.release import Access, Release
 from confide.data.listing import ListedFile, Listing
 from confide.document import StrictModel
 from confide.enclave.agent_socket import AgentSocket, JobCalls
-from confide.enclave.attester import attester, stated_image
+from confide.enclave.attester import OwnEvidence, attester, stated_image
 from confide.enclave.control import Control, read_line
 from confide.enclave.early import EarlyChild
 from confide.enclave.image import RUN, SCRATCH, Image
@@ -86,10 +86,11 @@ class Attested:
             NoGrant: keys or owners are others now.
         """
         now = merge_releases({name: session.release() for name, session in self.sessions.items()}, ())
-        if (now.workload, now.owners, now.logs) != (
+        if (now.workload, now.owners, now.logs, now.requests) != (
             self.release.workload,
             self.release.owners,
             self.release.logs,
+            self.release.requests,
         ):
             raise NoGrant("the owners' policies have changed: they are for another workload now")
         return now
@@ -127,10 +128,12 @@ def main(profile: Profile, children: Sequence[EarlyChild] = ()) -> NoReturn:
         image = Image.from_json(IMAGE.read_bytes())  # canonical: its hash was just measured
         parameters = check_launch(image, boot.launch)
         _fall_silent()
-        attested = _attest(image, boot, parameters, control)
+        channel = control if boot.evidence is None else boot.evidence
+        evidence = OwnEvidence(boot.tee, stated_image(image), attester(boot.tee, channel))
+        attested = _attest(image, evidence, parameters, control)
         released, logged = True, attested.release.logs is not None
         start = EarlyStarter(children) if inside_libos() else start_child
-        code = _run(profile, image, parameters, attested, control, start)
+        code = _run(profile, image, parameters, attested, evidence, control, start)
     except ConfideError as error:
         control.failed(error, released, logged)
         os._exit(error.exit_code)
@@ -150,19 +153,17 @@ def _read_boot() -> Boot:
     return boot
 
 
-def _attest(image: Image, boot: Boot, parameters: Mapping[str, str], control: Control) -> Attested:
+def _attest(image: Image, evidence: OwnEvidence, parameters: Mapping[str, str], control: Control) -> Attested:
     from confide.broker.client import KbsClient
     from confide.broker.introduction import pinned_authority
     from confide.broker.mesh_member import join_mesh
 
-    channel = control if boot.evidence is None else boot.evidence
-    evidence_for, stated = attester(boot.tee, channel), stated_image(image)
     sessions: dict[str, Session] = {}
     authorities: dict[str, bytes] = {}
     for broker, url in broker_urls(parameters).items():
         authorities[broker] = pinned_authority(url, image.brokers[broker].encode(), int(time.time()))
         client = KbsClient(url, authorities[broker])
-        sessions[broker] = client.attest(boot.tee, evidence_for, parameters, stated)
+        sessions[broker] = client.attest(evidence.tee, evidence.attester, parameters, evidence.image)
         control.say("attested", broker=broker)
     first = min(sessions)  # a job is one broker's: the first by name
     joined = None
@@ -188,6 +189,7 @@ def _run(
     image: Image,
     parameters: Mapping[str, str],
     attested: Attested,
+    evidence: OwnEvidence,
     control: Control,
     start: Starter,
 ) -> int:
@@ -222,6 +224,9 @@ def _run(
                 started=lambda: control.say("started"),
                 mesh=attested.mesh,
                 start=start,
+                tell=control.say,
+                evidence=evidence,
+                renew=attested.refresh,
             )
         )
     return code if code >= 0 else 128 - code

@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from confide.attestation.claims import Tee
@@ -26,6 +27,21 @@ MAX_LINE_BYTES = MAX_ATTESTATION_BYTES
 
 Attester = Callable[[RuntimeData], Mapping[str, Any]]
 """Has evidence made that binds runtime data: the KBS protocol's `primary_evidence`. Raises AttestationRefused."""
+
+
+@dataclass(frozen=True)
+class OwnEvidence:
+    """Has evidence made of the enclave that this runs in.
+
+    Attributes:
+        tee: kind of TEE.
+        image: what the agent states that it runs.
+        attester: has it made.
+    """
+
+    tee: str
+    image: StatedImage
+    attester: Attester
 
 
 def attester(tee: str, channel: int | Control) -> Attester:

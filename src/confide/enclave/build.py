@@ -68,7 +68,7 @@ class Recipe:
     """What to build.
 
     Attributes:
-        program: the user's Python program.
+        program: what the user wants to run: a Python program, or what else the profile reads.
         profile: what its images hold.
         name: of the image.
         brokers: name -> what is pinned of the broker.
@@ -159,7 +159,10 @@ def default_cache(xdg_cache_home: str | None = None) -> Path:
 
 
 def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
-    app = read_app(recipe.program, recipe.includes, recipe.py_files, recipe.jars)
+    if recipe.profile.read_app is not None:
+        app = recipe.profile.read_app(recipe.program, recipe.includes)
+    else:
+        app = read_app(recipe.program, recipe.includes, recipe.py_files, recipe.jars)
     if recipe.libos is not None:
         modules = ((str(path), path.read_bytes()) for path in app.files.values() if _is_module(path))
         check_program(modules, recipe.profile.name, recipe.libos)

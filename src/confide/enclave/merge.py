@@ -24,10 +24,10 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
 
     Raises:
         NoGrant: an owner that the image asks for granted nothing, or nobody granted anything, or a location
-            is written to which the owners at another broker do not consent, or the logs key that they name
-            was not released by its owner.
+            is written to which the owners at another broker do not consent, or a key for logs or requests that
+            they name was not released by its owner.
         PolicyRefused: two brokers speak for the same owner, or one for an owner who takes no part there; they
-            differ on the workload's name or logs key, or grant locations that overlap.
+            differ on the workload's name, logs key or requests key, or grant locations that overlap.
         KeyRefused: two brokers released a key of the same name.
     """
     owners: set[str] = set()
@@ -48,21 +48,26 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
         _check_locations(one, first, other, second)
     if missing := set(required_owners) - owners:
         raise NoGrant(f"no grant of {', '.join(sorted(missing))}")
-    if not grants:
+    if not grants and not any(release.requests for release in releases.values()):
         raise NoGrant("no location is granted")
     workloads = {release.workload for release in releases.values()}
     logs = {release.logs for release in releases.values()}
-    if len(workloads) > 1 or len(logs) > 1:
-        raise PolicyRefused("the owners' policies differ on the workload's name or its logs key")
-    log_key = logs.pop()
-    if log_key is not None and log_key not in keys:
-        raise NoGrant(f"logs key {log_key} was not released: its owner does not take part")
+    requests = {release.requests for release in releases.values()}
+    if any(len(named) > 1 for named in (workloads, logs, requests)):
+        raise PolicyRefused(
+            "the owners' policies differ on the workload's name, its logs key or its requests key"
+        )
+    log_key, request_key = logs.pop(), requests.pop()
+    for use, key in (("logs", log_key), ("requests", request_key)):
+        if key is not None and key not in keys:
+            raise NoGrant(f"{use} key {key} was not released: its owner does not take part")
     return Release(
         workload=workloads.pop(),
         owners=tuple(sorted(owners)),
         keys=keys,
         grants=tuple(grants),
         logs=log_key,
+        requests=request_key,
         expires=min(release.expires for release in releases.values()),
     )
 

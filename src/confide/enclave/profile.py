@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from confide.broker.release import Release
 from confide.data.listing import ListedFile, Listing
+from confide.enclave.attester import OwnEvidence
 from confide.enclave.image import Image, Limits
 from confide.enclave.processes import Starter, start_child
 
 if TYPE_CHECKING:
     from confide.broker.mesh_member import MeshIdentity
+    from confide.enclave.app_sources import App  # needs what stays outside
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class ImageProfile:
         settings: fixed settings.
         files: further files, path inside the enclave (no leading '/') -> path on the builder's machine.
         limits: default limits.
+        read_app: from what the user names, and includes, to what of it becomes part of the image; None: it is a
+            Python program (`app_sources.read_app`).
     """
 
     name: str
@@ -46,6 +50,7 @@ class ImageProfile:
     settings: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     limits: Limits = field(default_factory=lambda: Limits(memory_mib=2048, scratch_mib=2048))
+    read_app: Callable[[Path, Iterable[Path]], App] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ class Context:
         started: to be called once, when the workload's process runs.
         mesh: who this workload is among the members of its job: what it joined by its launch parameters, or, for
             a driver, a job that is opened now.
+        tell: tells the operator a further state, by name and details that hold nothing of the data.
+        evidence: has evidence made of this enclave, for others than the brokers.
+        renew: asks the brokers again what they release; raises what `KbsClient` and `merge_releases` raise.
         start: starts a program; a profile starts its programs by this alone.
     """
 
@@ -83,6 +91,9 @@ class Context:
     commit: Callable[[str, str, int, Sequence[ListedFile]], tuple[Listing, dict[str, str]]]
     started: Callable[[], None]
     mesh: Callable[[], MeshIdentity]
+    tell: Callable[..., None]
+    evidence: OwnEvidence
+    renew: Callable[[], Release]
     start: Starter = start_child
 
 

@@ -46,8 +46,8 @@ def unwrap_with(secret: bytes, wrapped: bytes, context: bytes) -> bytes:
         raise Tampered("wrapped key does not authenticate") from None
 
 
-def _subkey(secret: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), SECRET_BYTES, salt=None, info=_WRAP_INFO).derive(secret)
+def _subkey(secret: bytes, purpose: bytes = _WRAP_INFO) -> bytes:
+    return HKDF(hashes.SHA256(), SECRET_BYTES, salt=None, info=purpose).derive(secret)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,17 @@ class NamedKey:
             Tampered: changed bytes or another context.
         """
         return unwrap_with(self._secret(version), wrapped, context)
+
+    def derive(self, number: int, purpose: bytes) -> bytes:
+        """Return the 32-byte subkey of a version for another purpose than wrapping (HKDF-SHA-256, RFC 5869).
+
+        Raises:
+            UnknownKey: there is no such version.
+            RevokedKey: it was revoked.
+        """
+        if purpose == _WRAP_INFO:
+            raise ValueError("data keys are wrapped by `wrap`")
+        return _subkey(self._secret(KeyVersion(self.name, number)), purpose)
 
     def _secret(self, version: KeyVersion) -> bytes:
         if version.key != self.name:

@@ -92,7 +92,7 @@ def test_its_authority_is_learnt_from_its_evidence(serve, clinic):
 @pytest.mark.parametrize(
     ("attest", "document", "error", "reason"),
     [
-        (None, accepted(), BrokerUntrusted, "step 1: the broker's certificate carries no evidence"),
+        (None, accepted(), BrokerUntrusted, "step 1: the certificate carries no evidence"),
         (simulated(), accepted(tee="snp"), BrokerUntrusted, "step 2: evidence of the TEE simulated"),
         (simulated(), accepted(host=generate_signing_key()), AttestationRefused, "not listed"),
         (simulated(), accepted(measurements=(OTHER,)), BrokerUntrusted, "step 5: measurement"),

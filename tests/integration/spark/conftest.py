@@ -14,8 +14,10 @@ import pyspark
 import pytest
 
 import confide.spark
+from confide.attestation.evidence import StatedImage
 from confide.broker.release import Release
 from confide.enclave.agent_socket import AgentSocket
+from confide.enclave.attester import OwnEvidence
 from confide.enclave.image import Image, Limits
 from confide.enclave.profile import Context
 from confide.spark.installation import Installation
@@ -85,6 +87,9 @@ def make_context(short_path: Path) -> Iterator[Callable[..., Context]]:
             commit=_no_commit,
             started=lambda: None,
             mesh=_no_commit,
+            tell=lambda *_, **__: None,
+            evidence=OwnEvidence("simulated", StatedImage(measurement="ab" * 32, role="driver", svn=0), dict),
+            renew=lambda: release,
         )
 
     yield make

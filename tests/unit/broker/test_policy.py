@@ -144,6 +144,12 @@ def test_a_role_of_its_own_is_no_duplicate():
     parse_policy(GOOD.replace("[[grant]]", block.replace("driver", "executor") + "[[grant]]", 1).encode())
 
 
+def test_a_workload_with_a_key_for_requests_needs_no_grant():
+    bare = GOOD[: GOOD.index("[[grant]]")]
+    assert faults(bare) == [(1, "grant", "missing")]
+    assert parse_policy(f'{bare}requests = "clinic/pool"\n'.encode()).grant == ()
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -55,7 +55,7 @@ def policy(owner="clinic", workloads=None, grants=None, start=2020, end=2999):
         not_before=datetime(start, 1, 1, tzinfo=UTC),
         not_after=datetime(end, 1, 1, tzinfo=UTC),
         workload=tuple(workloads or [workload()]),
-        grant=tuple(grants or [grant()]),
+        grant=tuple([grant()] if grants is None else grants),
     )
 
 
@@ -278,6 +278,25 @@ def test_step_7_agreed_logs_key():
     assert release.keys["clinic/logs"].current == 2
 
 
+@pytest.mark.parametrize("other", [None, "bank/pool", "clinic/other"])
+def test_step_7_requests_key_needs_everyones_consent(other):
+    clinic = policy(workloads=[workload(requests="clinic/pool")])
+    bank = policy("bank", [workload(requests=other)], [grant("bank-in", key="bank/in")])
+    with pytest.raises(NoGrant, match=r"step 7.*requests"):
+        run(policies=[clinic, bank], listings=[listing(), BANK_LISTING])
+
+
+def test_a_key_for_requests_is_enough_to_take_part():
+    release = run(policies=[policy(workloads=[workload(requests="clinic/pool")], grants=[])])
+    assert (release.requests, release.grants, set(release.keys)) == ("clinic/pool", (), {"clinic/pool"})
+    assert release.keys["clinic/pool"].current == 2
+
+
+def test_step_5_a_key_for_requests_of_another_owner_alone():
+    with pytest.raises(NoGrant, match="step 5"):
+        run(policies=[policy(workloads=[workload(requests="lab/pool")], grants=[])])
+
+
 @pytest.mark.parametrize(
     ("granted", "there"),
     [
@@ -359,6 +378,7 @@ def _policies(draw):
                 role=_ROLES,
                 minimum_svn=st.integers(0, 3),
                 logs=st.none() | _KEYS,
+                requests=st.none() | _KEYS,
                 launch=st.sampled_from([{}, {"args": "a+"}]),
             ),
             min_size=1,
@@ -374,7 +394,6 @@ def _policies(draw):
                 key=_KEYS,
                 workload=st.sampled_from(["study", "other"]),
             ),
-            min_size=1,
             max_size=3,
         )
     )
@@ -420,7 +439,7 @@ def test_no_key_leaves_without_its_owners_policy(who, policies):
         ]
         assert naming, "released a key of an owner whose policy does not name this workload"
         granted = [g for one, load in naming for g in one.grant if g.workload == load.name and g.key == text]
-        logs = [load for _, load in naming if load.logs == text]
+        logs = [load for _, load in naming if text in (load.logs, load.requests)]
         assert granted or logs
         if key.current is not None:
             assert logs or any(g.access is Access.WRITE for g in granted)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from confide.enclave.python_sources import NOT_INSIDE, NOT_OF_CONFIDE
+from confide.serving.image_spec import image_profile
 
 # Also the modules that profiles import late.
 INSIDE = ["confide.spark.entry", "confide.python.entry", "confide.enclave.agent", "confide.enclave.attester"]
@@ -37,7 +38,13 @@ def test_the_check_notices_what_is_outside():
     assert b"not inside: confide.cli" in _import("confide.cli.app").stderr
 
 
-def _import(module: str) -> subprocess.CompletedProcess[bytes]:
-    given = f"OUTSIDE = {OUTSIDE!r}\nNOT_OF_CONFIDE = {tuple(NOT_OF_CONFIDE)!r}\n"
+def test_the_serving_entry_takes_its_server_along():
+    outside = [name for name in OUTSIDE if name not in image_profile().distributions]
+    assert "uvicorn" not in outside
+    assert _import("confide.serving.entry", outside).returncode == 0
+
+
+def _import(module: str, outside: list[str] = OUTSIDE) -> subprocess.CompletedProcess[bytes]:
+    given = f"OUTSIDE = {outside!r}\nNOT_OF_CONFIDE = {tuple(NOT_OF_CONFIDE)!r}\n"
     command = [sys.executable, "-c", given + IMPORT, module]
     return subprocess.run(command, capture_output=True, timeout=60, check=False)

@@ -140,3 +140,20 @@ def test_logs_key_that_nobody_releases(brokers: tuple[str, ...]) -> None:
 def test_a_broker_that_speaks_for_an_owner_who_is_not_its_own(change: dict[str, Any]) -> None:
     with pytest.raises(PolicyRefused, match=r"broker b speaks for .*, who take no part there"):
         merge_releases({"a": _release("clinic"), "b": _release("lab", **change)}, [])
+
+
+@pytest.mark.parametrize("requests", [None, "lab/k", "clinic/k"])
+def test_requests_key_to_which_an_owner_at_another_broker_does_not_consent(requests: str | None) -> None:
+    clinic = _release("clinic", requests="clinic/pool", keys={"clinic/pool": KEY})
+    with pytest.raises(PolicyRefused, match="differ"):
+        merge_releases({"a": _release("lab", requests=requests), "b": clinic}, [])
+
+
+def test_requests_key_that_nobody_releases() -> None:
+    with pytest.raises(NoGrant, match="clinic/pool"):
+        merge_releases({"a": _release("clinic", requests="clinic/pool", grants=())}, [])
+
+
+def test_a_requests_key_is_enough() -> None:
+    release = _release("clinic", requests="clinic/pool", keys={"clinic/pool": KEY}, grants=())
+    assert merge_releases({"a": release}, ["clinic"]) == release

@@ -2,18 +2,18 @@
 
 import base64
 import hashlib
-import hmac
 import json
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from confide.keys.passphrase_file import PassphraseFile
 from confide.keys.recovery.documents import Answer, RecoverySet
 from confide.keys.recovery.key import RecoveryKey, RecoveryPublicKey
 from confide.keys.recovery.recover import check, combine_answers
+
+from ....hpke import expand, extract, hpke_open
 
 VECTOR = Path(__file__).parents[3] / "vectors/recovery"
 PASSPHRASE = b"correct horse battery staple"
@@ -81,41 +81,6 @@ def private_key(name: str) -> X25519PrivateKey:
     return X25519PrivateKey.from_private_bytes(
         expand(extract(bytes(32), root), b"confide/v1/recovery-key", 32)
     )
-
-
-def extract(salt: bytes, ikm: bytes) -> bytes:
-    return hmac.digest(salt, ikm, "sha256")
-
-
-def expand(key: bytes, info: bytes, length: int) -> bytes:
-    assert length <= 32
-    return hmac.digest(key, info + b"\x01", "sha256")[:length]
-
-
-def hpke_open(private: X25519PrivateKey, sealed: bytes, info: bytes) -> bytes:
-    """RFC 9180 section 6.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, mode base, no AAD."""
-    encapsulated, ciphertext = sealed[:32], sealed[32:]
-    kem = b"KEM" + (0x0020).to_bytes(2, "big")
-    shared = private.exchange(X25519PublicKey.from_public_bytes(encapsulated))
-    secret = labeled_extract(kem, b"", b"eae_prk", shared)
-    context = encapsulated + private.public_key().public_bytes_raw()
-    secret = labeled_expand(kem, secret, b"shared_secret", context, 32)
-    suite = b"HPKE" + bytes.fromhex("002000010002")
-    schedule = b"\x00"
-    schedule += labeled_extract(suite, b"", b"psk_id_hash", b"")
-    schedule += labeled_extract(suite, b"", b"info_hash", info)
-    secret = labeled_extract(suite, secret, b"secret", b"")
-    key = labeled_expand(suite, secret, b"key", schedule, 32)
-    nonce = labeled_expand(suite, secret, b"base_nonce", schedule, 12)
-    return AESGCM(key).decrypt(nonce, ciphertext, b"")
-
-
-def labeled_extract(suite: bytes, salt: bytes, label: bytes, ikm: bytes) -> bytes:
-    return extract(salt or bytes(32), b"HPKE-v1" + suite + label + ikm)
-
-
-def labeled_expand(suite: bytes, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
-    return expand(prk, length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info, length)
 
 
 def combine(points: dict[int, bytes]) -> bytes:

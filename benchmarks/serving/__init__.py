@@ -1,0 +1,1 @@
+"""Serving of a small model against other servers."""

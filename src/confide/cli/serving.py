@@ -1,0 +1,86 @@
+"""`confide serving`: the clients' side of serving: what workers must be, and whether they are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from confide.cli.context import open_home, sole_owner
+from confide.cli.output import SIMULATED_NOTE, emit, say
+from confide.cli.verify import CertificatesOption, CollateralOption
+
+app = typer.Typer(
+    help="Clients of serving: what a worker must be, and whether it is.",
+    epilog="Example:  confide serving accept iris > iris.toml",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def accept(
+    context: typer.Context,
+    workload: Annotated[str, typer.Argument(help="Its name in the owner's policy in force.")],
+    owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
+) -> None:
+    """Print, from the policy in force, the document by which clients accept the workers of a workload.
+
+    Hand it to the clients over a way that they trust: it is what they verify workers against.
+
+    Example:
+
+        confide serving accept iris > iris.toml
+    """
+    from confide.broker.policy import parse_policy
+    from confide.errors import Misuse
+    from confide.serving.accepted_document import accepted_document
+
+    with open_home(context) as home:
+        name = sole_owner(home.store, owner)
+        stored = home.store.policy(name)
+        if stored is None:
+            raise Misuse(f"no policy of {name} is in force: `confide policy apply` puts one into force")
+        hosts = [home.store.host(identity) for identity in home.store.hosts()]
+    typer.echo(accepted_document(parse_policy(stored.toml), workload, hosts), nl=False)
+
+
+@app.command()
+def verify(
+    url: Annotated[str, typer.Argument(help="https://HOST:PORT of a worker.")],
+    accept: Annotated[Path, typer.Option(help="What it must be, as `confide serving accept` prints it.")],
+    collateral: CollateralOption = None,
+    certificates: CertificatesOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Verify fresh evidence of a serving worker, and print the authority that its TLS certificates chain to.
+
+    Clients of the Open Inference Protocol that seal nothing trust that authority, and it alone.
+
+    Example:
+
+        confide serving verify https://iris.clinic.example:8443 --accept iris.toml > ca.pem
+    """
+    from confide.cli.verify import hardware_trust
+    from confide.serving.client import Client
+
+    hardware = hardware_trust([*(collateral or []), *(certificates or [])], None)
+    with Client(url, accept, hardware=hardware) as client:
+        worker = client.verify()
+    if json:
+        emit(
+            {
+                "url": url,
+                "verified": int(time.time()),
+                "claims": asdict(worker.claims),
+                "requests": str(worker.key.version),
+                "authority": worker.authority_pem.decode(),
+            }
+        )
+        return
+    note = f" ({SIMULATED_NOTE})" if worker.claims.tee == "simulated" else ""
+    say(f"{url} runs measurement {worker.claims.measurement} in {worker.claims.tee}{note}")
+    say(f"requests are sealed to {worker.key.version}")
+    typer.echo(worker.authority_pem.decode(), nl=False)

@@ -1,0 +1,53 @@
+"""The document by which clients accept workers, from the owner's policy."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import tomlkit
+
+from confide.attestation.claims import Tee
+from confide.broker.policy import Policy
+from confide.errors import Misuse
+from confide.serving.identity import ROLE, AcceptedServing
+
+
+def accepted_document(policy: Policy, workload: str, hosts: Sequence[bytes]) -> str:
+    """Return the document (TOML): what the policy demands of a workload, demanded by its clients.
+
+    Args:
+        policy: in force.
+        workload: its name there.
+        hosts: raw public keys of the enrolled hosts; of the TEE simulated only.
+
+    Raises:
+        Misuse: the policy has no such workload, or that takes no requests.
+    """
+    found = [each for each in policy.workload if each.name == workload and each.role == ROLE]
+    if not found:
+        names = ", ".join(each.name for each in policy.workload)
+        raise Misuse(f"no workload {workload!r} in the policy of {policy.owner} (there are: {names})")
+    said = found[0]
+    if said.requests is None:
+        raise Misuse(f"workload {workload} has no key for requests: `confide policy allow ... --requests`")
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment(f"Workers of {workload}, as {policy.owner} approved them (serial {policy.serial}).")
+    )
+    values: dict[str, Any] = {
+        "version": 1,
+        "tee": str(said.tee),
+        "measurements": list(said.measurements),
+        "minimum_svn": said.minimum_svn,
+        "requests": said.requests,
+    }
+    if said.tee is Tee.SIMULATED:
+        values["hosts"] = [base64.b64encode(host).decode() for host in hosts]
+    if said.platform is not None:
+        values["platform"] = said.platform.model_dump(mode="json", exclude_defaults=True)
+    document.update(values)
+    text = document.as_string()
+    AcceptedServing.from_toml(text.encode())  # whatever does not read back is not handed out
+    return text

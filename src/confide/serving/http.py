@@ -1,0 +1,235 @@
+"""The HTTP shell of a worker: the Open Inference Protocol's endpoints, sealed requests, metrics. Decides nothing.
+
+A bare ASGI application: what a framework would do for each request costs more than a small model's run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from confide import __version__
+from confide.broker.sessions import RateLimit
+from confide.errors import BrokerUnavailable, ConfideError
+from confide.serving.configuration import Configuration
+from confide.serving.envelope import Target
+from confide.serving.failures import InvalidRequest, Overloaded, TooLarge, UnknownModel
+from confide.serving.identity import MAX_NONCE_CHARS, PATH
+from confide.serving.metrics import CONTENT_TYPE
+from confide.serving.oip import Body
+from confide.serving.sealed import MEDIA_TYPE
+from confide.serving.service import Answer, Service, error_body
+
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+JSON_LENGTH = b"inference-header-content-length"
+CONTEXT = b"confide-context"
+MAX_PENDING_BYTES = 256 * 1024 * 1024
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
+_JSON, _BINARY, _SEALED = b"application/json", b"application/octet-stream", MEDIA_TYPE.encode()
+
+
+class NotFound(UnknownModel):
+    """No such endpoint."""
+
+
+class Application:
+    """The ASGI application.
+
+    Args:
+        service: answers.
+        configuration: the owner's.
+        introduce: returns the worker's introduction for a nonce; empty: the one of its certificate.
+        ready: whether it is attested and every model is warm.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        configuration: Configuration,
+        introduce: Callable[[str], Awaitable[dict[str, Any]]],
+        ready: Callable[[], bool],
+    ) -> None:
+        self._service, self._introduce, self._ready = service, introduce, ready
+        self._most = configuration.max_body_mib * 1024 * 1024
+        self._limit = RateLimit(time.monotonic, configuration.rate_per_s, configuration.burst)
+        self._introductions = RateLimit(time.monotonic, 1, 20)
+        self._pending = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers: Headers = dict(scope["headers"])
+        try:
+            path = scope["path"].strip("/").split("/")
+            await self._route(scope, path, headers, receive, send)
+        except ConfideError as error:
+            await _send_error(send, error)
+        except Exception:  # noqa: BLE001 - no traceback may leave with values of a request in it
+            await _send_error(send, ConfideError("internal error"))
+
+    async def _route(
+        self, scope: Scope, path: list[str], headers: Headers, receive: Receive, send: Send
+    ) -> None:
+        match scope["method"], path:
+            case "POST", ["v2", "models", model, "infer"]:
+                await self._post(scope, Target("infer", model), headers, receive, send)
+            case "POST", ["v2", "models", model, "versions", version, "infer"]:
+                await self._post(scope, Target("infer", model, version), headers, receive, send)
+            case "POST", ["v2", "models", model]:
+                await self._post(scope, Target("metadata", model), headers, receive, send)
+            case "POST", ["v2", "models", model, "versions", version]:
+                await self._post(scope, Target("metadata", model, version), headers, receive, send)
+            case "POST", ["confide", "v1", "serving", "session"]:
+                await self._post(scope, Target("session"), headers, receive, send)
+            case "GET", [*_] if scope["path"] == PATH:
+                await self._introduction(scope, send)
+            case "GET", ["v2", "health", "live"]:
+                await _send(send, 200, b"")
+            case "GET", ["v2", "health", "ready"]:
+                await _send(send, 200 if self._ready() else 503, b"")
+            case "GET", ["metrics"]:
+                await _send(send, 200, self._metrics(), content_type=CONTENT_TYPE.encode())
+            case method, path:
+                await self._plain_only(method, path, send)
+
+    async def _plain_only(self, method: str, path: list[str], send: Send) -> None:
+        """Answer what tells of models: to clients that may ask in clear."""
+        service = self._service
+        service.require_plain()
+        match method, path:
+            case "GET", ["v2"]:
+                said = {"name": "confide", "version": __version__, "extensions": list(EXTENSIONS)}
+                await _send_json(send, said)
+            case "GET", ["v2", "models", model]:
+                await _send_json(send, service.metadata(Target("metadata", model)))
+            case "GET", ["v2", "models", model, "versions", version]:
+                await _send_json(send, service.metadata(Target("metadata", model, version)))
+            case "GET", ["v2", "models", model, "ready"]:
+                await _send(send, 200 if _loaded(service, model) else 404, b"")
+            case "GET", ["v2", "models", model, "versions", version, "ready"]:
+                await _send(send, 200 if _loaded(service, model, version) else 404, b"")
+            case "POST", ["v2", "repository", "index"]:
+                await _send(send, 200, json.dumps(service.models.index()).encode())
+            case _:
+                raise NotFound("no such endpoint")
+
+    async def _post(
+        self, scope: Scope, target: Target, headers: Headers, receive: Receive, send: Send
+    ) -> None:
+        client = scope["client"][0] if scope.get("client") else ""
+        _take(self._limit, client)
+        size = self._declared(headers)
+        sealed = headers.get(b"content-type") == _SEALED
+        if not sealed:
+            self._service.require_plain()
+            if b"content-encoding" in headers:
+                raise InvalidRequest("compressed requests are not taken")
+            if target.operation != "infer":
+                raise NotFound("no such endpoint")
+        self._pending += size
+        try:
+            data = await _body(receive)
+            if sealed:
+                context = headers.get(CONTEXT, b"").decode("latin-1")
+                bound = Target(target.operation, target.model, target.version, context)
+                await _send(send, 200, await self._service.sealed(bound, data), content_type=_SEALED)
+            else:
+                await _send_answer(
+                    send, await self._service.plain(target, Body(data, _json_length(headers)), client)
+                )
+        finally:
+            self._pending -= size
+
+    def _declared(self, headers: Headers) -> int:
+        declared = headers.get(b"content-length", b"0")
+        size = int(declared) if declared.isdigit() and len(declared) < 16 else self._most + 1
+        if size > self._most:
+            raise TooLarge(f"a request has at most {self._most} bytes")
+        if self._pending + size > MAX_PENDING_BYTES:
+            raise Overloaded("too many bytes of requests at once")
+        return size
+
+    async def _introduction(self, scope: Scope, send: Send) -> None:
+        nonces = parse_qs(scope["query_string"].decode("latin-1")).get("nonce", [""])
+        nonce = nonces[0]
+        if len(nonce) > MAX_NONCE_CHARS or (nonce and not (nonce.isascii() and nonce.isalnum())):
+            raise InvalidRequest(f"a nonce has up to {MAX_NONCE_CHARS} letters and digits")
+        if nonce:  # evidence is made for it
+            _take(self._introductions, scope["client"][0] if scope.get("client") else "")
+        await _send_json(send, await self._introduce(nonce))
+
+    def _metrics(self) -> bytes:
+        waiting = {(m.name, m.version): m.batcher.waiting for m in self._service.models.all()}
+        return self._service.metrics.text(waiting)
+
+
+def _take(limit: RateLimit, client: str) -> None:
+    try:
+        limit.take(client)
+    except BrokerUnavailable:
+        raise Overloaded("this client asks too often") from None
+
+
+def _loaded(service: Service, model: str, version: str | None = None) -> bool:
+    try:
+        service.models.get(model, version)
+    except UnknownModel:
+        return False
+    return True
+
+
+def _json_length(headers: Headers) -> int | None:
+    text = headers.get(JSON_LENGTH)
+    if text is None:
+        return None
+    if not text.isdigit() or len(text) > 12:
+        raise InvalidRequest("Inference-Header-Content-Length is not a length")
+    return int(text)
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    parts = [body]
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("the request was cut off")
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+async def _send_answer(send: Send, answer: Answer) -> None:
+    body = answer.body
+    if body.json_bytes is None:
+        await _send(send, answer.status, bytes(body.data))
+        return
+    length = (JSON_LENGTH, str(body.json_bytes).encode())
+    await _send(send, answer.status, bytes(body.data), length, content_type=_BINARY)
+
+
+async def _send_json(send: Send, value: dict[str, Any]) -> None:
+    await _send(send, 200, json.dumps(value).encode())
+
+
+async def _send_error(send: Send, error: ConfideError) -> None:
+    more = [(b"confide-error", type(error).__name__.encode()), (b"connection", b"close")]
+    if isinstance(error, Overloaded):
+        more[1:] = [(b"retry-after", str(int(-(-error.retry_after_s // 1))).encode())]
+    await _send(send, error.http_status, bytes(error_body(error).data), *more)
+
+
+async def _send(
+    send: Send, status: int, body: bytes, *more: tuple[bytes, bytes], content_type: bytes = _JSON
+) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,179 @@
+"""The serving profile: front end, batching and models in the one process that was attested."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from confide.broker.https import https_server, listen, server_tls
+from confide.broker.release import Release
+from confide.broker.tls import load_chain
+from confide.enclave.profile import Context
+from confide.errors import ConfideError, Misuse, NoGrant, Refused
+from confide.keys.names import KeyName
+from confide.serving.configuration import Configuration
+from confide.serving.http import Application
+from confide.serving.identity import WorkerIdentity
+from confide.serving.metrics import Metrics
+from confide.serving.models import Models
+from confide.serving.pool_key import PoolKeys
+from confide.serving.repository import find_sources
+from confide.serving.service import Service
+
+MODELS = Path("/app/models")
+_DEFAULT_LISTEN = "127.0.0.1:0"
+
+
+class ServingProfile:
+    """Serves models (`confide.enclave.profile.Profile`)."""
+
+    def run(self, context: Context) -> int:
+        """Serve until asked to stop.
+
+        Raises:
+            NoGrant: the policy names no key for requests.
+            InvalidFormat, Tampered: a model cannot be loaded, or the configuration has faults.
+            Unavailable: the address cannot be bound.
+            Refused: the owners' policies do not release anything any more.
+        """
+        configuration = Configuration.from_toml(Path(context.image.program).read_bytes())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Worker(context, configuration).serve())
+        return 0
+
+
+class _Worker:
+    def __init__(self, context: Context, configuration: Configuration) -> None:
+        self._context, self._configuration = context, configuration
+        self._metrics = Metrics()
+        self._models = Models(
+            configuration.limits,
+            context.image.limits.cores,
+            context.scratch,
+            self._metrics,
+            self._log,
+        )
+        self._refused: Refused | None = None
+        self._ready = False
+
+    async def serve(self) -> None:
+        context = self._context
+        host, port, names = _address(context)
+        release = context.release
+        keys = _pool_keys(release)
+        with contextlib.closing(listen(host, port)) as listener:
+            await self._follow(release, strict=True)
+            if not self._models.all():
+                raise Misuse("no model: the image holds none, and the policy lets no sealed files be read")
+            self._identity = WorkerIdentity(context.evidence, names, int(time.time()))
+            self._leaf = self._identity.leaf(keys, int(time.time()))
+            self._tls = server_tls(self._leaf)
+            self._service = Service(self._models, keys, self._configuration, self._metrics)
+            self._metrics.attested(release.expires)
+            application = Application(
+                self._service, self._configuration, self._introduce, lambda: self._ready
+            )
+            server = https_server(application, self._tls)
+            self._ready = True
+            context.started()
+            url = f"https://{f'[{names[0]}]' if ':' in names[0] else names[0]}:{listener.getsockname()[1]}"
+            async with self._refreshing(server):
+                self._tell_when_up(server, url)
+                await server.serve(sockets=[listener])
+                self._ready = False
+        await self._models.close()
+        if self._refused is not None:
+            raise self._refused
+
+    def _tell_when_up(self, server: Any, url: str) -> None:
+        async def tell() -> None:
+            while not server.started:
+                await asyncio.sleep(0.005)
+            models = " ".join(f"{model.name}:{model.version}" for model in self._models.all())
+            self._context.tell("ready", url=url, models=models)
+            self._log("ready", url=url)
+
+        self._telling = asyncio.get_running_loop().create_task(tell())
+
+    @contextlib.asynccontextmanager
+    async def _refreshing(self, server: Any) -> AsyncIterator[None]:
+        task = asyncio.get_running_loop().create_task(self._refresh(server))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _refresh(self, server: Any) -> None:
+        """Ask the broker again and again: for new versions of keys and models, and whether to go on."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._configuration.refresh_s)
+            try:
+                release = await loop.run_in_executor(None, self._context.renew)
+                keys = _pool_keys(release)
+                await self._take_over(keys)
+                await self._follow(release)
+                self._metrics.attested(release.expires)
+            except Refused as refused:
+                self._log("refused", error=type(refused).__name__, reason=str(refused))
+                self._metrics.refused()
+                self._ready, self._refused = False, refused
+                server.should_exit = True
+                return
+            except ConfideError as error:
+                # The broker is away: what was released stays released.
+                self._log("refresh-failed", error=type(error).__name__, reason=str(error))
+
+    async def _take_over(self, keys: PoolKeys) -> None:
+        if (keys.current, keys.public) == (self._service.keys.current, self._service.keys.public):
+            return
+        leaf = await asyncio.get_running_loop().run_in_executor(
+            None, self._identity.leaf, keys, int(time.time())
+        )
+        self._leaf = leaf
+        load_chain(self._tls, leaf)  # connections from now on show it
+        self._service.renew(keys)
+        self._log("pool-key", version=str(keys.current))
+
+    async def _follow(self, release: Release, *, strict: bool = False) -> None:
+        sources = find_sources(MODELS, release, self._context.work)
+        await self._models.follow(sources, release.keyset(), strict=strict)
+
+    async def _introduce(self, nonce: str) -> dict[str, Any]:
+        keys, leaf = self._service.keys, self._leaf
+        if nonce:
+            leaf = await asyncio.get_running_loop().run_in_executor(
+                None, self._identity.leaf, keys, int(time.time()), nonce
+            )
+        return self._identity.introduce(keys, leaf)
+
+    def _log(self, event: str, **details: object) -> None:
+        """Write an event to the sealed log: names, numbers and reasons, no payload."""
+        stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": stamp, "event": event, **details})
+        with contextlib.suppress(OSError):
+            os.write(self._context.output, line.encode() + b"\n")
+
+
+def _pool_keys(release: Release) -> PoolKeys:
+    if release.requests is None:
+        raise NoGrant("the policy names no key for requests: `confide policy allow ... --requests OWNER/KEY`")
+    return PoolKeys(release.keyset().key(KeyName.parse(release.requests)))
+
+
+def _address(context: Context) -> tuple[str, int, tuple[str, ...]]:
+    host, _, port = context.launch.get("listen", _DEFAULT_LISTEN).rpartition(":")
+    host = host.strip("[]")
+    names = context.launch.get("names", host)
+    return host, int(port), tuple(names.split(","))

@@ -1,0 +1,204 @@
+"""What a worker does with requests, plain and sealed, without HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confide.errors import ConfideError, UnknownKey
+from confide.serving.configuration import Configuration
+from confide.serving.envelope import ReplyContent, RequestContent, Target
+from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overloaded, UnknownModel
+from confide.serving.metrics import Metrics
+from confide.serving.model import Model
+from confide.serving.models import Models
+from confide.serving.oip import Body, check_outputs, read_request, write_reply
+from confide.serving.once import Once
+from confide.serving.pool_key import PoolKeys
+from confide.serving.sealed import MAX_AHEAD_MS, TICKETED, OpenedRequest, Opener
+from confide.serving.ticket import new_ticket
+
+PLAIN_KEPT_S = 60.0
+"""How long the answer to a plain request with an id is kept."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a request that was understood.
+
+    Attributes:
+        status: of HTTP.
+        body: of the protocol.
+    """
+
+    status: int
+    body: Body
+
+
+class Service:
+    """Answers requests, on one event loop.
+
+    Args:
+        models: that are loaded.
+        keys: of the pool.
+        configuration: the owner's.
+        metrics: counts.
+    """
+
+    def __init__(
+        self, models: Models, keys: PoolKeys, configuration: Configuration, metrics: Metrics
+    ) -> None:
+        self.models, self.metrics = models, metrics
+        self._configuration = configuration
+        self._opener = Opener(keys)
+        self._plain: Once[Answer] = Once(lambda answer: len(answer.body.data))
+        self._sealed: Once[bytes] = Once(len)
+
+    @property
+    def keys(self) -> PoolKeys:
+        """The pool's keys, as they are now."""
+        return self._opener.keys
+
+    def renew(self, keys: PoolKeys) -> None:
+        """Take over new keys of the pool; what was begun under the old ones goes on where they still live."""
+        self._opener = Opener(keys)
+
+    def require_plain(self) -> None:
+        """Return if requests in clear are taken.
+
+        Raises:
+            NotTaken: they are not.
+        """
+        if not self._configuration.plain_requests:
+            raise NotTaken("requests must be sealed here: the owner's configuration has no plain_requests")
+
+    async def plain(self, target: Target, body: Body, client: str) -> Answer:
+        """Answer a request in clear.
+
+        Args:
+            target: model and version.
+            body: of the protocol.
+            client: address of the client: ids count for each on its own.
+
+        Raises:
+            NotTaken: the owner's configuration does not allow it.
+            InvalidRequest, UnknownModel, Overloaded, Expired, Duplicate, ModelFailed: why it is not answered.
+        """
+        self.require_plain()
+        return await self._timed("plain", target, lambda: self._infer(target, body, client))
+
+    def metadata(self, target: Target) -> dict[str, Any]:
+        """Return the metadata of a model.
+
+        Raises:
+            UnknownModel: it is not loaded.
+        """
+        model = self.models.get(target.model, target.version or None)
+        return model.metadata(self.models.versions(target.model))
+
+    async def sealed(self, target: Target, data: bytes) -> bytes:
+        """Answer a sealed request, sealed; what fails once it was opened is told in there.
+
+        The same request again gets the very same answer.
+
+        Raises:
+            InvalidRequest, UnknownKey, Tampered, Expired: it does not open.
+            Duplicate: another request has its id.
+        """
+        opened = self._opener.open(data, target)
+        form = "ticket" if data[1] == TICKETED else "sealed"
+        return await self._sealed.answer(
+            opened.key_id + opened.id,
+            hashlib.sha256(data + target.encode()).digest(),
+            MAX_AHEAD_MS / 1000,
+            lambda: self._open_answer(target, opened, form),
+        )
+
+    async def _open_answer(self, target: Target, opened: OpenedRequest, form: str) -> bytes:
+        try:
+            answer = await self._timed(form, target, lambda: self._operate(target, opened))
+            reply = ReplyContent(answer.status, answer.body)
+        except Overloaded:
+            raise  # not worth an answer under the id: the same request may come again
+        except ConfideError as error:
+            reply = ReplyContent(error.http_status, error_body(error))
+        return opened.reply.seal(reply, padded=opened.content.padded)
+
+    async def _operate(self, target: Target, opened: OpenedRequest) -> Answer:
+        match target.operation:
+            case "infer":
+                return await self._infer(target, opened.content.body, None, opened.content)
+            case "metadata":
+                return Answer(200, _json_body(self.metadata(target)))
+            case "session":
+                return Answer(200, _json_body(self._session(opened)))
+        raise InvalidRequest(f"no operation {target.operation!r}")
+
+    def _session(self, opened: OpenedRequest) -> dict[str, Any]:
+        key = self.keys.key(opened.key_id)
+        if key.public.version != self.keys.current:
+            raise UnknownKey("tickets are given under the current version of the pool key alone")
+        ticket, secret, expires, uses = new_ticket(key, int(time.time()))
+        return {"ticket": ticket.hex(), "secret": secret.hex(), "expires": expires, "uses": uses}
+
+    async def _infer(
+        self, target: Target, body: Body, client: str | None, content: RequestContent | None = None
+    ) -> Answer:
+        model = self.models.get(target.model, target.version or None)
+        request = read_request(body)
+        check_outputs(request, model.runtime.outputs)
+        limit_s = self._configuration.deadline_ms / 1000
+        if request.timeout_s is not None:
+            limit_s = min(limit_s, request.timeout_s)
+        if content is not None:
+            limit_s = min(limit_s, content.not_after_ms / 1000 - time.time())
+        if limit_s <= 0:
+            raise Expired("the deadline has passed")
+        expires = time.monotonic() + limit_s
+
+        async def work() -> Answer:
+            arrays = await model.submit(request.inputs, expires)
+            reply = write_reply(model.name, model.version, request, model.runtime.outputs, arrays)
+            return Answer(200, reply)
+
+        if client is None or not request.id:
+            return await work()
+        # Clients of the protocol may give every request the same id: it counts together with what they ask.
+        digest = hashlib.sha256(f"{body.json_bytes} ".encode() + bytes(body.data)).digest()
+        key = json.dumps([client, model.name, model.version, request.id, digest.hex()]).encode()
+        return await self._plain.answer(key, digest, PLAIN_KEPT_S, work)
+
+    async def _timed(self, form: str, target: Target, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        began = time.monotonic()
+        status = 200
+        try:
+            return await work()
+        except ConfideError as error:
+            status = error.http_status
+            raise
+        finally:
+            model = self._known(target)
+            if model is not None and target.operation == "infer":
+                model.count.request(form, status, time.monotonic() - began)
+
+    def _known(self, target: Target) -> Model | None:
+        try:
+            return self.models.get(target.model, target.version or None)
+        except UnknownModel:
+            return None
+
+
+def error_body(error: ConfideError) -> Body:
+    """Return what is said of an error: in full where it is about the request, else coarsely."""
+    told = (
+        str(error) if isinstance(error, InvalidRequest | UnknownModel | NotTaken | Expired) else error.public
+    )
+    return _json_body({"error": told})
+
+
+def _json_body(value: dict[str, Any]) -> Body:
+    return Body(json.dumps(value, separators=(",", ":")).encode())

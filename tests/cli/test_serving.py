@@ -1,0 +1,37 @@
+"""`confide serve` and `confide serving`: what is refused before anything is built or asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from confide.errors import Misuse, Unavailable
+
+
+@pytest.mark.parametrize(
+    "listen", ["8443", "127.0.0.1:", ":8443", "127.0.0.1:x", "127.0.0.1:65536", "0.0.0.0:8443", "[::]:1"]
+)
+def test_addresses_to_listen_on(clinic, listen):
+    said = clinic("serve", "--tee", "simulated", "model.onnx", "--listen", listen)
+    assert (said.code, listen in said.err) == (Misuse.exit_code, True)
+
+
+def test_a_model_that_is_not_there(clinic):
+    said = clinic("serve", "--tee", "simulated", "model.onnx")
+    assert (said.code, "model.onnx" in said.err) == (Misuse.exit_code, True)
+
+
+def test_no_document_without_a_policy_or_such_a_workload(clinic):
+    assert clinic("serving", "accept", "iris").code == Misuse.exit_code
+
+
+def test_nobody_to_verify(clinic, tmp_path):
+    document = tmp_path / "iris.toml"
+    document.write_text(
+        f'version = 1\ntee = "simulated"\nmeasurements = ["{"ab" * 32}"]\nhosts = ["{"A" * 43}="]\n'
+        'requests = "clinic/pool"\n'
+    )
+    said = clinic("serving", "verify", "https://127.0.0.1:1", "--accept", str(document))
+    assert said.code == Unavailable.exit_code
+    assert (
+        clinic("serving", "verify", "http://127.0.0.1:1", "--accept", str(document)).code == Misuse.exit_code
+    )

@@ -1,0 +1,108 @@
+"""Small models in ONNX, made here."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
+
+
+def save(path: Path, nodes, inputs, outputs, weights=()) -> Path:
+    """Write a model of nodes; inputs and outputs are (name, type, shape)."""
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info(*each) for each in inputs],
+        [helper.make_tensor_value_info(*each) for each in outputs],
+        [numpy_helper.from_array(array, name) for name, array in weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path
+
+
+def scale(path: Path, factor: float = 2.0, width: int = 4) -> Path:
+    """y = x * factor, of any number of rows."""
+    return save(
+        path,
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        [("x", FLOAT, ["n", width])],
+        [("y", FLOAT, ["n", width])],
+        [("factor", np.float32(factor).reshape(1))],
+    )
+
+
+def row_sums(path: Path) -> Path:
+    """Two inputs, two outputs: total = sum of the rows of a and b; count = a's shape, which is no row."""
+    return save(
+        path,
+        [
+            helper.make_node("Add", ["a", "b"], ["ab"]),
+            helper.make_node("ReduceSum", ["ab", "axis"], ["total"], keepdims=0),
+            helper.make_node("Identity", ["b"], ["same"]),
+        ],
+        [("a", FLOAT, ["n", 3]), ("b", FLOAT, ["n", 3])],
+        [("total", FLOAT, ["n"]), ("same", FLOAT, ["n", 3])],
+        [("axis", np.array([1], np.int64))],
+    )
+
+
+def batch_mean(path: Path) -> Path:
+    """Each row minus the mean of all rows: rows depend on one another, though the shapes do not say so."""
+    return save(
+        path,
+        [
+            helper.make_node("ReduceMean", ["x", "axis"], ["mean"], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        [("x", FLOAT, ["n", 4])],
+        [("y", FLOAT, ["n", 4])],
+        [("axis", np.array([0], np.int64))],
+    )
+
+
+def lookup(path: Path, size: int = 10) -> Path:
+    """Rows of a table by index: an index outside it fails the run."""
+    return save(
+        path,
+        [helper.make_node("Gather", ["table", "index"], ["row"])],
+        [("index", INT64, ["n"])],
+        [("row", FLOAT, ["n", 2])],
+        [("table", np.arange(size * 2, dtype=np.float32).reshape(size, 2))],
+    )
+
+
+def texts(path: Path) -> Path:
+    """Texts in, the same texts out."""
+    return save(
+        path,
+        [helper.make_node("Identity", ["text"], ["same"])],
+        [("text", STRING, ["n"])],
+        [("same", STRING, ["n"])],
+    )
+
+
+def mlp(path: Path, seed: int = 0, widths: tuple[int, ...] = (16, 64, 64, 4)) -> Path:
+    """A multi-layer perceptron with random weights."""
+    random = np.random.default_rng(seed)
+    nodes, weights, last = [], [], "x"
+    for index, (rows, columns) in enumerate(itertools.pairwise(widths)):
+        final = index == len(widths) - 2
+        weights += [
+            (f"w{index}", random.standard_normal((rows, columns)).astype(np.float32)),
+            (f"b{index}", random.standard_normal(columns).astype(np.float32)),
+        ]
+        out = "y" if final else f"h{index}"
+        nodes.append(helper.make_node("Gemm", [last, f"w{index}", f"b{index}"], [out]))
+        last = out
+        if not final:
+            nodes.append(helper.make_node("Relu", [out], [f"r{index}"]))
+            last = f"r{index}"
+    return save(path, nodes, [("x", FLOAT, ["n", widths[0]])], [("y", FLOAT, ["n", widths[-1]])], weights)

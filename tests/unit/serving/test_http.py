@@ -1,0 +1,456 @@
+"""The worker's endpoints, in this process: real models, keys and requests; only TLS and the enclave are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+from confide.broker.release import Release
+from confide.keys.material import Keyset, NamedKey
+from confide.keys.names import KeyName
+from confide.serving.configuration import Configuration
+from confide.serving.cost import Cost
+from confide.serving.envelope import RequestContent, Target
+from confide.serving.http import Application
+from confide.serving.metrics import Metrics
+from confide.serving.models import Models
+from confide.serving.oip import Body, read_reply, write_request
+from confide.serving.pool_key import PoolKeys
+from confide.serving.repository import find_sources
+from confide.serving.sealed import MEDIA_TYPE, seal_fresh, seal_ticketed
+from confide.serving.service import Service
+from confide.serving.ticket import HeldTicket, Session
+
+from ... import models
+
+POOL = PoolKeys(NamedKey(KeyName("clinic", "pool"), 1, {1: bytes(32)}))
+EMPTY = Release(workload="w", owners=("clinic",), keys={}, grants=(), expires=2**40)
+CANARY = 7391.0
+
+
+class Worker:
+    """A worker without its enclave, and a client of it."""
+
+    def __init__(self, folder, configuration):
+        self.folder, self.events = folder, []
+        self.metrics = Metrics()
+        self.models = Models(configuration.limits, 1, folder, self.metrics, self._tell)
+        self.service = Service(self.models, POOL, configuration, self.metrics)
+        self.ready = True
+        app = Application(self.service, configuration, self._introduce, lambda: self.ready)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://worker")
+
+    def _tell(self, event, **details):
+        self.events.append((event, details))
+
+    async def _introduce(self, nonce):
+        return {"nonce": nonce}
+
+    async def follow(self):
+        sources = find_sources(self.folder / "models", EMPTY, self.folder)
+        await self.models.follow(sources, Keyset({}))
+
+    async def infer(self, model, document, *binary, path="", **headers):
+        body = json.dumps(document).encode()
+        if binary:
+            headers["inference-header-content-length"] = str(len(body))
+        return await self.http.post(
+            f"/v2/models/{model}{path}/infer", content=body + b"".join(binary), headers=headers
+        )
+
+    async def sealed(self, data, path="/v2/models/scale/infer", **headers):
+        return await self.http.post(path, content=data, headers={"content-type": MEDIA_TYPE, **headers})
+
+
+def x(*rows, **more):
+    data = [float(value) for row in rows for value in row]
+    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 4], "data": data}], **more}
+
+
+def content(*rows, timeout_s=30.0):
+    body = write_request({"x": np.array(rows, np.float32)}, [])
+    return RequestContent(body, int((time.time() + timeout_s) * 1000))
+
+
+INFER = Target("infer", "scale")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a coroutine function with a worker that serves models/scale.onnx, models/lookup.onnx."""
+    models.scale(tmp_path / "models/scale.onnx")
+    models.lookup(tmp_path / "models/lookup.onnx")
+
+    def go(test, **settings):
+        configuration = Configuration(**({"plain_requests": True} | settings))
+
+        async def body():
+            worker = Worker(tmp_path, configuration)
+            await worker.follow()
+            await test(worker)
+            await worker.models.close()
+
+        asyncio.run(body())
+
+    return go
+
+
+def test_endpoints_of_the_protocol(run):
+    async def test(worker):
+        async def get(path):
+            answer = await worker.http.get(path)
+            return answer.status_code, answer.json() if answer.content else None
+
+        assert await get("/v2/health/live") == (200, None)
+        assert await get("/v2/health/ready") == (200, None)
+        assert (await get("/v2"))[1]["extensions"] == ["binary_tensor_data", "model_repository"]
+        assert await get("/v2/models/scale/ready") == (200, None)
+        assert await get("/v2/models/scale/versions/1/ready") == (200, None)
+        assert await get("/v2/models/scale/versions/2/ready") == (404, None)
+        assert await get("/v2/models/wine/ready") == (404, None)
+        assert await get("/v2/models/scale") == (
+            200,
+            {
+                "name": "scale",
+                "versions": ["1"],
+                "platform": "onnx_onnxv1",
+                "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+                "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+            },
+        )
+        assert (await get("/v2/models/scale/versions/7"))[0] == 404
+        index = await worker.http.post("/v2/repository/index")
+        assert [(m["name"], m["state"]) for m in index.json()] == [("lookup", "READY"), ("scale", "READY")]
+        worker.ready = False
+        assert await get("/v2/health/ready") == (503, None)
+
+    run(test)
+
+
+def test_json_and_binary_requests(run):
+    async def test(worker):
+        answer = (await worker.infer("scale", x([1, 2, 3, 4], id="a"))).json()
+        assert (answer["id"], answer["outputs"][0]["data"]) == ("a", [2, 4, 6, 8])
+        document = {
+            "inputs": [
+                {"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+        answer = await worker.infer("scale", document, np.array([1, 2, 3, 4], np.float32).tobytes())
+        length = int(answer.headers["inference-header-content-length"])
+        assert np.frombuffer(answer.content[length:], np.float32).tolist() == [2, 4, 6, 8]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("model", "document", "headers", "status", "said"),
+    [
+        ("wine", x([1, 2, 3, 4]), {}, 404, "wine"),
+        ("scale", x([1, 2, 3]), {}, 400, "'x'"),
+        ("scale", {"inputs": []}, {}, 400, "input 'x' is missing"),
+        (
+            "scale",
+            {"inputs": x([1, 2, 3, 4])["inputs"] + [x([1, 2, 3, 4])["inputs"][0] | {"name": "z"}]},
+            {},
+            400,
+            "'z'",
+        ),
+        ("scale", x([1, 2, 3, 4], outputs=[{"name": "q"}]), {}, 400, "output 'q'"),
+        ("scale", [], {}, 400, "inference request"),
+        ("scale", x([1, 2, 3, 4]), {"content-encoding": "gzip"}, 400, "compressed"),
+        ("scale", x([1, 2, 3, 4]), {"inference-header-content-length": "x"}, 400, "Length"),
+        ("scale", x([1, 2, 3, 4]), {"inference-header-content-length": "99999"}, 400, "length of the JSON"),
+        ("scale", x([1, 2, 3, 4]), {"content-length": str(2**40)}, 413, "at most"),
+        ("scale", x([1, 2, 3, 4]), {"content-length": "x"}, 413, "at most"),
+    ],
+)
+def test_errors_say_what_and_name_the_tensor(run, model, document, headers, status, said):
+    async def test(worker):
+        answer = await worker.infer(model, document, **headers)
+        assert answer.status_code == status
+        assert said in answer.json()["error"]
+
+    run(test)
+
+
+def test_poison_is_answered_and_the_others_too(run):
+    def lookup(index):
+        return {"inputs": [{"name": "index", "datatype": "INT64", "shape": [1], "data": [index]}]}
+
+    async def test(worker):
+        answers = await asyncio.gather(*(worker.infer("lookup", lookup(i)) for i in (1, 12345678, 2)))
+        assert [answer.status_code for answer in answers] == [200, 500, 200]
+        assert "12345678" not in answers[1].text
+        assert answers[2].json()["outputs"][0]["data"] == [4, 5]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v2/models/scale/infer"),
+        ("GET", "/v2/models/scale"),
+        ("GET", "/v2/models/scale/ready"),
+        ("GET", "/v2/models/wine/ready"),
+        ("GET", "/v2"),
+        ("POST", "/v2/repository/index"),
+        ("POST", "/v2/models/scale"),
+        ("POST", "/confide/v1/serving/session"),
+    ],
+)
+def test_nothing_is_told_in_clear_unless_the_owner_allows_it(run, method, path):
+    async def test(worker):
+        answer = await worker.http.request(method, path, json=x([1, 2, 3, 4]))
+        assert (answer.status_code, answer.headers["confide-error"]) == (403, "NotTaken")
+
+    run(test, plain_requests=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/x"), ("GET", "/"), ("PUT", "/v2"), ("GET", "/v2/models")]
+)
+def test_no_such_endpoint(run, method, path):
+    async def test(worker):
+        assert (await worker.http.request(method, path)).status_code == 404
+
+    run(test)
+
+
+def test_sealed_requests_and_replies(run):
+    async def test(worker):
+        data, key = seal_fresh(content([1, 2, 3, CANARY]), INFER, POOL.public[0])
+        answer = await worker.sealed(data)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
+        reply = key.open(answer.content)
+        assert reply.status == 200
+        assert read_reply(reply.body)[2]["y"].tolist() == [[2, 4, 6, 2 * CANARY]]
+        number = np.float32(CANARY).tobytes()
+        assert number not in data
+        assert (2 * np.float32(CANARY)).tobytes() not in answer.content
+
+    run(test, plain_requests=False)
+
+
+def test_what_fails_once_opened_is_told_sealed(run):
+    async def test(worker):
+        wrong = RequestContent(
+            write_request({"secret-name": np.zeros((1, 4), np.float32)}, []), int(time.time() * 1000) + 9000
+        )
+        data, key = seal_fresh(wrong, INFER, POOL.public[0])
+        answer = await worker.sealed(data)
+        assert answer.status_code == 200
+        reply = key.open(answer.content)
+        assert reply.status == 400
+        assert b"secret-name" in bytes(reply.body.data)
+        assert b"secret-name" not in answer.content
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v2/models/lookup/infer", {}),
+        ("/v2/models/scale/versions/1/infer", {}),
+        ("/v2/models/scale/infer", {"confide-context": "ward 7"}),
+        ("/v2/models/scale", {}),
+        ("/confide/v1/serving/session", {}),
+    ],
+)
+def test_a_sealed_request_sent_elsewhere_does_not_open(run, path, headers):
+    async def test(worker):
+        data, _ = seal_fresh(content([1, 2, 3, 4]), INFER, POOL.public[0])
+        answer = await worker.sealed(data, path, **headers)
+        assert (answer.is_error, answer.headers["confide-error"]) == (True, "Tampered")
+
+    run(test)
+
+
+def test_the_same_sealed_request_again_gets_the_same_answer_and_no_second_run(run):
+    async def test(worker):
+        data, key = seal_fresh(content([1, 2, 3, 4]), INFER, POOL.public[0])
+        first = await worker.sealed(data)
+        again = await asyncio.gather(*(worker.sealed(data) for _ in range(3)))
+        assert {answer.content for answer in [first, *again]} == {first.content}
+        assert key.open(first.content).status == 200
+        assert (
+            b'requests_total{form="sealed",model="scale",status="200",version="1"} 1.0'
+            in (await worker.http.get("/metrics")).content
+        )
+
+    run(test)
+
+
+def test_another_request_under_a_used_id(run):
+    async def test(worker):
+        for expected in (200, 409):
+            data, _ = seal_fresh(content([1, 2, 3, 4]), INFER, POOL.public[0], bytes(16))
+            assert (await worker.sealed(data)).status_code == expected
+
+    run(test)
+
+
+def test_a_session_ticket(run):
+    async def test(worker):
+        target = Target("session")
+        asked = RequestContent(Body(b"{}"), int(time.time() * 1000) + 9000)
+        data, key = seal_fresh(asked, target, POOL.public[0])
+        said = json.loads(
+            bytes(key.open((await worker.sealed(data, "/confide/v1/serving/session")).content).body.data)
+        )
+        session = Session.of(bytes.fromhex(said["secret"]), said["expires"], said["uses"])
+        held = HeldTicket(bytes.fromhex(said["ticket"]), POOL.public[0].id, session)
+        for value in (1, 2):
+            data, key = seal_ticketed(content([value, 0, 0, 0]), INFER, held)
+            reply = key.open((await worker.sealed(data)).content)
+            assert read_reply(reply.body)[2]["y"].tolist() == [[2 * value, 0, 0, 0]]
+        data, key = seal_ticketed(content([1, 0, 0, 0]), INFER, held)
+        assert (await worker.sealed(data, "/v2/models/lookup/infer")).headers["confide-error"] == "Tampered"
+
+    run(test, plain_requests=False)
+
+
+def test_metadata_sealed(run):
+    async def test(worker):
+        asked = RequestContent(Body(b"{}"), int(time.time() * 1000) + 9000)
+        data, key = seal_fresh(asked, Target("metadata", "scale"), POOL.public[0])
+        answer = await worker.sealed(data, "/v2/models/scale")
+        assert json.loads(bytes(key.open(answer.content).body.data))["name"] == "scale"
+        assert b"scale" not in answer.content
+
+    run(test, plain_requests=False)
+
+
+def test_the_same_plain_request_with_an_id_is_run_once(run):
+    async def test(worker):
+        runs = []
+        model = worker.models.get("scale").runtime
+        original = model.run
+        model.run = lambda inputs: (runs.append(1), original(inputs))[1]
+        for document in (x([1, 2, 3, 4], id="7"), x([1, 2, 3, 4], id="7"), x([4, 3, 2, 1], id="7")):
+            answers = await asyncio.gather(*(worker.infer("scale", document) for _ in range(3)))
+            assert len({answer.content for answer in answers}) == 1
+        assert answers[0].json()["outputs"][0]["data"] == [8, 6, 4, 2]
+        assert len(runs) == 2
+
+    run(test)
+
+
+def test_who_asks_too_often_is_told_when_to_come_again(run):
+    async def test(worker):
+        answers = [await worker.infer("scale", x([1, 2, 3, 4])) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+        assert int(answers[2].headers["retry-after"]) >= 1
+
+    run(test, rate_per_s=1, burst=2)
+
+
+def test_a_full_queue_answers_429_and_loses_nothing(run):
+    async def test(worker):
+        gate = threading.Event()
+        model = worker.models.get("scale")
+        original = model.runtime.run
+        model.runtime.run = lambda inputs: (gate.wait(30), original(inputs))[1]
+        model.batcher._cost = Cost(1.0, 1.0)  # known to be slow: runs in a thread
+        asked = [asyncio.create_task(worker.infer("scale", x([0, 0, 0, 0])))]
+        while not model.batcher._busy:
+            await asyncio.sleep(0.01)
+        asked += [asyncio.create_task(worker.infer("scale", x([i, 0, 0, 0]))) for i in range(1, 6)]
+        while sum(each.done() for each in asked) < 3:
+            await asyncio.sleep(0.01)
+        refused = [each for each in asked if each.done()]
+        gate.set()
+        answers = await asyncio.gather(*asked)
+        assert [a.status_code for a in answers].count(429) == len(refused) == 3
+        for i, answer in enumerate(answers):
+            if answer.status_code == 200:
+                assert answer.json()["outputs"][0]["data"][0] == 2 * i
+            else:
+                assert int(answer.headers["retry-after"]) >= 1
+
+    run(test, max_queue=2)
+
+
+def test_a_deadline_that_passes_while_waiting(run):
+    async def test(worker):
+        gate = threading.Event()
+        model = worker.models.get("scale")
+        original = model.runtime.run
+        model.runtime.run = lambda inputs: (gate.wait(30), original(inputs))[1]
+        model.batcher._cost = Cost(1.0, 1.0)
+        first = asyncio.create_task(worker.infer("scale", x([1, 0, 0, 0])))
+        while not model.batcher._busy:
+            await asyncio.sleep(0.01)
+        late = asyncio.create_task(worker.infer("scale", x([2, 0, 0, 0], parameters={"timeout": 1000})))
+        await asyncio.sleep(0.05)
+        gate.set()
+        assert ((await first).status_code, (await late).status_code) == (200, 504)
+
+    run(test)
+
+
+def test_models_come_change_and_go_while_others_answer(run, tmp_path):
+    async def test(worker):
+        async def first(path=""):
+            answer = await worker.infer("many", x([1, 0, 0, 0]), path=path)
+            return answer.json()["outputs"][0]["data"][0] if answer.status_code == 200 else answer.status_code
+
+        models.scale(tmp_path / "models/many/2/model.onnx", 2)
+        models.scale(tmp_path / "models/many/10/model.onnx", 10)
+        assert await first() == 404
+        await worker.follow()
+        assert (await first(), await first("/versions/2"), await first("/versions/3")) == (10, 2, 404)
+        assert (await worker.http.get("/v2/models/many")).json()["versions"] == ["2", "10"]
+        (tmp_path / "models/many/10/model.onnx").unlink()
+        (tmp_path / "models/broken.onnx").write_bytes(b"not a model")
+        await worker.follow()
+        assert (await first(), await first("/versions/10")) == (2, 404)
+        index = (await worker.http.post("/v2/repository/index")).json()
+        assert ("broken", "UNAVAILABLE") in {(entry["name"], entry["state"]) for entry in index}
+        assert [event for event, _ in worker.events].count("model-unloaded") == 1
+        assert any(event == "model-failed" for event, _ in worker.events)
+
+    run(test)
+
+
+def test_metrics_count_and_time_and_hold_no_payload(run):
+    async def test(worker):
+        await worker.infer("scale", x([CANARY, 2, 3, 4], id="canary-id"))
+        await worker.infer("scale", x([1, 2, 3]))
+        text = (await worker.http.get("/metrics")).text
+        assert (
+            'confide_serving_requests_total{form="plain",model="scale",status="200",version="1"} 1.0' in text
+        )
+        assert (
+            'confide_serving_requests_total{form="plain",model="scale",status="400",version="1"} 1.0' in text
+        )
+        assert 'confide_serving_model_ready{model="scale",version="1"} 1.0' in text
+        assert 'confide_serving_batch_rows_count{model="scale",version="1"} 1.0' in text
+        assert "7391" not in text
+        assert "canary" not in text
+
+    run(test)
+
+
+def test_introductions(run):
+    async def test(worker):
+        get = worker.http.get
+        assert (await get("/confide/v1/serving")).json() == {"nonce": ""}
+        assert (await get("/confide/v1/serving?nonce=" + "a" * 64)).json() == {"nonce": "a" * 64}
+        codes = [(await get(f"/confide/v1/serving?nonce={n}")).status_code for n in range(25)]
+        assert codes[:15] == [200] * 15
+        assert codes[-1] == 429
+        assert (await get("/confide/v1/serving")).status_code == 200
+        for nonce in ("a" * 65, "%00", "a:b", "%C3%A4"):
+            assert (await get(f"/confide/v1/serving?nonce={nonce}")).status_code == 400
+
+    run(test, plain_requests=False)
