@@ -178,7 +178,7 @@ def test_the_guest_refuses_a_changed_file(machine, monkeypatch):
         write_disk(image, target)
         raw = target.read_bytes()
         assert raw.count(b"/ 'in.txt'") == 1
-        target.write_bytes(raw.replace(b"/ 'in.txt'", b"/ 'other'"))
+        target.write_bytes(raw.replace(b"/ 'in.txt'", b"/ 'on.txt'"))
 
     monkeypatch.setattr(qemu, "write_disk", changed)
     with pytest.raises(FileChanged, match="small_agent"):
