@@ -246,9 +246,7 @@ def _brokers(
     simulated, names = tee == Tee.SIMULATED, LOCAL_NAMES if machine is None else (*LOCAL_NAMES, GATEWAY)
     with (
         open_home(context) as home,
-        EmbeddedBroker(
-            home.store, allow_simulated=simulated, allow_tpm=not simulated, names=names
-        ) as server,
+        EmbeddedBroker(home.store, allow_simulated=simulated, allow_tpm=not simulated, names=names) as server,
     ):
         url = server.url if machine is None else f"https://{GATEWAY}:{server.url.rpartition(':')[2]}"
         yield _Brokers(embedded_authority(home), {EMBEDDED: url}, home)
