@@ -73,8 +73,8 @@ def hardened(tmp_path_factory, needles) -> dict:
     return confined_run(tmp_path_factory.mktemp("hardened"), tmp_path_factory.mktemp("owner"), needles)
 
 
-def plain_run(folder: Path, needles: dict[str, str], submit: str = "") -> dict:
-    """Run the program on plain tables, with further arguments of spark-submit."""
+def plain_run(folder: Path, needles: dict[str, str]) -> dict:
+    """Run the program on plain tables."""
     write_tables(folder / "plain", needles)
     (folder / "data").mkdir()
     for table in TABLES:
@@ -83,7 +83,7 @@ def plain_run(folder: Path, needles: dict[str, str], submit: str = "") -> dict:
     environment = {
         **os.environ,
         "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": f"{submit} --conf spark.example.key={needles['KEY']} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"--conf spark.example.key={needles['KEY']} pyspark-shell",
         "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
     }
     argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail"]
