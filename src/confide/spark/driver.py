@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from confide.errors import ConfideError, Unavailable
-from confide.spark.agent import ask
-from confide.spark.explanation import explain
+from confide.jvm.agent import ask
+from confide.jvm.explanation import explain
 
 
 def main(argv: Sequence[str]) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from confide.enclave.profile import Context
+from confide.jvm.certificates import gateway_secrets
 from confide.spark import jvm
-from confide.spark.certificates import run_secrets
 from confide.spark.settings import settings
 from confide.spark.worker import write_launcher
 
@@ -62,7 +62,9 @@ class SparkProfile:
         launcher = scratch / "worker-python"
         write_launcher(launcher, self.installation.python, self.sandbox(False))
         table = settings(PurePosixPath(scratch), cores=_cores(context))
-        context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
+        gateway, driver = gateway_secrets(datetime.datetime.now(datetime.UTC))
+        gateway |= {"properties": table.values(), "settings": table.rules()}
+        context.secrets.update(gateway=gateway, driver=driver)
 
         port_in, port_out = os.pipe()
         environment = {

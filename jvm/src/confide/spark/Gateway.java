@@ -2,6 +2,7 @@ package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
+import confide.MutualTls;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;

@@ -1,6 +1,7 @@
 package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import confide.KeyUse;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -24,6 +25,10 @@ import scala.Tuple2;
 public final class Hardening implements SparkPlugin {
   private static volatile Table table;
   private static volatile boolean enforced;
+
+  static {
+    KeyUse.allowedBy(Hardening::required);
+  }
 
   private record Fixed(Pattern accepted, String reason) {
     boolean accepts(String value) {
