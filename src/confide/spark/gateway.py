@@ -99,6 +99,6 @@ def check(gateway: ClientServer, jconf: Any) -> None:
         gateway.jvm.confide.spark.Hardening.check(jconf)
     except Py4JJavaError as error:
         java = cast(Any, error).java_exception
-        if java.getClass().getName() == "confide.spark.LaunchRefused":
+        if java.getClass().getName() == "confide.LaunchRefused":
             raise LaunchRefused(java.getMessage()) from None
         raise

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from confide.enclave.profile import Context
 from confide.jvm.certificates import gateway_secrets
+from confide.jvm.command import heap_mib
 from confide.spark import jvm
 from confide.spark.settings import settings
 from confide.spark.worker import write_launcher
@@ -119,7 +120,7 @@ class SparkProfile:
             archive=PurePosixPath(archive) if archive and archive.exists() else None,
             log_config=PurePosixPath(self.installation.log_config),
             scratch=PurePosixPath(context.scratch),
-            heap_mib=jvm.heap_mib(context.image.limits.memory_mib),
+            heap_mib=heap_mib(context.image.limits.memory_mib),
             port_file=port_file,
         )
 
