@@ -13,7 +13,7 @@ from confide.errors import Misuse
 if TYPE_CHECKING:
     from confide.cli.programs import ProgramOptions
 
-ProfileOption = Annotated[str, typer.Option(help="What hardens the engine: `spark` or `python`.")]
+ProfileOption = Annotated[str, typer.Option(help="What hardens the engine: `spark`, `flink` or `python`.")]
 ArgOption = Annotated[
     list[str] | None,
     typer.Option(help="Regular expression of arguments that may be given at launch; measured; repeat."),

@@ -29,8 +29,14 @@ def _python(_: Path) -> ImageProfile:
     return image_profile()
 
 
-PROFILES: Mapping[str, Callable[[Path], ImageProfile]] = {"spark": _spark, "python": _python}
-"""Profile -> what its images hold, given a folder for what has to be compiled."""
+def _flink(cache: Path) -> ImageProfile:
+    from confide.flink.image_spec import image_profile
+
+    return image_profile(cache)
+
+
+PROFILES: Mapping[str, Callable[[Path], ImageProfile]] = {"spark": _spark, "flink": _flink, "python": _python}
+"""Profile -> what its images hold, given the cache of images, for what has to be fetched or compiled."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class ProgramOptions:
     """What a user may say about a program, on the command line of `allow`, `image build` and `run` alike.
 
     Attributes:
-        profile: `spark` or `python`.
+        profile: `spark`, `flink` or `python`.
         args: regular expressions of further arguments that may be given at launch.
         includes: files or folders beside the program to take along.
         owners: owners whose release is needed.
