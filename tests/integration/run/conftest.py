@@ -71,10 +71,11 @@ class Owner:
         logs: str | None = None,
         until: str = "2120-01-01T00:00:00Z",
         files: Sequence[str] = (),
+        read_files: Sequence[str] = (),
         tee: str = "simulated",
         platform: str = "",
     ) -> None:
-        """Put a policy into force: grants are (location, access[, key]) of tables; `files` may be written."""
+        """Put a policy into force: grants are (location, access[, key]) of tables; `files`, `read_files` of files."""
         self._serial += 1
         lines = [
             f'version = 1\nowner = "{self.name}"\nserial = {self._serial}',
@@ -86,9 +87,10 @@ class Owner:
         for location, access, *key in grants:
             lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
             lines.append(f'format = "table"\nkey = "{key[0] if key else self.key}"')
-        for location in files:
-            lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "write"')
-            lines.append(f'format = "files"\nkey = "{self.key}"')
+        for access, locations in (("write", files), ("read", read_files)):
+            for location in locations:
+                lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
+                lines.append(f'format = "files"\nkey = "{self.key}"')
         toml = "\n".join(lines).encode()
         self.store.put_policy(self.name, self._serial, sign_policy(toml, self._signing_key), toml)
 
