@@ -27,9 +27,17 @@ public final class CommittingFileSystem extends FilterFileSystem {
     this.guarded = guarded;
   }
 
+  /** Hadoop's configuration for readers that want one: every path through the guard, every table decrypted. */
+  public static Configuration configuration() {
+    Configuration conf = new Configuration(false);
+    conf.set("fs.file.impl", LocalGuard.class.getName());
+    conf.set("parquet.crypto.factory.class", ParquetCrypto.class.getName());
+    return conf;
+  }
+
   /** The file system of the enclave's {@code file:} paths. */
   public static CommittingFileSystem create() throws IOException {
-    Configuration conf = new Configuration(false);
+    Configuration conf = configuration();
     GuardFileSystem guarded = new GuardFileSystem();
     guarded.initialize(URI.create("file:///"), conf);
     CommittingFileSystem fs = new CommittingFileSystem(guarded);

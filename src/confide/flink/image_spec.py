@@ -9,6 +9,7 @@ from pathlib import Path
 from confide.enclave.image import PYTHON, SITE, Limits
 from confide.enclave.locked import locked_wheels, wheel_layers
 from confide.enclave.profile import ImageProfile
+from confide.enclave.script_metadata import read_metadata
 from confide.errors import MissingDependency
 from confide.flink.profile import FOLDER, LOG_CONFIG
 from confide.jvm.jar import build_jar, java_sources, spark_jars
@@ -25,10 +26,11 @@ _HADOOP = (
     "jackson-core",
     "jackson-databind",
 )
-_NEEDED = (*_HADOOP, "parquet-", "tink")
+_NEEDED = (*_HADOOP, "parquet-", "tink", "zstd-jni")
 _SERVICES = {
     "org.apache.flink.core.fs.FileSystemFactory": "confide.flink.GuardedFileSystem$Factory\n",
     "org.apache.flink.core.execution.PipelineExecutorFactory": "confide.flink.CheckedExecutorFactory\n",
+    "org.apache.flink.table.factories.Factory": "confide.flink.TableFormatFactory\n",
 }
 _OF_SPARK = ("spark/", "CommitProtocol.java")
 
@@ -44,6 +46,7 @@ def image_profile(cache: Path) -> ImageProfile:
             its shared library.
         InvalidImage: no wheel of the engine for this Python and platform.
     """
+    read_metadata(ENGINE)  # says which Pythons there are wheels for, where this is none of them
     jars = _support_jars()
     jar = build_jar(cache / "jvm", "Flink", java_sources(_OF_SPARK), [*jars, *engine_jars(cache)], _SERVICES)
     files = {f"{FOLDER}/confide.jar": jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
