@@ -26,7 +26,8 @@ python=""
 for candidate in python3.13 python3.12 python3.11 python3; do
   if command -v "$candidate" >/dev/null &&
      "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
-    python=$(command -v "$candidate")
+    # The interpreter itself: for a shim (pyenv's), uv would make the environment anew each time.
+    python=$("$candidate" -c 'import sys; print(sys.executable)')
     break
   fi
 done
@@ -43,6 +44,11 @@ if [ -n "${CONFIDE_TEST_TOOLS:-}" ]; then  # set by `make`'s targets for tests
   command -v tpm2_createprimary >/dev/null || missing+=(tpm2-tools)
   command -v softhsm2-util >/dev/null || missing+=(softhsm2)
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+  command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+  [ -e /usr/share/ovmf/OVMF.fd ] || missing+=(ovmf)
+  command -v busybox >/dev/null || missing+=(busybox-static)
+  [ -n "$(command -v virtiofsd /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd)" ] ||  # part of an older QEMU
+    ! apt-cache show virtiofsd >/dev/null 2>&1 || missing+=(virtiofsd)
 fi
 command -v fusermount3 >/dev/null || command -v fusermount >/dev/null || missing+=(fuse3)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -50,6 +56,18 @@ if [ ${#missing[@]} -gt 0 ]; then
     missing=("${missing[@]/openjdk-17-jdk-headless/default-jdk-headless}")
   fi
   install_debian "${missing[@]}"
+fi
+
+if [ -n "${CONFIDE_TEST_TOOLS:-}" ] && [ ! -d .local/kernel ]; then  # for guests; unpacked, never installed
+  package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -nE 's/^ +Depends: (linux-image-.*)/\1/p')
+  if [ -n "$package" ]; then
+    say "unpacking $package into .local/kernel"
+    rm -rf .local/kernel.new && mkdir -p .local/kernel.new
+    (cd .local/kernel.new && apt-get download -qq "$package" && dpkg-deb -x ./*.deb . && rm ./*.deb)
+    mv .local/kernel.new .local/kernel
+  else
+    say "no package linux-image-cloud-amd64 here: the tests marked vm are skipped"
+  fi
 fi
 
 if command -v uv >/dev/null; then

@@ -127,6 +127,7 @@ class EvidenceRefused(AttestationRefused):
 
     exit_code = 98
     public = "evidence refused"
+    evidence, step, reason = "", 0, ""  # of a refusal that was told by its name
 
     def __init__(self, evidence: str, step: int, reason: str) -> None:
         super().__init__(f"{evidence}, step {step}: {reason}")
@@ -301,6 +302,7 @@ class InvalidPolicy(Misuse):
 
     exit_code = 65
     public = "invalid policy"
+    faults: tuple[Fault, ...] = ()
 
     def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(message)
@@ -333,3 +335,13 @@ class AlreadyExists(Misuse):
     exit_code = 68
     http_status = 409
     public = "already exists"
+
+
+def told(name: object, message: str) -> ConfideError | None:
+    """Return an error that another process told by the name of its class; None where there is no such class."""
+    kind = globals().get(name) if isinstance(name, str) else None
+    if not (isinstance(kind, type) and issubclass(kind, ConfideError)):
+        return None
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)  # whatever else a class is made from was not told
+    return error

@@ -295,7 +295,7 @@ def test_what_is_not_imported(home, vendors, bad):
         ("json", "JSON that is no collateral"),
         ("crl", "a CRL of AMD's alone does not say over which keys it is"),
         ("vlek", "the certificate of a VLEK is not kept"),
-        ("chain", "nothing in it can be kept"),
+        ("chain", "give the CRL of that root with them"),
         ("tcb", "Intel's collateral in parts, of which are missing: the QE identity"),
         ("huge", "more than 1048576 bytes"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -10,14 +11,19 @@ from pathlib import Path
 import pytest
 
 from confide.broker.home import Home
+from confide.broker.identity import listing_key
 from confide.broker.listing_signing import sign_listing
+from confide.broker.server import EmbeddedBroker
+from confide.cli import main
 from confide.data.listing import Listing
 from confide.data.tables import encrypt_table
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName
-from confide.keys.signing import generate_signing_key, raw_public
+from confide.keys.passphrase_file import Argon2Cost
+from confide.keys.signing import generate_signing_key, key_id, raw_public
 
 PASSPHRASE = "correct horse battery"
+CHEAP = Argon2Cost(memory_kib=19 * 1024, iterations=2, lanes=1)
 
 
 def data_file(folder: Path) -> Path:
@@ -289,3 +295,98 @@ def test_an_owner_enrolled_here_does_not_speak_for_another(clinic):
     refused(clinic("decrypt", "out/new", "back.csv"), 89, "aaa")
     assert not (clinic.folder / "back.csv").exists()
     assert "aaa/k" in clinic.ok("decrypt", "out/new", "back.csv", "--owner", "aaa").err
+
+
+@pytest.fixture
+def notes(clinic):
+    (clinic.folder / "notes/deep").mkdir(parents=True)
+    (clinic.folder / "notes/deep/a.txt").write_text("a")
+    (clinic.folder / "notes/b.txt").write_text("b")
+    clinic.ok("encrypt", "notes", "data/notes", "--key", "clinic/patients")
+    return clinic
+
+
+def test_one_sealed_file_comes_back_as_a_file(notes):
+    notes.ok("decrypt", "data/notes/deep/a.txt", "out/a.txt")
+    assert (notes.folder / "out/a.txt").read_text() == "a"
+    said = notes.ok("decrypt", "data/notes/b.txt", "b.txt", "--json")
+    assert json.loads(said.out)["files"] == 1
+
+
+def test_one_sealed_file_that_is_not_the_listed_one(notes):
+    shutil.copy(notes.folder / "data/notes/b.txt", notes.folder / "data/notes/deep/a.txt")
+    refused(notes("decrypt", "data/notes/deep/a.txt", "a.txt"), 91)
+    assert not (notes.folder / "a.txt").exists()
+
+
+def test_one_file_that_is_no_sealed_file_of_a_location(notes):
+    table = data_file(notes.folder / "data/patients").relative_to(notes.folder)
+    for source, words in (
+        (table, "is a part of the table data/patients"),
+        ("notes/b.txt", "lies in no folder with a signed listing"),
+        ("nowhere", "no folder or file nowhere"),
+        ("data/notes/_confide.listing", "no such file in the listing"),
+    ):
+        said = notes("decrypt", source, "x.csv")
+        assert (said.code, words in said.err) == (64, True), said.err
+
+
+@pytest.fixture
+def served(clinic):
+    """A broker on another home, to which the clinic has sent everything; and its files for the command line."""
+    with Home.create(clinic.folder / "kbs", b"passphrase", CHEAP) as kbs:
+        key = base64.b64decode(clinic.ok("broker", "identity").out)
+        kbs.store.put_owner("clinic", key)
+        with EmbeddedBroker(kbs.store, allow_simulated=True) as server:
+            (clinic.folder / "ca.pem").write_bytes(server.ca_pem)
+            options = ("--broker", server.url, "--broker-ca", "ca.pem")
+            clinic.ok("push", *options)
+            yield kbs.store, options
+
+
+def commit(store, signer=None):
+    """Commit a next listing of data/patients, with other files, as the broker does for a workload."""
+    listing = store.listing_at("clinic", "data/patients").listing
+    files = tuple(file.model_copy(update={"path": "part-new.parquet"}) for file in listing.files)
+    newer = listing.model_copy(update={"serial": listing.serial + 1, "files": files})
+    key = signer or listing_key(store)
+    store.commit_listing(newer, sign_listing(newer, key, key_id(key.public_key())), listing.serial)
+
+
+def test_files_put_back_show_when_the_broker_is_asked(clinic, served):
+    store, options = served
+    clinic.ok("decrypt", "data/patients", "same.csv", *options)
+    commit(store)
+    clinic.ok("decrypt", "data/patients", "old.csv")  # all this home knows
+    refused(clinic("decrypt", "data/patients", "new.csv", *options), 92, "part-new.parquet")
+    refused(clinic("decrypt", "data/patients", "later.csv"), 92)  # it was told, and does not forget
+
+
+def test_a_broker_that_knows_less_than_this_home(clinic, served):
+    clinic.ok("encrypt", "patients.csv", "data/patients", "--key", "clinic/patients", "--replace")
+    refused(clinic("decrypt", "data/patients", "x.csv", *served[1]), 88, "confide push")
+
+
+def test_a_listing_that_nobody_trusted_signed(clinic, served):
+    store, options = served
+    commit(store, generate_signing_key())
+    refused(clinic("decrypt", "data/patients", "x.csv", *options), 89)
+
+
+def test_a_broker_without_its_certificate(clinic):
+    assert clinic("decrypt", "data/patients", "x.csv", "--broker", "https://localhost:1").code == 64
+
+
+def test_a_mistyped_passphrase_is_asked_for_again(clinic, monkeypatch):
+    answers = ["wrong", "", PASSPHRASE, "wrong", "wrong", "wrong", PASSPHRASE]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda _: answers.pop(0))
+    argv = ["confide", "--home", str(clinic.home), "key", "list"]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 96
+    assert answers == [PASSPHRASE]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 from confide.canonical import sha256_hex
 from confide.cli.output import plain
 from confide.enclave.image import Image, ImageFile, Limits, measurement
 
 
-def make_image(folder, files: dict[str, bytes], args: tuple[str, ...] = ()) -> str:
+def make_image(
+    folder, files: dict[str, bytes], args: tuple[str, ...] = (), role: str = "driver", profile: str = "python"
+) -> str:
     listed = []
     for name, content in sorted(files.items()):
         path = folder / "root" / name
@@ -18,7 +21,8 @@ def make_image(folder, files: dict[str, bytes], args: tuple[str, ...] = ()) -> s
         listed.append(ImageFile(path=name, size=len(content), sha256=sha256_hex(content)))
     image = Image(
         name="job",
-        profile="python",
+        profile=profile,
+        role=role,
         argv=("/opt/python",),
         program="/app/job.py",
         limits=Limits(memory_mib=64, scratch_mib=1),
@@ -49,6 +53,78 @@ def test_an_image_that_holds_what_it_says_is_approved(clinic):
     approved = make_image(clinic.folder / "image", {"app/job.py": b"print()\n"})
     clinic.ok("policy", "allow", "image", "--read", "data/patients")
     assert approved in (clinic.folder / "policy.toml").read_text()
+
+
+def test_driver_and_executors_are_approved_together(clinic):
+    driver = make_image(clinic.folder / "driver", {"app/job.py": b"print()\n"}, profile="spark")
+    executor = make_image(clinic.folder / "executor", {"app/job.py": b"print()\n"}, (), "executor", "spark")
+    clinic.ok("policy", "allow", "driver", "--executor-image", "executor", "--read", "data/patients")
+    clinic.ok("policy", "check", "policy.toml")
+    policy = tomllib.loads((clinic.folder / "policy.toml").read_text())
+    assert [(each["role"], each["measurements"]) for each in policy["workload"]] == [
+        ("driver", [driver]),
+        ("executor", [executor]),
+    ]
+    assert {each["name"] for each in policy["workload"]} == {"job"}
+    assert len(policy["grant"]) == 1
+    clinic.ok("policy", "allow", "driver", "--read", "data/patients")  # takes the executors back
+    assert executor not in (clinic.folder / "policy.toml").read_text()
+
+
+def test_executors_that_are_none(clinic):
+    make_image(clinic.folder / "driver", {"app/job.py": b"print()\n"}, profile="spark")
+    said = clinic("policy", "allow", "driver", "--executor-image", "driver", "--read", "data/patients")
+    assert (said.code, "role is driver" in said.err) == (64, True)
+    said = clinic("policy", "allow", "driver", "--workers", "--read", "data/patients")
+    assert (said.code, "--executor-image" in said.err) == (64, True)
+    (clinic.folder / "plain.py").write_text("print()\n")
+    said = clinic(
+        "policy", "allow", "plain.py", "--workers", "--profile", "python", "--read", "data/patients"
+    )
+    assert (said.code, "no role 'executor'" in said.err) == (64, True)
+    assert not (clinic.folder / "policy.toml").exists()
+
+
+def test_an_executor_s_image_is_verified_before_it_is_approved(clinic):
+    make_image(clinic.folder / "driver", {"app/job.py": b"print()\n"}, profile="spark")
+    make_image(clinic.folder / "executor", {"app/job.py": b"print()\n"}, (), "executor", "spark")
+    (clinic.folder / "executor/root/app/job.py").write_bytes(b"steal()\n")
+    said = clinic("policy", "allow", "driver", "--executor-image", "executor", "--read", "data/patients")
+    assert said.code == 91
+    assert not (clinic.folder / "policy.toml").exists()
+
+
+def test_launch_parameters_are_names_and_values(clinic):
+    make_image(clinic.folder / "image", {"app/job.py": b"print()\n"})
+    said = clinic("run", "--tee", "simulated", "--launch", "cores", "image")
+    assert (said.code, "NAME=VALUE" in said.err) == (64, True)
+    said = clinic("run", "--tee", "simulated", "--launch", "flags=-x", "image")
+    assert (said.code, "does not declare" in said.err) == (95, True), said.err
+
+
+def test_a_setting_that_weakens_is_refused_by_name(clinic):
+    (clinic.folder / "plain.py").write_text("print()\n")
+    for command in (
+        ("policy", "allow", "plain.py", "--read", "data/patients"),
+        ("image", "build", "plain.py"),
+    ):
+        said = clinic(*command, "--conf", "spark.ui.enabled=true")
+        assert said.code == 95
+        assert "spark.ui.enabled=true would weaken the protection" in said.err
+    said = clinic("image", "build", "plain.py", "--profile", "python", "--conf", "spark.x=1")
+    assert (said.code, "profile python" in said.err) == (64, True)
+    said = clinic("image", "build", "plain.py", "--conf", "spark.x")
+    assert (said.code, "NAME=VALUE" in said.err) == (64, True)
+
+
+def test_a_jar_needs_a_class_and_nothing_else_has_one(clinic):
+    for name in ("app.jar", "app.py"):
+        (clinic.folder / name).write_bytes(b"")
+    for arguments in (("app.jar",), ("app.py", "--class", "a.B"), ("app.sql", "--class", "a.B")):
+        said = clinic("image", "build", *arguments)
+        assert said.code == 64
+    said = clinic("image", "build", "app.py", "--profile", "python", "--jars", "app.jar")
+    assert (said.code, "profile python" in said.err) == (64, True)
 
 
 def test_byte_code_alone_makes_a_difference(clinic):
@@ -93,3 +169,28 @@ def test_a_program_with_dependencies_is_locked_first(clinic):
     assert clinic("image", "lock", "absent.py").code == 64
     program.write_text('# /// script\n# dependencies = ["humanize @ file:///x.whl"]\n# ///\n')
     assert clinic("image", "lock", "job.py").code == 66
+
+
+def test_the_difference_as_json(clinic):
+    one = make_image(clinic.folder / "one", {"app/job.py": b"1\n"})
+    two = make_image(clinic.folder / "two", {"app/job.py": b"2\n"})
+    said = clinic("image", "diff", "one", "two", "--json")
+    assert said.code == 1
+    assert json.loads(said.out) == {"older": one, "newer": two, "differences": ["/app/job.py changed"]}
+
+
+def test_the_cache_is_listed_and_emptied(confide, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(confide.folder / "cache"))
+    assert json.loads(confide.ok("image", "list", "--json").out)["images"] == []
+    cache = confide.folder / "cache/confide"
+    made = make_image(cache / "images/new", {"app/job.py": b"x" * 100_000})
+    (cache / "images/new").rename(cache / "images" / made)
+    (cache / "images/unfinished").mkdir()
+    (cache / "layers").mkdir()
+    (cache / "layers/app").hardlink_to(cache / "images" / made / "root/app/job.py")
+    listed = json.loads(confide.ok("image", "list", "--json").out)
+    assert [image["measurement"] for image in listed["images"]] == [made]
+    assert 100_000 <= listed["bytes"] < 150_000  # linked, so counted once
+    assert made in confide.ok("image", "list").out
+    assert json.loads(confide.ok("image", "prune", "--json").out)["bytes"] == listed["bytes"]
+    assert not list(cache.iterdir())

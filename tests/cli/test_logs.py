@@ -18,13 +18,13 @@ from .conftest import PASSPHRASE
 
 
 @pytest.fixture
-def log(clinic):
-    """What a run of the workload `job` printed."""
+def release(clinic):
+    """What the workload `job` receives."""
     with Home.open(clinic.home, PASSPHRASE.encode()) as home:
         key = home.store.key(KeyName.parse("clinic/patients"))
     versions = {str(v): base64.b64encode(secret).decode() for v, secret in key.secrets.items()}
     released = ReleasedKey(current=key.current, versions=versions)
-    release = Release(
+    return Release(
         workload="job",
         owners=("clinic",),
         keys={"clinic/patients": released},
@@ -32,6 +32,11 @@ def log(clinic):
         logs="clinic/patients",
         expires=1,
     )
+
+
+@pytest.fixture
+def log(clinic, release):
+    """What a run of the workload `job` printed."""
     with workload_output(release, clinic.folder) as output:
         os.write(output, b"what it printed\n")
     (path,) = (clinic.folder / LOG_FOLDER).iterdir()
@@ -40,6 +45,15 @@ def log(clinic):
 
 def test_a_log_is_printed(clinic, log):
     assert clinic.ok("logs").out == "what it printed\n"
+
+
+def test_executors_logs_are_asked_for(clinic, release, log):
+    with workload_output(release, clinic.folder, "executor-12") as output:
+        os.write(output, b"what an executor printed\n")
+    assert clinic.ok("logs", "--last", "2").out == "what it printed\n"
+    printed = clinic.ok("logs", "--last", "2", "--executors").out
+    assert sorted(printed.splitlines()) == ["what an executor printed", "what it printed"]
+    assert clinic.ok("logs", "--executors", "--grep", "printed", "--last", "1").out
 
 
 def test_another_workloads_log_in_its_place(clinic, log):

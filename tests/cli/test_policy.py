@@ -126,3 +126,14 @@ def test_run_never_simulates_unasked(clinic):
     assert "--tee simulated" in said.err
     said = clinic("run", "--tee", "sgx", "--profile", "python", "job.py")
     assert said.code == 74
+
+
+def test_a_policy_that_has_expired_or_is_not_valid_yet_says_so(clinic):
+    expired = good().replace("2036-", "2026-").replace("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z", 1)
+    write(clinic, expired)
+    for command in ("check", "apply"):
+        assert "expired 2026-01-01, so nothing is released" in clinic.ok("policy", command).err
+    write(clinic, good(2).replace("2026-", "2035-"))
+    assert "not valid before 2035-01-01" in clinic.ok("policy", "apply").err
+    write(clinic, good(3))
+    assert "valid until 2036-01-01" in clinic.ok("policy", "apply").err

@@ -224,7 +224,8 @@ def test_outside_the_validity_of_collateral(confide, stem, when):
     arguments = intel_args(stem)
     arguments[-1] = str(expected()["intel"][stem][when]["now"])
     document = said(confide, *arguments, code=76, error="CollateralUnavailable")
-    assert "--at TIME" in document["hint"]
+    window = expected()["intel"][stem]
+    assert f"valid for --at {window['window_start_iso']} to " in document["hint"]
     assert not all(part["valid"] for part in document["collateral"])
 
 
@@ -241,7 +242,8 @@ def test_no_collateral(confide, stem):
     document = said(confide, quote, code=76, error="CollateralUnavailable")
     assert "no collateral for" in document["message"]
     assert expected()["intel"][stem]["fmspc"] in document["hint"]
-    assert "--collateral" in document["hint"]
+    assert f"`confide collateral fetch {quote} --output collateral.json`" in document["hint"]
+    assert "--collateral collateral.json" in document["hint"]
     assert fields_of(document)["report_data"]
 
 
@@ -268,7 +270,9 @@ def test_real_snp_reports_that_are_refused(confide):
     other = real("snp-v2-milan-debug.vcek.der")
     document = said(confide, report, code=76, error="CollateralUnavailable")
     assert "https://kdsintf.amd.com/vcek/v1/Milan/d49554ec717f4e5b" in document["hint"]
-    said(confide, report, "--certificates", other, code=98, error="EvidenceRefused")
+    assert f"`confide collateral fetch {report} --output certificates.pem`" in document["hint"]
+    document = said(confide, report, "--certificates", other, code=98, error="EvidenceRefused")
+    assert "step 6: not signed by the SEV-VCEK, which is that of another chip" in document["message"]
     turin = ["--certificates", real("snp-turin-ask-ark.pem")]
     said(confide, report, "--certificates", vcek, *turin, code=98, error="EvidenceRefused")
     said(confide, report, "--certificates", vcek, "--at", "0", code=98, error="EvidenceRefused")
@@ -463,7 +467,7 @@ IMAGE = {"measurement": "ab" * 32, "role": "driver", "svn": 4}
 
 
 def attestation(world, given: dict, bound: dict | None = None) -> str:
-    data = report_data(given if bound is None else bound)
+    data = report_data(given if bound is None else bound, "{}")
     quote = base64.b64encode(world.quoting.quote(body={"report_data": data})).decode()
     evidence = {"primary_evidence": {"quote": quote}, "additional_evidence": "{}"}
     return world.put("attestation.json", {"runtime-data": given, "tee-evidence": evidence})
@@ -728,7 +732,95 @@ def test_what_is_no_evidence_says_what_is(confide, world):
     assert "--collateral (Intel)" in answer.err
     document = json.loads(confide("verify", world.path("tdx.json"), "--json").out)
     assert document["error"] == "InvalidFormat"
-    assert "collateral for tdx" in document["message"]
+    assert "collateral for TDX" in document["message"]
+
+
+def test_a_c_array(confide, world):
+    quote = Path(world.tdx()).read_bytes()
+    digits = ", ".join(f"0x{each:02x}" for each in quote)
+    for text in (f"{{ {digits} }}", f"{{\n{digits}\n}};\n", digits):
+        document = said(confide, world.put("quote.c", text), *world.intel_args(), code=0)
+        assert document["input"]["encoding"] == "hex"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda report: report[:1183], "perhaps a SNP report of 1184 bytes that was cut to 1183"),
+        (lambda report: report[:17], "perhaps a SNP report of 1184 bytes that was cut to 17"),
+        (lambda report: b"00000000: 0200 0000  ....\n00000010: 0000  ..\n", "a hex dump with offsets"),
+        (lambda report: b"00000000  02 00 00 00  |....|\n00000010  00\n", "a hex dump with offsets"),
+        (lambda report: b"CCEL8\0\0\0" + bytes(48), "the ACPI table CCEL"),
+        (lambda report: b"{0x02, 0x00", "JSON that does not read at line 1; accepted are"),
+        (lambda report: b"{0x02, 0x00} {0x02}", "JSON that does not read at line 1; accepted are"),
+    ],
+)
+def test_what_evidence_was_before_it_was_spoilt(confide, world, make, reason):
+    spoilt = world.put("spoilt", make(Path(world.snp()).read_bytes()))
+    answer = confide("verify", spoilt)
+    assert (answer.code, reason in answer.err) == (67, True), answer.err
+
+
+def test_an_event_log_alone_says_where_it_goes(confide, world):
+    log = bytes(28) + bytes([33, 0, 0, 0]) + b"Spec ID Event03\0" + bytes(100)
+    answer = confide("verify", world.put("log", log))
+    assert "an event log: it goes with a TD's quote, as --event-log" in answer.err
+
+
+def test_a_quote_is_explained_though_something_stands_behind_it(confide, world):
+    quote = Path(world.tdx()).read_bytes() + b"\n"
+    document = said(
+        confide, world.put("behind", quote), *world.intel_args(), code=98, error="EvidenceRefused"
+    )
+    assert "step 1: 1 bytes behind its end" in document["message"]
+    assert fields_of(document)["mrtd"]
+    assert document["platform"] is None
+    assert any("without what stands behind its end" in note for note in document["notes"])
+
+
+def test_a_vlek_is_not_sent_for_to_amd(confide, world):
+    raw = bytearray(world.chip.raw())
+    raw[0x48] = 1 << 2
+    document = said(
+        confide,
+        world.put("vlek.report", world.chip.report(bytes(raw))),
+        code=76,
+        error="CollateralUnavailable",
+    )
+    assert (
+        "the certificate of the VLEK that signed it is missing; it comes from the host" in document["message"]
+    )
+    assert "collateral fetch" not in document["hint"]
+
+
+def test_a_sigstruct_that_was_cut(confide, world):
+    whole = Path(real("gramine-sigstruct.sig")).read_bytes()
+    answer = confide("verify", world.put("cut.sig", whole[:1807]))
+    assert "a SIGSTRUCT of 1808 bytes that was cut to 1807" in answer.err
+
+
+def test_the_key_of_another_tcb(confide, world):
+    """After an update of its firmware a chip signs by another key, and old certificates do not fit."""
+    world.snp()
+    raw = bytearray(world.chip.raw())
+    raw[0x180:0x188] = bytes([9, 0, 0, 0, 0, 0, 24, 219])
+    updated = world.chip.report(bytes(raw), ec.generate_private_key(ec.SECP384R1()))
+    report = world.put("updated.report", updated)
+    document = said(confide, report, *world.amd_args(), code=98, error="EvidenceRefused")
+    assert re.search(
+        r"step 6: .*, which is for TCB [0-9.]+ \(bootloader.tee.snp.microcode\) where the report says 9.0.24.219",
+        document["message"],
+    ), document["message"]
+
+
+def test_the_hint_of_another_refusal_of_a_debug_enclave(confide):
+    certificate = real("ratls-rats-tls.cert.pem")
+    document = said(confide, certificate, "--at", "2026-01-01T00:00:00Z", code=98, error="EvidenceRefused")
+    assert document["debug"]
+    assert "step 3: expired at 2024-02-22T" in document["message"]
+    assert "docs/attestation.md" in document["hint"]
+    before = said(confide, certificate, "--at", "0", code=98, error="EvidenceRefused")
+    assert "step 3: valid only from " in before["message"]
 
 
 def test_the_text_fits_in_80_columns_and_has_no_control_characters(confide, world):

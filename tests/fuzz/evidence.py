@@ -16,7 +16,6 @@ from confide.attestation.amd.structured import report_of
 from confide.attestation.amd.verify import verify_report
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import read_hcl, read_runtime
-from confide.attestation.azure.tpm import read_quote
 from confide.attestation.azure.unnumbered import read_unnumbered
 from confide.attestation.evidence import Challenge, Request, RuntimeData
 from confide.attestation.explain.examine import examine
@@ -35,6 +34,10 @@ from confide.attestation.ratls.claims import read_claims, read_tagged
 from confide.attestation.ratls.verify import check_certificate
 from confide.attestation.recognize.endorsements import FileEndorsements, read_endorsements
 from confide.attestation.recognize.recognize import recognize
+from confide.attestation.tpm.event_log import check_event_log
+from confide.attestation.tpm.evidence import TpmEvidence
+from confide.attestation.tpm.quote import read_quote, read_signature
+from confide.attestation.tpm.verify import verify_tpm
 from confide.attestation.trust import HardwareTrust
 from confide.broker.collateral.files import items_in, one_file
 from confide.broker.collateral.names import item_named
@@ -169,6 +172,20 @@ def azure_evidence(data: bytes) -> None:
 
 def azure_unnumbered(data: bytes) -> None:
     read_unnumbered(json_object(data)).wire()
+
+
+def tpm_evidence(data: bytes) -> None:
+    """Evidence whose key is enrolled, whatever it is."""
+    given = TpmEvidence.of(message_object(data))
+    verify_tpm(given.wire(), bytes(64), lambda _: given.ak_public)
+
+
+def tpm_signature(data: bytes) -> None:
+    read_signature(data)
+
+
+def pcr_event_log(data: bytes) -> None:
+    check_event_log(data, [bytes(32)] * 24)
 
 
 def ratls_certificate(data: bytes) -> None:

@@ -45,6 +45,8 @@ from ..unit.attestation.intel import synthetic as intel
 from ..unit.attestation.intel import test_event_log as logs
 from ..unit.attestation.ratls import issuing as ratls
 from ..unit.attestation.test_recognize import structured
+from ..unit.attestation.tpm import synthetic as tpm
+from ..unit.attestation.tpm.test_verify_tpm import LOG as PCR_LOG
 from ..unit.broker.test_policy import GOOD as POLICY
 from . import documents, evidence
 from .forms import join
@@ -269,6 +271,24 @@ def _azure_unnumbered() -> list[bytes]:
         _json({"quote": quote, "report": list(snp), "vcek": amd.pem(machine.endorsement()).decode()}),
         _json({"tpm_quote": quote, "hcl_report": list(tdx), "td_quote": list(_quotes()[1])}),
     ]
+
+
+# -- TPM
+
+
+def _tpm_evidence() -> list[bytes]:
+    return [
+        _json(tpm.evidence(_tpm_key(), bytes(48))),
+        _json(tpm.evidence(_tpm_key(), b"", event_log="AAAA")),
+    ]
+
+
+def _tpm_signatures() -> list[bytes]:
+    return [tpm.marshalled(azure.sign(_tpm_key(), b"")), tpm.marshalled(b"", scheme=0x18)]
+
+
+def _pcr_event_logs() -> list[bytes]:
+    return [PCR_LOG, b""]
 
 
 # -- RA-TLS, KBS
@@ -587,6 +607,9 @@ _MADE: dict[str, Callable[[], list[bytes]]] = {
     "azure-tpm-quote": _tpm_quotes,
     "azure-evidence": _azure_evidence,
     "azure-unnumbered": _azure_unnumbered,
+    "tpm-evidence": _tpm_evidence,
+    "tpm-signature": _tpm_signatures,
+    "pcr-event-log": _pcr_event_logs,
     "ratls-certificate": _ratls,
     "ratls-claims": _ratls_claims,
     "kbs-request": _requests,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ..unit.attestation.intel import test_event_log as logs
 from .cost import cost_of
 from .seeds import FOUND, seeds_of
 from .targets import TARGETS
@@ -75,6 +76,52 @@ def test_seeds_and_what_they_become(name):
 )
 def test_what_once_broke_a_parser(path: Path):
     assert cost_of(TARGETS[path.parent.name].run, path.read_bytes()).excess == ""
+
+
+def _sequence(tag: int, content: bytes) -> bytes:
+    """Return DER: tag, length of up to three bytes, content."""
+    size = len(content)
+    length = bytes([size]) if size < 0x80 else b"\x83" + size.to_bytes(3, "big")
+    if 0x80 <= size < 0x10000:
+        length = b"\x81" + bytes([size]) if size < 0x100 else b"\x82" + size.to_bytes(2, "big")
+    return bytes([tag]) + length + content
+
+
+_NAME = bytes.fromhex("310a300806035504030c0161")
+_NAMES = _sequence(0x30, _NAME)
+_EXTENSION = bytes.fromhex("300a06045504030104020500")
+_ALGORITHM = bytes.fromhex("300a06082a8648ce3d040302")
+_KEY = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200") + b"\4" + b"\1" * 64
+
+
+def _certificate(names: bytes, extensions: bytes = b"") -> bytes:
+    """Return a certificate that nobody signed."""
+    validity = _sequence(0x30, b"\x17\x0d200101000000Z" * 2)
+    start = bytes.fromhex("a003020102020101") + _ALGORITHM + names + validity + _NAMES + _KEY
+    return _sequence(0x30, _sequence(0x30, start + extensions) + _ALGORITHM + b"\3\3\0\1\1")
+
+
+LONG = {
+    "events and zeros": ("event-log", logs.header() + logs.event(1, b"") * 1000 + bytes(192 * 1024)),
+    "many names": ("ratls-certificate", _certificate(_sequence(0x30, _NAME * 4500))),
+    "many extensions": (
+        "ratls-certificate",
+        _certificate(_NAMES, _sequence(0xA3, _sequence(0x30, _EXTENSION * 3000))),
+    ),
+    "blocks of PEM": (
+        "verify-command",
+        b"-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n" * 16_000,
+    ),
+    "JSON of objects": ("verify-command", b"[" + b"{}," * 300_000 + b"{}]"),
+    "JSON of numbers": ("verify-command", b"[" + b"1," * 500_000 + b"1]"),
+}
+"""Target and input that once took long, too large to lie in a file."""
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_what_once_took_long(case):
+    name, data = LONG[case]
+    assert cost_of(TARGETS[name].run, data).excess == ""
 
 
 def test_some_seeds_are_accepted():

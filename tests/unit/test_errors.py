@@ -59,3 +59,18 @@ def test_the_nearest_hint_is_shown():
     assert hint_for(errors.FileChanged("x")) == _HINTS[errors.FileChanged]
     assert hint_for(errors.Tampered("x")) == _HINTS[errors.Tampered]
     assert hint_for(errors.ConfideError("x")) is None
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_an_error_that_another_process_told_by_its_name(cls):
+    error = errors.told(cls.__name__, "so it said")
+    assert type(error) is cls
+    assert str(error) == "so it said"
+    assert hint_for(error) == hint_for(cls.__new__(cls))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Exception", "told", "dataclass", "ConfideErrors", None, 7, ["Refused"]]
+)
+def test_what_is_no_error_of_the_tree(name):
+    assert errors.told(name, "so it said") is None

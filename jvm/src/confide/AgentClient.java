@@ -40,6 +40,11 @@ public final class AgentClient {
     return call(Json.mapper().createObjectNode().put("op", "release"));
   }
 
+  /** The release as policies and listings have it now. */
+  public JsonNode refresh() throws ConfideException {
+    return call(Json.mapper().createObjectNode().put("op", "refresh"));
+  }
+
   /** A secret made for this run only, such as the gateway's. */
   public JsonNode secret(String name) throws ConfideException {
     return call(Json.mapper().createObjectNode().put("op", "secret").put("name", name)).path("secret");
@@ -55,6 +60,11 @@ public final class AgentClient {
       list.addObject().put("path", file.path()).put("size", file.size()).put("binding", file.binding());
     }
     return call(request);
+  }
+
+  /** Tells where this job's driver listens, for whoever starts its executors. */
+  public void announce(String driver, String application) throws ConfideException {
+    call(Json.mapper().createObjectNode().put("op", "announce").put("driver", driver).put("application", application));
   }
 
   private JsonNode call(ObjectNode request) throws ConfideException {

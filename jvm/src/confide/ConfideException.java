@@ -29,7 +29,7 @@ public class ConfideException extends IOException {
 
   /** Throws through a signature that declares nothing (Scala methods declare no exceptions). */
   @SuppressWarnings("unchecked")
-  static <E extends Throwable> RuntimeException sneak(Throwable error) throws E {
+  public static <E extends Throwable> RuntimeException sneak(Throwable error) throws E {
     throw (E) error;
   }
 }

@@ -45,6 +45,13 @@ final class Grant {
     table = newest.table;
   }
 
+  /** Takes over a listing that was committed elsewhere, unless it is older than the one known. */
+  synchronized void follow(Listing newest) {
+    if (listing == null || newest.serial > listing.serial) {
+      committed(newest);
+    }
+  }
+
   /**
    * The id that the files here are bound to.
    *

@@ -48,10 +48,25 @@ abstract class GrantedArea extends Area {
   }
 
   /** What is known of a file: from the listing, or because it was written here; null if nothing. */
-  final ListedFile expected(String path) {
+  final ListedFile expected(String path) throws ConfideException {
+    ListedFile known = known(path);
+    if (known == null && mayBeNew(path) && guard.refresh()) {
+      return known(path);
+    }
+    return known;
+  }
+
+  private ListedFile known(String path) {
     ListedFile own = guard.written().get(grant, path);
     Listing listing = grant.listing();
     return own != null || listing == null ? own : listing.file(path);
+  }
+
+  /** Whether a file that is not known here would be refused, and may have been committed since. */
+  private boolean mayBeNew(String path) {
+    Listing listing = grant.listing();
+    boolean folder = path.isEmpty() || listing != null && listing.isFolder(path);
+    return !folder && !Names.isHidden(path) && (listing != null || grant.isTable || !grant.write);
   }
 
   @Override

@@ -52,6 +52,23 @@ final class Guard {
     return root;
   }
 
+  /**
+   * Takes over what was committed elsewhere meanwhile, and says whether that could be: an executor learns so of the
+   * driver's commits. The driver itself goes by what it read and committed.
+   */
+  boolean refresh() throws ConfideException {
+    if (!KeyUse.committedElsewhere()) {
+      return false;
+    }
+    for (JsonNode now : agent.refresh().path("release").path("grants")) {
+      Grant grant = places.grantAt(now.path("location").asText());
+      if (grant != null && now.path("listing").isObject()) {
+        grant.follow(new Listing(now.get("listing")));
+      }
+    }
+    return true;
+  }
+
   /** What this process wrote, so that nothing else is read back in its place. */
   Written written() {
     return written;

@@ -4,6 +4,7 @@ import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.net.URI;
 import java.util.EnumSet;
+import java.util.concurrent.CompletableFuture;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.CreateFlag;
 import org.apache.hadoop.fs.FSDataInputStream;
@@ -11,8 +12,11 @@ import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Options;
 import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.impl.OpenFileParameters;
 import org.apache.hadoop.fs.permission.FsPermission;
+import org.apache.hadoop.util.LambdaUtils;
 import org.apache.hadoop.util.Progressable;
 import org.apache.hadoop.util.ReflectionUtils;
 
@@ -102,6 +106,18 @@ public final class GuardFileSystem extends FileSystem {
   @Override
   public FSDataInputStream open(Path file, int bufferBytes) throws IOException {
     return area(file).open(makeQualified(file), bufferBytes);
+  }
+
+  /** Parquet's reader says so when it opens a file, and no other reader does: a table opens to it alone. */
+  @Override
+  protected CompletableFuture<FSDataInputStream> openFileWithOptions(Path file, OpenFileParameters parameters)
+      throws IOException {
+    String policy = parameters.getOptions().get(Options.OpenFileOptions.FS_OPTION_OPENFILE_READ_POLICY, "");
+    if (policy.startsWith("parquet") && area(file) instanceof TableArea table) {
+      return LambdaUtils.eval(new CompletableFuture<>(),
+          () -> table.openParquet(makeQualified(file), parameters.getBufferSize()));
+    }
+    return super.openFileWithOptions(file, parameters);
   }
 
   @Override
@@ -214,6 +230,12 @@ public final class GuardFileSystem extends FileSystem {
 
   @Override
   public Path getWorkingDirectory() {
+    return workingDirectory;
+  }
+
+  /** Where relative paths lead that come by Hadoop's second interface, as a stream's checkpoint does. */
+  @Override
+  protected Path getInitialWorkingDirectory() {
     return workingDirectory;
   }
 

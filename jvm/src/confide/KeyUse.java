@@ -6,9 +6,15 @@ package confide;
  * <p>The engine's own part says so; before it does, nobody does.
  */
 public final class KeyUse {
-  /** Returns if the engine runs with its hardened settings; throws otherwise. */
+  /** What an engine's part says. */
   public interface Rule {
+    /** Returns if the engine runs with its hardened settings; throws otherwise. */
     void check();
+
+    /** Whether what lies at a location is committed by another JVM, so that it may change during the run. */
+    default boolean committedElsewhere() {
+      return false;
+    }
   }
 
   private static volatile Rule rule =
@@ -25,5 +31,9 @@ public final class KeyUse {
 
   static void check() {
     rule.check();
+  }
+
+  static boolean committedElsewhere() {
+    return rule.committedElsewhere();
   }
 }

@@ -1,9 +1,12 @@
 package confide;
 
 import java.io.IOException;
+import java.util.concurrent.CompletableFuture;
+import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocalFileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.impl.OpenFileParameters;
 
 /**
  * The guard of {@code file:}, as the type that Hadoop insists on there ({@code FileSystem.getLocal} casts).
@@ -22,6 +25,12 @@ public final class LocalGuard extends LocalFileSystem {
   /** The guard itself, whether or not it is wrapped. */
   static FileSystem unwrap(FileSystem fs) {
     return fs instanceof LocalGuard ? ((LocalGuard) fs).getRawFileSystem() : fs;
+  }
+
+  @Override
+  protected CompletableFuture<FSDataInputStream> openFileWithOptions(Path file, OpenFileParameters parameters)
+      throws IOException {
+    return ((GuardFileSystem) fs).openFileWithOptions(file, parameters);
   }
 
   @Override

@@ -62,9 +62,9 @@ public final class ParquetCrypto implements EncryptionPropertiesFactory, Decrypt
     if (grant == null) {
       return null;
     }
-    ParquetKms kms = new ParquetKms(guard().keys(), grant.tableId());
+    // Asked for when the file has been opened: by then an executor knows of a table that was committed elsewhere.
     return FileDecryptionProperties.builder()
-        .withKeyRetriever(metadata -> KeyMaterial.open(kms, metadata))
+        .withKeyRetriever(metadata -> KeyMaterial.open(new ParquetKms(guard().keys(), grant.tableId()), metadata))
         .build();
   }
 

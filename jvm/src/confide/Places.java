@@ -36,6 +36,11 @@ final class Places {
     entries.sort(Comparator.comparingInt((Entry entry) -> entry.prefix.length()).reversed());
   }
 
+  /** The grant of a location, as the policy names it; null if there is none. */
+  Grant grantAt(String location) {
+    return grants.stream().filter(grant -> grant.location.equals(location)).findFirst().orElse(null);
+  }
+
   /** Finds the place of a qualified path. */
   Place find(Path path) throws ConfideException {
     String text = canonical(path.toUri());

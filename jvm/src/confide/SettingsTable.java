@@ -55,6 +55,11 @@ public final class SettingsTable {
     checkPresent(actual, prefix);
   }
 
+  /** Whether a setting of this name is among the fixed ones. */
+  public boolean fixes(String name) {
+    return fixed.containsKey(name);
+  }
+
   /** Refuses settings that contradict the table; absent ones are in order. */
   public void checkPresent(Map<String, String> actual, String prefix) {
     actual.forEach(

@@ -13,8 +13,14 @@ final class TableArea extends GrantedArea {
     super(raw, guard, grant, path, relative);
   }
 
+  /** Refuses: who reads a table as text or bytes, or a part of it, would take ciphertext for data. */
   @Override
   FSDataInputStream open(Path file, int bufferBytes) throws IOException {
+    throw new ConfideException("NoGrant", grant.location
+        + " is a table: read it with spark.read.parquet (for CSV and others, encrypt with --as files)");
+  }
+
+  FSDataInputStream openParquet(Path file, int bufferBytes) throws IOException {
     String name = relative(file);
     requireVisible(name, file);
     ListedFile expected = expected(name);
@@ -26,7 +32,7 @@ final class TableArea extends GrantedArea {
     FSDataInputStream in = raw.open(file, bufferBytes);
     try {
       byte[] tail = ParquetTail.read(in, status.getLen(), expected.binding(), file);
-      return new FSDataInputStream(new TailInputStream(in, grant.location, status.getLen(), tail));
+      return new FSDataInputStream(new TailInputStream(in, status.getLen(), tail));
     } catch (IOException | RuntimeException e) {
       in.close();
       throw e;

@@ -12,22 +12,16 @@ import org.apache.hadoop.fs.FileRange;
 /**
  * A Parquet file whose tail was verified: that comes from memory, so that storage cannot show one tail to
  * the check and another to the reader.
- *
- * <p>A Parquet reader knows from the tail where the pages lie, and never reads the magic in front of them. Who
- * does reads the file from its start, as text or bytes, and would take ciphertext for data: it is refused.
  */
 final class TailInputStream extends FSInputStream {
-  private static final int MAGIC_BYTES = 4;
   private final FSDataInputStream in;
-  private final String location;
   private final byte[] tail;
   private final long size;
   private final long tailStart;
   private long position;
 
-  TailInputStream(FSDataInputStream in, String location, long size, byte[] tail) {
+  TailInputStream(FSDataInputStream in, long size, byte[] tail) {
     this.in = in;
-    this.location = location;
     this.size = size;
     this.tail = tail;
     this.tailStart = size - tail.length;
@@ -38,7 +32,6 @@ final class TailInputStream extends FSInputStream {
     if (length == 0) {
       return 0;
     }
-    requireParquet(at);
     if (at >= size) {
       return -1;
     }
@@ -56,7 +49,6 @@ final class TailInputStream extends FSInputStream {
     if (position >= tailStart || length == 0) {
       count = read(position, buffer, offset, length);
     } else {
-      requireParquet(position);
       if (in.getPos() != position) {
         in.seek(position);
       }
@@ -75,20 +67,10 @@ final class TailInputStream extends FSInputStream {
   @Override
   public void readVectored(List<? extends FileRange> ranges, IntFunction<ByteBuffer> allocate)
       throws IOException {
-    for (FileRange range : ranges) {
-      requireParquet(range.getOffset());
-    }
     if (ranges.stream().allMatch(range -> range.getOffset() + range.getLength() <= tailStart)) {
       in.readVectored(ranges, allocate);
     } else {
       super.readVectored(ranges, allocate);
-    }
-  }
-
-  private void requireParquet(long at) throws ConfideException {
-    if (at < MAGIC_BYTES) {
-      throw new ConfideException("NoGrant", location
-          + " is a table: read it with spark.read.parquet (for CSV and others, encrypt with --as files)");
     }
   }
 

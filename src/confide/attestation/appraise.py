@@ -113,7 +113,7 @@ def _check_guest_policy(platform: Platform, demanded: PlatformRequirements) -> N
 def _check_td_attributes(platform: Platform) -> None:
     attributes = int.from_bytes(bytes.fromhex(platform.registers["td_attributes"]), "little")
     if not attributes & _SEPT_VE_DISABLE:
-        _refuse(9, "td_attributes lacks SEPT_VE_DISABLE")
+        _refuse(9, "td_attributes lacks SEPT_VE_DISABLE, and the policy does not list td_attributes")
 
 
 def _refuse(step: int, reason: str) -> None:

@@ -11,15 +11,22 @@ class Tee(StrEnum):
     """Kinds of trusted execution environment, by the names of the KBS protocol where it has one.
 
     `SIMULATED` protects nothing: it exists so that programs, policies and refusals can be tried on any
-    machine. It is accepted only where broker and policy both name it.
+    machine. `TPM` is a machine whose boot was measured, and whose memory is not confidential: whoever runs it can read
+    it. Both are accepted only where broker and policy both name them.
     """
 
     SIMULATED = "simulated"
+    TPM = "tpm"
     SGX = "sgx"
     TDX = "tdx"
     SNP = "snp"
     AZURE_SNP = "az-snp-vtpm"
     AZURE_TDX = "az-tdx-vtpm"
+
+    @property
+    def confidential(self) -> bool:
+        """Whether hardware keeps what runs in it from whoever runs the machine."""
+        return self not in (Tee.SIMULATED, Tee.TPM)
 
 
 @dataclass(frozen=True)
@@ -58,11 +65,11 @@ class Platform:
         registers: name -> lower-case hex. SGX: `mrenclave`, `mrsigner`, `config_id`, `family_id`, `ext_prod_id`,
             `attributes`, `misc_select`. TDX: `mrtd`, `rtmr0`..`rtmr3`, `mrconfigid`, `mrowner`, `mrownerconfig`,
             `mrseam`, `mrsignerseam`, `td_attributes`, `xfam`. SNP: `measurement`, `host_data`, `id_key_digest`,
-            `author_key_digest`, `family_id`, `image_id`. Azure: those, and `pcr0`..`pcr23`.
+            `author_key_digest`, `family_id`, `image_id`. TPM: `pcr0`..`pcr23`. Azure: its hardware's, and those.
         numbers: name -> number. SGX: `isv_prod_id`, `isv_svn`, `config_svn`. SNP: `guest_svn`, `vmpl`, `policy`,
             `platform_info`.
         hardware_ids: what identifies the machine, lower-case hex: platform instance id (PIID) or else PPID; chip id.
-            Empty where the machine hides it.
+            Empty where the machine hides it. TPM: SHA-256 of the enrolled attestation key.
         tcb: state of its trusted computing base.
         debug: it can be inspected from outside.
         expires: Unix seconds at which the collateral or a certificate of this verification expires.
@@ -83,11 +90,11 @@ class Claims:
     Attributes:
         tee: kind of TEE that signed the evidence.
         measurement: what identifies the code, 64 hex digits: MRENCLAVE of SGX; elsewhere the SHA-256 of the canonical
-            image document, which the launcher (simulated) or the measured guest's agent states.
+            image document, which the launcher (simulated) or the measured guest states.
         role: role of the image in its workload, for instance `driver`.
         svn: security version number of the image (minimum versions in policies compare with it).
         debug: the TEE can be inspected from outside; such evidence never releases a key.
-        hardware_id: identity of the platform (simulated: the enrolled host's id; empty where it is hidden).
+        hardware_id: identity of the platform (simulated, TPM: the enrolled key's id; empty where it is hidden).
         tee_pubkey: JWK (public) of the key that the evidence binds; releases are encrypted to it.
         launch: launch parameters outside the measurement, name -> value, as the agent declared them.
         platform: what hardware says of machine and launch; None for the simulated TEE.

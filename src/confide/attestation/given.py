@@ -36,7 +36,7 @@ class GivenEndorsements:
             if (collateral.tee, collateral.fmspc, collateral.ca) == wanted:
                 return collateral
         raise CollateralUnavailable(
-            f"no collateral for {quote.tee} on platforms {quote.fmspc} ({quote.ca} CA); {_FETCH}"
+            f"no collateral for {quote.tee.upper()} on platforms {quote.fmspc} ({quote.ca} CA); {_FETCH}"
         )
 
     def amd(self, report: Report, given: Certificates) -> Certificates:

@@ -19,7 +19,8 @@ def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims
     measures a guest, which policies list as registers; the guest's agent states the image that it verified and
     runs. Where the VM was launched with a configuration digest (SNP HOST_DATA, TDX MRCONFIGID; the init-data
     convention), the statement must be that digest, and without a statement the digest is the measurement. On Azure
-    those two fields are the provider's to set and no guest checks them: there only the agent's statement counts.
+    those two fields are the provider's to set and no guest checks them: there only the agent's statement counts. So it
+    does where a TPM measured the boot.
 
     Raises:
         AttestationRefused: the evidence says neither, or the two differ.

@@ -39,12 +39,14 @@ _REGISTERS = {
     Tee.SNP: {"measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id"},
 }
 _PCRS = {f"pcr{index}" for index in range(24)}
+_REGISTERS[Tee.TPM] = _PCRS
 _REGISTERS[Tee.AZURE_SNP] = _REGISTERS[Tee.SNP] | _PCRS
 _REGISTERS[Tee.AZURE_TDX] = _REGISTERS[Tee.TDX] | _PCRS
 _NEEDED: dict[Tee, tuple[tuple[str, ...], ...]] = {
     Tee.SGX: (),
     Tee.TDX: (("mrtd",), ("rtmr0",), ("rtmr1",), ("rtmr2",)),
     Tee.SNP: (("measurement",),),
+    Tee.TPM: (("pcr4",), ("pcr9", "pcr11")),
     Tee.AZURE_SNP: (("measurement",), ("pcr4",), ("pcr9", "pcr11")),
     Tee.AZURE_TDX: (("mrtd",), ("pcr4",), ("pcr9", "pcr11")),
 }
@@ -57,6 +59,9 @@ _INTEL_ONLY = {"status", "advisories", "grace_days", "minimum_evaluation"} | {
     "allow_cached_keys",
 }
 _AMD_ONLY = {"minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"}
+
+_ALL_ELSE = _INTEL_ONLY | _AMD_ONLY | {"allow_smt"}
+"""What is demanded of hardware alone."""
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
@@ -118,7 +123,7 @@ class PlatformRequirements(StrictModel):
         if tee not in _NEEDED:
             return [f"{tee} has no platform to demand anything of"]
         given = self.model_fields_set
-        out_of_place = given & (_AMD_ONLY if tee in INTEL else _INTEL_ONLY)
+        out_of_place = given & (_ALL_ELSE if tee is Tee.TPM else _AMD_ONLY if tee in INTEL else _INTEL_ONLY)
         if tee is not Tee.SGX:
             out_of_place |= given & {"isv_prod_id"}
         faults = [f"{name} does not apply to {tee}" for name in sorted(out_of_place)]

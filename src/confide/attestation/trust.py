@@ -28,13 +28,16 @@ class HardwareTrust:
 
 @dataclass(frozen=True)
 class Trust:
-    """What evidence is anchored to; with neither, none is accepted.
+    """What evidence is anchored to; with nothing, none is accepted.
 
     Attributes:
         simulated_host: id of an enrolled simulated host -> its raw Ed25519 public key, raising
             AttestationRefused where it is not enrolled; None: simulated evidence is not accepted at all.
         hardware: None: evidence of hardware is not accepted at all.
+        tpm_key: id of an enrolled TPM's attestation key -> the key (DER), raising AttestationRefused where it is not
+            enrolled; None: evidence of a TPM is not accepted at all.
     """
 
     simulated_host: Callable[[str], bytes] | None = None
     hardware: HardwareTrust | None = None
+    tpm_key: Callable[[str], bytes] | None = None

@@ -16,7 +16,7 @@ from confide.attestation.amd.report import parse_report
 from confide.attestation.amd.verify import verify_report
 from confide.attestation.azure.evidence import AzureEvidence, quote_data
 from confide.attestation.azure.hcl import HardwareReport, HclReport
-from confide.attestation.azure.verify import Hardware, verify_azure
+from confide.attestation.azure.verify import Hardware, check_quote, verify_azure
 from confide.attestation.claims import Platform, Tee
 from confide.attestation.intel.event_log import check_event_log
 from confide.attestation.intel.evidence import QuoteEvidence
@@ -69,25 +69,26 @@ def verify_azure_vm(
     tee: Tee, evidence: Mapping[str, Any], report_data: bytes, trust: HardwareTrust, now: int
 ) -> Platform:
     """Return what an Azure confidential VM says; arguments and errors are those of `verify_intel`."""
-    azure = AzureEvidence.of(evidence)
+    azure, extra_data = AzureEvidence.of(evidence), quote_data(report_data)
+    check_quote(azure, extra_data)
 
     def hardware(hcl: HclReport) -> Hardware:
         if hcl.kind is HardwareReport.TDX:
             if azure.td_quote is None:
                 raise EvidenceRefused("Azure evidence", 3, "the TD quote is missing")
-            return _quote(parse_quote(trim_padding(azure.td_quote)), trust, now)
+            return _quote(parse_quote(trim_padding(azure.td_quote)), trust, now, paravisor=True)
         try:
             given = Certificates.from_der(azure.vcek) if azure.vcek else Certificates()
         except InvalidFormat as error:
             raise EvidenceRefused("Azure evidence", 3, str(error)) from None
         return _report(hcl.hardware_report, given, trust, now)
 
-    return verify_azure(azure, _AZURE_HARDWARE[tee], hardware, quote_data(report_data)).platform
+    return verify_azure(azure, _AZURE_HARDWARE[tee], hardware, extra_data).platform
 
 
-def _quote(quote: Quote, trust: HardwareTrust, now: int) -> Hardware:
+def _quote(quote: Quote, trust: HardwareTrust, now: int, *, paravisor: bool = False) -> Hardware:
     collateral = trust.endorsements.intel(quote)
-    verified = verify_quote(quote.raw, collateral, now, root_der=trust.intel_root)
+    verified = verify_quote(quote.raw, collateral, now, root_der=trust.intel_root, paravisor=paravisor)
     return Hardware(verified.platform, verified.quote.report_data)
 
 

@@ -12,6 +12,7 @@ from confide.attestation.claims import Claims, Platform, Tee
 from confide.attestation.evidence import PROTOCOL_VERSION, Attestation, RuntimeData, TeePubkey, coordinate
 from confide.attestation.hardware import claims_of
 from confide.attestation.simulated import verify_simulated
+from confide.attestation.tpm.verify import verify_tpm
 from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.vendors import verify_amd, verify_azure_vm, verify_intel
 from confide.errors import AttestationRefused
@@ -73,6 +74,15 @@ def _simulated(
     return verify_simulated(evidence, runtime_data, expected, trust.simulated_host)
 
 
+def _tpm(
+    evidence: Mapping[str, Any], runtime_data: RuntimeData, expected: bytes, trust: Trust, now: int
+) -> Claims:
+    del now  # a quote is fresh by its report data; an enrolled key does not expire
+    if trust.tpm_key is None:
+        raise AttestationRefused("step 1: this broker was not started to accept evidence of a TPM")
+    return claims_of(Tee.TPM, verify_tpm(evidence, expected, trust.tpm_key), runtime_data)
+
+
 _Vendor = Callable[[Tee, Mapping[str, Any], bytes, HardwareTrust, int], Platform]
 
 
@@ -90,6 +100,7 @@ def _hardware(tee: Tee, vendor: _Vendor) -> _Verifier:
 
 VERIFIERS: Mapping[str, _Verifier] = {
     Tee.SIMULATED: _simulated,
+    Tee.TPM: _tpm,
     Tee.SGX: _hardware(Tee.SGX, verify_intel),
     Tee.TDX: _hardware(Tee.TDX, verify_intel),
     Tee.SNP: _hardware(Tee.SNP, verify_amd),

@@ -78,6 +78,8 @@ class AcceptedBroker(StrictModel):
         if self.tee is Tee.SIMULATED:
             faults = [] if self.hosts else ["hosts: missing: whose simulated evidence is accepted?"]
             return faults + (["platform: simulated has none"] if self.platform is not None else [])
+        if self.tee is Tee.TPM:
+            return ["tee: a broker is accepted in a TEE that keeps its memory confidential; tpm does not"]
         if self.platform is None:
             return [f"platform: missing: what is demanded of the {self.tee} hardware?"]
         return (["hosts: of the TEE simulated alone"] if self.hosts else []) + self.platform.faults(self.tee)

@@ -6,6 +6,7 @@ What goes out of an error is its class and its public sentence; the detail is in
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -111,6 +112,7 @@ class _Shell:
         return _with_cookie(JSONResponse({"token": token}), session)
 
     async def resource(self, request: Request) -> Response:
+        self._limit.take(_address(request))
         claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
         path = request.path_params
         sealed = await self._promptly(
@@ -119,12 +121,14 @@ class _Shell:
         return JSONResponse(sealed)
 
     async def commit(self, request: Request) -> Response:
+        self._limit.take(_address(request))
         claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
         async with _room(self._workloads_room, request):
             body = await _body(request, MAX_LISTING_BYTES)
             return JSONResponse(await run_in_threadpool(self._workloads.commit, claims, body))
 
     async def mesh_certificate(self, request: Request) -> Response:
+        self._limit.take(_address(request))
         claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
         body = await _body(request, MAX_MESH_BYTES)
         return JSONResponse(await self._promptly(self._mesh.issue, claims, body))
@@ -162,7 +166,15 @@ class _Shell:
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Return what one client can hardly have many of: its address; of IPv6 the network of 64 bits (RFC 6177)."""
+    host = request.client.host.partition("%")[0] if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 def _bearer(request: Request) -> str | None:

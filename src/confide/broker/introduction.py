@@ -7,6 +7,7 @@ docs/formats/broker-identity.md.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.verify import verify
 from confide.broker.accepted_broker import AcceptedBroker, verify_broker
 from confide.broker.attested_leaf import NONCE, read_extension
+from confide.broker.transport import OVERALL_FACTOR, normal_url
 from confide.errors import (
     BrokerUnavailable,
     BrokerUntrusted,
@@ -132,6 +134,7 @@ def find_broker(
         amd_roots: product -> SHA-256 (hex) of the certificate that evidence of AMD's leads to.
 
     Raises:
+        Misuse: not such a URL.
         BrokerUnavailable: it does not answer, or not as a broker does.
         BrokerUntrusted, AttestationRefused, PlatformRefused, CollateralUnavailable: it is not an accepted one.
     """
@@ -202,6 +205,8 @@ def _ask(url: str) -> tuple[bytes, bytes]:
 
     The connection is not verified: nobody is known yet, nothing secret is sent, and what comes is evidence.
     """
+    url = normal_url(url)
+    deadline = time.monotonic() + TIMEOUT_S * OVERALL_FACTOR
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -209,7 +214,7 @@ def _ask(url: str) -> tuple[bytes, bytes]:
     try:
         with (
             httpx.Client(verify=context, timeout=TIMEOUT_S, trust_env=False) as client,
-            client.stream("GET", url.rstrip("/") + PATH) as response,
+            client.stream("GET", url + PATH) as response,
         ):
             leaf = response.extensions["network_stream"].get_extra_info("ssl_object").getpeercert(True)
             body = bytearray()
@@ -217,6 +222,8 @@ def _ask(url: str) -> tuple[bytes, bytes]:
                 body += chunk
                 if len(body) > MAX_BYTES:
                     raise BrokerUnavailable(f"{url}: answer is too large")
+                if time.monotonic() > deadline:
+                    raise BrokerUnavailable(f"{url}: answer takes too long")
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
         raise BrokerUnavailable(f"{url}: {type(error).__name__}: {error}".rstrip(": ")) from None
     if response.status_code != httpx.codes.OK or leaf is None:

@@ -1,18 +1,20 @@
 """What a broker does for the members of a job: gives them certificates, by which they know each other.
 
 A driver opens a job; members of other roles join the one that their launch parameters name. The certificate says
-what the broker knows from claims and policies, and nothing that was only asked for. It travels sealed to the key of
-the evidence, like a release: whoever stole a token cannot read what it was given. Format: docs/formats/mesh.md.
+what the broker knows from claims and policies, and nothing that was only asked for. With it goes the job's secret. Both
+travel sealed to the key of the evidence, like a release: whoever stole a token cannot read what it was given. Format:
+docs/formats/mesh.md.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field, ValidationError
@@ -27,18 +29,17 @@ from confide.broker.mesh_certificate import (
     MAX_REQUEST_CHARS,
     Member,
     issue_member,
+    job_authority,
     job_of,
-    mesh_authority,
     requested_key,
 )
+from confide.broker.mesh_names import DRIVER, JOB, MEMBER
 from confide.broker.release import Release
 from confide.broker.store import Store, unix_now
 from confide.document import StrictModel
 from confide.errors import InvalidFormat, NoGrant
 
-DRIVER = "driver"
-JOB = "mesh_job"
-"""Launch parameter: the job that a member joins."""
+MAX_MEMBERS = 65536
 MAX_BODY_BYTES = 16 * 1024
 
 _JOB = re.compile(r"[0-9a-f]{32}")
@@ -60,17 +61,23 @@ class Job(StrictModel):
     Attributes:
         driver: claims of the driver that opened it.
         expires: Unix seconds: end of the driver's certificate.
+        authority: key and certificate (PEM) of the authority that vouches for this job's members, and for no others.
+        secret: 64 hex digits that its members know, and nobody else.
+        members: names (launch parameter `mesh_member`) of those that joined.
     """
 
     driver: Claims
     expires: int
+    authority: Annotated[str, Field(repr=False)]
+    secret: Annotated[str, Field(repr=False)]
+    members: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class MeshService:
     """Serves members of jobs from one store.
 
     Args:
-        store: policies, jobs, the mesh authority, audit log.
+        store: policies, jobs, audit log.
         clock: Unix seconds.
     """
 
@@ -78,11 +85,10 @@ class MeshService:
         self._store = store
         self._clock = clock
         self._decisions = Decisions(store, clock)
-        self._authority = mesh_authority(store)
         self._domain = CertificateAuthority.of(store).fingerprint
 
     def issue(self, claims: Claims, body: bytes) -> dict[str, str]:
-        """Return a mesh certificate, sealed to the workload's key.
+        """Return a mesh certificate and the job's secret, sealed to the workload's key.
 
         1. The request holds a key that signed it (`requested_key`).
         2. The owners' policies release something to the workload now (`rules.decide`).
@@ -91,65 +97,82 @@ class MeshService:
         4. That job is known here, and has not ended.
         5. The owners' policies release something to its driver still, by the same workload name, and they are the
            same owners.
-        6. The certificate ends with the release (a day from now, or with the first policy to end), and with the job.
+        6. A member that names itself (launch parameter `mesh_member`) has not joined this job before.
+        7. The certificate ends with the release (a day from now, or with the first policy to end), and with the job.
 
         Raises:
             InvalidFormat: step 1.
             MeasurementRefused, PlatformRefused, LaunchRefused, PolicyRefused, KeyRefused: steps 2 and 5.
-            NoGrant: steps 3 to 5.
+            NoGrant: steps 3 to 6.
         """
         with self._decisions.refusals(claims, (*REFUSALS, InvalidFormat)):
             key = requested_key(_parse(body).csr)
             with self._store.transaction():
-                certificate = self._issue(claims, key)
-        answer = {
-            "certificate": certificate.public_bytes(Encoding.PEM).decode(),
-            "authority": self._authority.certificate_pem.decode(),
-        }
+                answer = self._issue(claims, key)
         return seal_to(claims.tee_pubkey, json.dumps(answer).encode())
 
-    def _issue(self, claims: Claims, key: ec.EllipticCurvePublicKey) -> x509.Certificate:
-        """Decide and issue (steps 2 to 6), and put it into the audit log."""
+    def _issue(self, claims: Claims, key: ec.EllipticCurvePublicKey) -> dict[str, str]:
+        """Decide and issue (steps 2 to 7), and put it into the audit log."""
         now = self._clock()
         release = self._decisions.release(claims)
-        named = claims.launch.get(JOB)
         if claims.role == DRIVER:
-            job, expires = self._open(claims, named, key, release), release.expires
+            name, job = self._open(claims, key, release, now)
         else:
-            job, ends = self._join(claims, named, release, now)
-            expires = min(release.expires, ends)
-        member = Member(self._domain, job, claims.role)
-        certificate = issue_member(self._authority, key, member, now, expires)
+            name, job = self._join(claims, release, now)
+        self._store.put_job(name, job.model_dump_json().encode(), job.expires)
+        authority = CertificateAuthority.from_pem(job.authority.encode())
+        member, expires = Member(self._domain, name, claims.role), min(release.expires, job.expires)
+        certificate = issue_member(authority, key, member, now, expires)
         self._store.audit.append(
             audit_entries.mesh_certificate(claims, release, member.uri, certificate.serial_number, expires)
         )
-        return certificate
+        return {
+            "certificate": certificate.public_bytes(Encoding.PEM).decode(),
+            "authority": authority.certificate_pem.decode(),
+            "secret": job.secret,
+        }
 
     def _open(
-        self, claims: Claims, named: str | None, key: ec.EllipticCurvePublicKey, release: Release
-    ) -> str:
+        self, claims: Claims, key: ec.EllipticCurvePublicKey, release: Release, now: int
+    ) -> tuple[str, Job]:
+        named = claims.launch.get(JOB)
         if named is not None:
             raise NoGrant(f"step 3: a driver opens a job of its own, and cannot join {named[:64]!r}")
-        job = job_of(key, release)
-        document = Job(driver=claims, expires=release.expires)
-        self._store.put_job(job, document.model_dump_json().encode(), document.expires)
-        return job
+        name = job_of(key, release)
+        with suppress(NoGrant):  # there is none yet
+            known = self._job(name, now)
+            return name, known.model_copy(update={"driver": claims, "expires": release.expires})
+        authority = job_authority(name, now).to_pem().decode()
+        return name, Job(
+            driver=claims, expires=release.expires, authority=authority, secret=secrets.token_hex(32)
+        )
 
-    def _join(self, claims: Claims, named: str | None, release: Release, now: int) -> tuple[str, int]:
-        """Return the job, and when it ends."""
+    def _join(self, claims: Claims, release: Release, now: int) -> tuple[str, Job]:
+        named = claims.launch.get(JOB)
         if named is None or not _JOB.fullmatch(named):
             said = "is not there" if named is None else f"is {named[:64]!r}"
             raise NoGrant(f"step 3: role {claims.role} names no job: launch parameter {JOB} {said}")
-        job = Job.model_validate_json(self._store.job(named))
-        if now >= job.expires:
-            raise NoGrant(f"step 4: job {named} has ended")
+        job = self._job(named, now)
         driver = self._decisions.release(job.driver)
         if (driver.workload, driver.owners) != (release.workload, release.owners):
             raise NoGrant(
                 f"step 5: job {named} is {driver.workload} of {', '.join(driver.owners)}; the member is "
                 f"{release.workload} of {', '.join(release.owners)}"
             )
-        return named, job.expires
+        member = claims.launch.get(MEMBER)
+        if member is None:
+            return named, job
+        if member in job.members:
+            raise NoGrant(f"step 6: {member[:64]!r} has joined job {named} already")
+        if len(job.members) >= MAX_MEMBERS:
+            raise NoGrant(f"step 6: {MAX_MEMBERS} members have joined job {named}, and no more may")
+        return named, job.model_copy(update={"members": (*job.members, member)})
+
+    def _job(self, name: str, now: int) -> Job:
+        job = Job.model_validate_json(self._store.job(name))
+        if now >= job.expires:
+            raise NoGrant(f"step 4: job {name} has ended")
+        return job
 
 
 def _parse(body: bytes) -> CertificateRequest:

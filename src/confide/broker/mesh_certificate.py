@@ -1,7 +1,7 @@
 """Mesh certificates (X.509): what members of one job show each other. Format: docs/formats/mesh.md.
 
-They come from an authority of their own, which vouches for nothing else: no mesh certificate passes for a broker's,
-nor the reverse.
+Each job has an authority of its own, which vouches for nothing else: no certificate of a member passes in another job,
+nor for a broker's. So an engine that can only be told which authority to trust trusts exactly the job.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from confide.broker.ca import SKEW, CertificateAuthority, key_usage
-from confide.broker.identity import secret_of
 from confide.broker.release import Release
-from confide.broker.store import Store, unix_now
 from confide.canonical import canonical_json, sha256_hex
 from confide.errors import InvalidFormat
 
@@ -85,15 +83,14 @@ def job_of(key: ec.EllipticCurvePublicKey, release: Release) -> str:
     return sha256_hex(canonical_json(opened))[:32]
 
 
-def mesh_authority(store: Store) -> CertificateAuthority:
-    """Return the mesh authority of a broker, made on first use.
+def job_authority(job: str, now: int) -> CertificateAuthority:
+    """Return a new authority for the members of a job.
 
-    Raises:
-        Tampered: its cell in the store was changed.
+    Args:
+        job: its identifier.
+        now: Unix seconds.
     """
-    name = "confide mesh authority"
-    pem = secret_of(store, "mesh-ca", lambda: CertificateAuthority.create(unix_now(), name).to_pem())
-    return CertificateAuthority.from_pem(pem)
+    return CertificateAuthority.create(now, f"confide job {job}")
 
 
 def requested_key(csr: str) -> ec.EllipticCurvePublicKey:
@@ -132,7 +129,7 @@ def issue_member(
     """Return a certificate for TLS clients and servers.
 
     Args:
-        authority: of the mesh.
+        authority: of the job.
         key: the member's.
         member: who it is.
         now: Unix seconds.

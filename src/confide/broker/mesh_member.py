@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -19,10 +20,13 @@ from pydantic import Field, ValidationError
 from confide.broker.ca import authority_id
 from confide.broker.client import Session
 from confide.broker.mesh_certificate import Member, job_of
+from confide.broker.mesh_names import DRIVER
 from confide.broker.release import Release
 from confide.broker.tls import load_chain
 from confide.document import StrictModel
-from confide.errors import AttestationRefused, BrokerUntrusted, InvalidFormat
+from confide.errors import AttestationRefused, BrokerUntrusted, InvalidFormat, Unavailable
+
+DRIVER_TIMEOUT_S = 30.0
 
 Pem = Annotated[str, Field(max_length=16 * 1024)]
 
@@ -32,11 +36,13 @@ class CertificateAnswer(StrictModel):
 
     Attributes:
         certificate: for the requested key, PEM.
-        authority: the mesh authority's, PEM.
+        authority: that of the job's authority, PEM.
+        secret: the job's, 64 hex digits.
     """
 
     certificate: Pem
     authority: Pem
+    secret: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,16 @@ class MeshIdentity:
     Attributes:
         member: who it is.
         key: in memory only.
-        certificate: the mesh authority's word for it; `not_valid_after_utc` says until when.
-        authority: certificate of the mesh authority.
+        certificate: the job's authority's word for it; `not_valid_after_utc` says until when.
+        authority: certificate of the job's authority, which vouches for this job's members alone.
+        secret: what the members of the job know, and nobody else: 64 hex digits.
     """
 
     member: Member
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     certificate: x509.Certificate = field(repr=False)
     authority: x509.Certificate = field(repr=False)
+    secret: str = field(repr=False)
 
     def tls_server(self) -> ssl.SSLContext:
         """Return a context of mutual TLS 1.3; every peer is to be held against `check_peer`."""
@@ -92,6 +100,27 @@ class MeshIdentity:
             raise AttestationRefused(f"mesh, step 3: the peer is {peer.uri}, and role {role} is expected")
         return peer
 
+    def require_driver(self, address: str) -> None:
+        """Return if this job's driver listens at `address` (`host:port`): it shows its certificate, and that is all.
+
+        Raises:
+            AttestationRefused: somebody else listens there.
+            Unavailable: nobody does.
+        """
+        host, _, port = address.rpartition(":")
+        named = Member(self.member.domain, self.member.job, DRIVER).host
+        try:
+            with (
+                socket.create_connection((host.strip("[]"), int(port)), DRIVER_TIMEOUT_S) as plain,
+                self.tls_client().wrap_socket(plain, server_hostname=named) as tls,
+            ):
+                certificate = tls.getpeercert(True)
+        except (OSError, OverflowError) as error:
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                raise AttestationRefused(f"mesh: who listens at {address} is no driver of this job") from None
+            raise Unavailable(f"no driver answers at {address}: {error}") from None
+        self.check_peer(certificate, DRIVER)
+
     def _completed(self, context: ssl.SSLContext) -> ssl.SSLContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
@@ -104,14 +133,13 @@ class MeshIdentity:
 def join_mesh(
     session: Session,
     broker_ca: bytes,
-    release: Release,
     role: str,
-    job: str | None = None,
+    job: str | Release,
     key: ec.EllipticCurvePrivateKey | None = None,
 ) -> MeshIdentity:
     """Ask a broker for a mesh certificate, and check it.
 
-    1. The answer holds a certificate and an authority's.
+    1. The answer holds a certificate, an authority's, and a secret.
     2. That authority signed it, for TLS clients, and it is valid now (RFC 5280, by `cryptography`).
     3. It is for the key made here.
     4. Its URI is of this broker, this role, and the job that is meant.
@@ -119,9 +147,9 @@ def join_mesh(
     Args:
         session: attested, at that broker.
         broker_ca: certificate (PEM) of the broker's authority, which was pinned.
-        release: what that broker released.
         role: this workload's.
-        job: the one to join (launch parameter `mesh_job`); None: a driver opens its own.
+        job: the one to join (launch parameter `mesh_job`); or, for a driver that opens its own, what that broker
+            released.
         key: of a driver that prolongs its job; None: a new one.
 
     Raises:
@@ -144,14 +172,15 @@ def join_mesh(
         raise _untrusted(2, str(error)) from None
     if certificate.public_key() != key.public_key():
         raise _untrusted(3, "the certificate is for another key")
-    wanted = Member(authority_id(broker_ca), job or job_of(key.public_key(), release), role)
+    name = job if isinstance(job, str) else job_of(key.public_key(), job)
+    wanted = Member(authority_id(broker_ca), name, role)
     try:
         member = Member.of(certificate)
     except InvalidFormat as error:
         raise _untrusted(4, str(error)) from None
     if member != wanted:
         raise _untrusted(4, f"the certificate is for {member.uri}, not for {wanted.uri}")
-    return MeshIdentity(member, key, certificate, authority)
+    return MeshIdentity(member, key, certificate, authority, said.secret)
 
 
 def _untrusted(step: int, reason: str) -> BrokerUntrusted:

@@ -80,6 +80,13 @@ class OwnerClient:
         """
         self._call("put-listing", {"listing": sign_listing(listing, self._key, self._owner)})
 
+    def newest_listing(self, location: str) -> dict[str, Any] | None:
+        """Return the newest listing of a location that the broker knows, a flattened JWS still to be verified."""
+        answer = self._call("newest-listing", {"location": location}).get("listing")
+        if answer is not None and not isinstance(answer, dict):
+            raise BrokerUnavailable("the broker's answer holds no listing")
+        return answer
+
     def audit_entries(self, first: int = 0) -> list[dict[str, Any]]:
         """Return the owner's entries from index `first` on: `index`, `time` (Unix seconds), `kind`, `fields`."""
         entries: list[dict[str, Any]] = []

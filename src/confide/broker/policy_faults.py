@@ -92,7 +92,7 @@ def _platforms(value: dict[str, Any]) -> _Found:
                 yield path, "the simulated TEE has no platform to demand anything of"
         elif tee in tuple(Tee):
             if platform is None:
-                yield ("workload", index), f"platform is missing: what is demanded of the {tee} hardware"
+                yield ("workload", index), f"platform is missing: what is demanded of the {tee} machine"
                 continue
             try:
                 demanded = PlatformRequirements.model_validate(platform)

@@ -26,6 +26,10 @@ _TDX = {
 _SNP = {
     "measurement": "firmware, and what the launcher measured with it (kernel, initrd, command line)",
 }
+_AZURE_TD = {
+    "mrtd": "the paravisor",
+    "td_attributes": "attributes of the TD: those of Azure have none, not even SEPT_VE_DISABLE",
+}
 _AZURE = {
     "pcr4": "boot loader and every EFI program that was started",
     "pcr7": "Secure Boot: that it is on, and its keys",
@@ -255,8 +259,9 @@ def _settings(tee: Tee, platform: Platform, refused: list[str]) -> list[str]:
     tcb = platform.tcb
     smt_policy = tee in AMD and bool(platform.numbers["policy"] >> _SMT & 1)
     lines = []
+    smt = "hyperthreads are on" + (", or the guest policy admits them" if tee in AMD else "")
     for on, name, what in (
-        (tcb.smt or smt_policy, "allow_smt", "hyperthreads are on, or the guest policy admits them"),
+        (tcb.smt or smt_policy, "allow_smt", smt),
         (tcb.dynamic_platform, "allow_dynamic_platform", "packages can be added to it, as to most servers"),
         (
             tcb.cached_keys,
@@ -274,7 +279,7 @@ def _registers(code: Code, platform: Platform | None) -> list[str]:
     values = dict(code.registers if platform is None else platform.registers)
     wanted = {Tee.SGX: {}, Tee.TDX: _TDX, Tee.SNP: _SNP}.get(code.tee)
     if wanted is None:
-        hardware = _SNP if code.tee is Tee.AZURE_SNP else {"mrtd": "the paravisor"}
+        hardware = _SNP if code.tee is Tee.AZURE_SNP else _AZURE_TD
         wanted = hardware | {name: what for name, what in _AZURE.items() if _is_set(values.get(name))}
     demanded = wanted | {
         name: what for name, what in _IDENTITY.items() if _is_set(values.get(name)) and name not in wanted

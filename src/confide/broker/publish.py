@@ -33,6 +33,7 @@ def publish(store: Store, owner: str, client: OwnerClient) -> Published:
         SignatureRefused: the broker did not enroll this owner, or with another key.
         Rollback: the broker has a newer policy or listing.
     """
+    client.audit_checkpoint()  # signed: who is not enrolled there learns it, even with nothing to send
     keys = store.keys(owner)
     for summary in keys:
         if summary.revoked is not None:

@@ -45,9 +45,10 @@ class Broker:
         port: 0 lets the system choose.
         names: names and addresses by which clients call it; they stand in its certificate.
         allow_simulated: whether simulated evidence is accepted; never without being asked for.
+        allow_tpm: whether evidence of an enrolled TPM is, whose machine's memory is not confidential; likewise.
         hardware: what evidence of hardware is anchored to; None: it is not accepted.
         attest: gives evidence of the broker itself, for its certificate; None: it shows none.
-        rate_per_s: sustained attestations or owner calls per second and client address.
+        rate_per_s: sustained requests per second and client address (of IPv6: and network of 64 bits).
         burst: of those at once.
 
     Raises:
@@ -62,6 +63,7 @@ class Broker:
         port: int,
         names: Sequence[str],
         allow_simulated: bool,
+        allow_tpm: bool = False,
         hardware: HardwareTrust | None = None,
         attest: Attest | None = None,
         rate_per_s: float = RATE_PER_S,
@@ -77,7 +79,13 @@ class Broker:
         leaf = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
         context = _tls(pem)
         app = make_app(
-            WorkloadService(store, issuer=self.url, allow_simulated=allow_simulated, hardware=hardware),
+            WorkloadService(
+                store,
+                issuer=self.url,
+                allow_simulated=allow_simulated,
+                allow_tpm=allow_tpm,
+                hardware=hardware,
+            ),
             MeshService(store),
             OwnerService(store, names=names, authority=authority_id(self.ca_pem)),
             RateLimit(time.monotonic, rate_per_s, burst),
@@ -120,6 +128,8 @@ class EmbeddedBroker:
         store: Store,
         *,
         allow_simulated: bool = False,
+        allow_tpm: bool = False,
+        names: Sequence[str] = LOCAL_NAMES,
         hardware: HardwareTrust | None = None,
         attest: Attest | None = None,
         rate_per_s: float = RATE_PER_S,
@@ -129,8 +139,9 @@ class EmbeddedBroker:
             store,
             host="127.0.0.1",
             port=0,
-            names=LOCAL_NAMES,
+            names=names,
             allow_simulated=allow_simulated,
+            allow_tpm=allow_tpm,
             hardware=hardware,
             attest=attest,
             rate_per_s=rate_per_s,
@@ -165,6 +176,7 @@ def serve_forever(
     port: int,
     names: Sequence[str],
     allow_simulated: bool,
+    allow_tpm: bool = False,
     hardware: HardwareTrust | None = None,
     attest: Attest | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
@@ -181,6 +193,7 @@ def serve_forever(
         port=port,
         names=names,
         allow_simulated=allow_simulated,
+        allow_tpm=allow_tpm,
         hardware=hardware,
         attest=attest,
     )

@@ -64,6 +64,7 @@ class WorkloadService:
         store: keys, policies, listings, hosts, audit log.
         issuer: URL that tokens name.
         allow_simulated: whether simulated evidence is accepted.
+        allow_tpm: whether evidence of an enrolled TPM is, although the machine's memory is not confidential.
         hardware: what evidence of hardware is anchored to; None: it is not accepted.
         clock: Unix seconds.
         monotonic: seconds of a clock that never goes back.
@@ -75,13 +76,18 @@ class WorkloadService:
         *,
         issuer: str,
         allow_simulated: bool,
+        allow_tpm: bool = False,
         hardware: HardwareTrust | None = None,
         clock: Callable[[], int] = unix_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._trust = Trust(simulated_host=store.host if allow_simulated else None, hardware=hardware)
+        self._trust = Trust(
+            simulated_host=store.host if allow_simulated else None,
+            hardware=hardware,
+            tpm_key=store.host if allow_tpm else None,
+        )
         self._decisions = Decisions(store, clock)
         self._sessions = Sessions(monotonic)
         self.tokens = TokenIssuer(token_key(store), issuer)
@@ -108,7 +114,7 @@ class WorkloadService:
 
     def may_take_long(self, session: str) -> bool:
         """Return whether this session's evidence may have to wait for endorsements that are fetched for it."""
-        return self._sessions.challenged_tee(session) not in (None, Tee.SIMULATED)
+        return self._sessions.challenged_tee(session) not in (None, Tee.SIMULATED, Tee.TPM)
 
     def attest(self, session: str, body: bytes) -> str:
         """Verify a KBS `Attestation` against the session's challenge; return a token.

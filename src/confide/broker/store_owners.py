@@ -1,10 +1,12 @@
-"""Owners and simulated hosts in the store: names and ids pinned to Ed25519 public keys."""
+"""Owners, simulated hosts and TPMs in the store: names and ids pinned to public keys."""
 
 from __future__ import annotations
 
 import hmac
 
+from confide.attestation.tpm.verify import read_attestation_key
 from confide.broker.store_secrets import SecretRecords
+from confide.canonical import sha256_hex
 from confide.errors import AttestationRefused, SignatureRefused
 from confide.keys.names import parse_owner
 from confide.keys.signing import key_id, private_key_from_raw, public_key_from_raw, raw_public
@@ -75,7 +77,18 @@ class OwnerRecords(SecretRecords):
         Raises:
             InvalidFormat: not 32 bytes.
         """
-        host_id = key_id(public_key_from_raw(public_key))
+        return self._enroll(key_id(public_key_from_raw(public_key)), public_key)
+
+    def enroll_tpm(self, attestation_key: bytes) -> str:
+        """Enroll a TPM by its attestation key (DER); again changes nothing. Returns its id.
+
+        Raises:
+            EvidenceRefused: not a key that a quote is accepted of.
+        """
+        read_attestation_key(attestation_key)
+        return self._enroll(sha256_hex(attestation_key), attestation_key)
+
+    def _enroll(self, host_id: str, public_key: bytes) -> str:
         sealed = self._seal("host", host_id, public_key)
         with self._database.transaction():
             statement = "INSERT INTO host VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -83,7 +96,7 @@ class OwnerRecords(SecretRecords):
         return host_id
 
     def host(self, host_id: str) -> bytes:
-        """Return an enrolled host's raw public key.
+        """Return the public key of an enrolled host (raw) or TPM (DER).
 
         Raises:
             AttestationRefused: no such host is enrolled.
@@ -94,11 +107,11 @@ class OwnerRecords(SecretRecords):
         return self._unseal("host", host_id, row[0])
 
     def hosts(self) -> list[str]:
-        """Return the ids of the enrolled hosts, sorted."""
+        """Return the ids of the enrolled hosts and TPMs, sorted."""
         return [row[0] for row in self._database.rows("SELECT id FROM host ORDER BY id")]
 
     def remove_host(self, host_id: str) -> None:
-        """End a host's enrollment.
+        """End a host's or TPM's enrollment.
 
         Raises:
             AttestationRefused: no such host is enrolled.

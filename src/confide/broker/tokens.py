@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 from pydantic import TypeAdapter, ValidationError
 
-from confide.attestation.claims import Claims, Tee
+from confide.attestation.claims import Claims
 from confide.canonical import sha256_hex
 from confide.errors import AttestationRefused
 
@@ -68,7 +68,7 @@ class TokenIssuer:
         vector = {
             "configuration": _AFFIRMING if known else 36,
             "executables": _AFFIRMING if known else _UNRECOGNIZED_CODE,
-            "hardware": _CONTRAINDICATED_HARDWARE if claims.tee is Tee.SIMULATED else _AFFIRMING,
+            "hardware": _AFFIRMING if claims.tee.confidential else _CONTRAINDICATED_HARDWARE,
         }
         worst = max(vector.values())
         status = next(word for tier, word in _STATUS if worst >= tier)

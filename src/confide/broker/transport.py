@@ -50,7 +50,7 @@ class Transport:
     """
 
     def __init__(self, url: str, ca_pem: bytes, timeout_s: float) -> None:
-        self.url = _normal(url)
+        self.url = normal_url(url)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
@@ -110,20 +110,26 @@ class Transport:
             document = _object(body)
         except BrokerUnavailable:
             document = {}
-        kind = getattr(errors, str(document.get("error")), None)
-        if not (isinstance(kind, type) and issubclass(kind, ConfideError)):
+        error = errors.told(document.get("error"), "")
+        if error is None:
             return BrokerUnavailable(f"{self.url}: status {status}")
-        error: ConfideError = kind(f"broker {self.url}: {kind.public}")
+        error.args = (f"broker {self.url}: {error.public}",)
         return error
 
 
-def _normal(url: str) -> str:
+def normal_url(url: str) -> str:
+    """Return a broker's URL without a slash at its end.
+
+    Raises:
+        Misuse: not `https://host:port`.
+    """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme != "https" or not parsed.host or parsed.path != "/" or parsed.query or parsed.userinfo:
-        raise Misuse(f"a broker's URL is https://host:port, not {url!r}")
+        shown = repr(url) if "@" not in url else "one with a user in it"
+        raise Misuse(f"a broker's URL is https://host:port, not {shown}")
     return str(parsed).rstrip("/")
 
 

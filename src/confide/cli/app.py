@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from confide import __version__
-from confide.cli import audit, broker, collateral, data, init, key, logs, policy, recovery, run
+from confide.cli import audit, broker, collateral, data, guest, init, key, logs, policy, recovery, run
 from confide.cli import image as image_commands
 from confide.cli.context import Settings
 from confide.cli.demo import demo
@@ -72,6 +72,7 @@ app.command("push")(broker.push)
 app.add_typer(key.app, name="key")
 app.add_typer(policy.app, name="policy")
 app.add_typer(image_commands.app, name="image")
+app.add_typer(guest.app, name="guest")
 app.add_typer(audit.app, name="audit")
 app.add_typer(broker.app, name="broker")
 app.add_typer(collateral.app, name="collateral")

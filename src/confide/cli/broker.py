@@ -14,7 +14,7 @@ import typer
 from confide.attestation.claims import Tee
 from confide.cli.brokers import broker_authority
 from confide.cli.context import open_home, settings, sole_owner
-from confide.cli.output import SIMULATED_NOTE, say
+from confide.cli.output import SIMULATED_NOTE, TPM_NOTE, emit, say, tee_note
 from confide.cli.sources import KdsOption, PccsCaOption, PccsOption, read_sources
 from confide.errors import BrokerUntrusted, Misuse
 
@@ -26,6 +26,8 @@ app = typer.Typer(
     epilog="Example:  confide broker serve --listen 0.0.0.0:8443 --name kbs.clinic.example",
     no_args_is_help=True,
 )
+
+_ED25519_BYTES = 32
 
 KeyArgument = Annotated[
     str, typer.Argument(help="Ed25519 public key, base64, as `confide broker identity` prints it.")
@@ -48,6 +50,13 @@ def serve(
             help="TEE that this broker itself runs in: its certificate then carries evidence of it."
         ),
     ] = "",
+    allow_tpm: Annotated[
+        bool,
+        typer.Option(
+            "--allow-tpm",
+            help="Accept the TEE `tpm` of enrolled TPMs: boot is measured, memory is NOT confidential.",
+        ),
+    ] = False,
     pccs: PccsOption = None,
     pccs_ca: PccsCaOption = None,
     kds: KdsOption = None,
@@ -86,12 +95,15 @@ def serve(
     with open_home(context) as home, hardware_trust(home.store, sources) as hardware:
         if allow_simulated:
             say(f"accepting {SIMULATED_NOTE}")
+        if allow_tpm:
+            say(f"accepting {TPM_NOTE}")
         serve_forever(
             home.store,
             host=host.strip("[]"),
             port=int(port),
             names=tuple(name or (host.strip("[]"),)),
             allow_simulated=allow_simulated,
+            allow_tpm=allow_tpm,
             hardware=hardware,
             attest=_attest(tee, settings(context).home) if tee else None,
             on_ready=lambda url: say(f"serving {url}"),
@@ -121,7 +133,6 @@ def verify(
     from confide.broker.accepted_broker import AcceptedBroker
     from confide.broker.introduction import find_broker, said_by
     from confide.cli.brokers import read_pin
-    from confide.cli.output import emit
 
     del context
     if accept is None:
@@ -132,8 +143,8 @@ def verify(
     if json:
         emit({"url": url, "claims": asdict(found.claims), "authority": found.ca_pem.decode()})
         return
-    note = f" ({SIMULATED_NOTE})" if found.claims.tee == "simulated" else ""
-    say(f"{url} runs measurement {found.claims.measurement} in {found.claims.tee}{note}")
+    tee = found.claims.tee
+    say(f"{url} runs measurement {found.claims.measurement} in {tee}{tee_note(tee)}")
     typer.echo(found.ca_pem.decode(), nl=False)
 
 
@@ -172,6 +183,12 @@ def identity(
     host: Annotated[
         bool, typer.Option("--host", help="This machine's simulated host instead of the owner.")
     ] = False,
+    tpm: Annotated[
+        bool, typer.Option("--tpm", help="The software TPM of this home's guests instead of the owner.")
+    ] = False,
+    tpm_device: Annotated[
+        Path | None, typer.Option(help="This machine's own TPM, /dev/tpmrm0, instead of the owner.")
+    ] = None,
 ) -> None:
     """Print the public key that a broker's administrator enrolls.
 
@@ -180,10 +197,20 @@ def identity(
         confide broker identity
 
         confide broker identity --host
+
+        confide broker identity --tpm
     """
+    from confide.enclave.guest.software_tpm import attestation_key
+    from confide.enclave.issuers.tpm import attestation_key_of
     from confide.enclave.simulated.host import host_key
     from confide.keys.signing import raw_public
 
+    if host + tpm + (tpm_device is not None) > 1:
+        raise Misuse("--host, --tpm or --tpm-device: one of them")
+    if tpm or tpm_device:
+        key = attestation_key_of(tpm_device) if tpm_device else attestation_key(settings(context).home)
+        typer.echo(base64.b64encode(key).decode())
+        return
     if host:
         typer.echo(base64.b64encode(raw_public(host_key(settings(context).home).public_key())).decode())
         return
@@ -211,17 +238,27 @@ def enroll_owner(
 
 
 @app.command("enroll-host")
-def enroll_host(context: typer.Context, key: KeyArgument) -> None:
-    """Let a machine run the TEE `simulated` for this broker.
+def enroll_host(
+    context: typer.Context,
+    key: Annotated[
+        str,
+        typer.Argument(help="Base64, as `confide broker identity --host` or `--tpm` prints it."),
+    ],
+) -> None:
+    """Let a machine run the TEE `simulated`, or `tpm`, for this broker, by its host's or its TPM's key.
 
-    Example:
+    Examples:
 
         confide broker enroll-host "$(confide --home ~/.confide broker identity --host)"
+
+        confide broker enroll-host "$(confide --home ~/.confide broker identity --tpm)"
     """
+    raw = _decoded(key)
     with open_home(context) as home, home.store.transaction():
-        host = home.store.enroll_host(_public_key(key))
+        is_host = len(raw) == _ED25519_BYTES
+        host = home.store.enroll_host(raw) if is_host else home.store.enroll_tpm(raw)
         home.store.audit.append({"kind": "host", "host": host})
-    say(f"host {host} enrolled ({SIMULATED_NOTE})")
+    say(f"{'host' if is_host else 'TPM'} {host} enrolled ({SIMULATED_NOTE if is_host else TPM_NOTE})")
 
 
 def push(
@@ -231,6 +268,7 @@ def push(
         Path, typer.Option(help="Certificate (PEM) of its authority, or accepted broker (TOML).")
     ],
     owner: Annotated[str | None, typer.Option(help="Whose, if this home has several owners.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send an owner's keys, policy and listings to a broker, each call signed by the owner.
 
@@ -238,27 +276,27 @@ def push(
 
         confide push --broker https://kbs.clinic.example:8443 --broker-ca ca.pem
     """
-    from confide.broker.client import OwnerClient
-    from confide.broker.introduction import pinned_authority
     from confide.broker.publish import publish
-    from confide.cli.brokers import named_authorities
-    from confide.keys.signing import private_key_from_raw
+    from confide.cli.brokers import owner_client
 
-    pem = pinned_authority(
-        broker, next(iter(named_authorities([broker_ca]).values())).encode(), int(time.time())
-    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
-        signing_key = private_key_from_raw(home.store.owner_signing_key(name))
-        done = publish(home.store, name, OwnerClient(broker, pem, name, signing_key))
+        done = publish(home.store, name, owner_client(home.store, name, broker, broker_ca))
+    if json:
+        emit({"broker": broker, "owner": name, **asdict(done)})
+        return
     say(f"{broker}: {done.keys} key(s), {done.listings} listing(s), policy serial {done.policy or 'none'}")
 
 
 def _public_key(text: str) -> bytes:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        raw = b""
-    if len(raw) != 32:
+    raw = _decoded(text)
+    if len(raw) != _ED25519_BYTES:
         raise Misuse("not an Ed25519 public key in base64 (32 bytes)")
     return raw
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise Misuse("not a public key in base64") from None

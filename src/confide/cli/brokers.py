@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ from confide.errors import InvalidFormat, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.ca import CertificateAuthority
+    from confide.broker.client import OwnerClient
     from confide.broker.home import Home
+    from confide.broker.store import Store
 
 EMBEDDED = "embedded"
 _MAX_PEM_BYTES = 16 * 1024
@@ -71,3 +74,20 @@ def read_pin(file: Path) -> bytes:
 def authorities(home: Home, files: Sequence[Path]) -> dict[str, str]:
     """Return those in `files`, or without any this home's own."""
     return named_authorities(files) if files else embedded_authority(home)
+
+
+def owner_client(store: Store, owner: str, url: str, pin: Path) -> OwnerClient:
+    """Return a client for calls of an owner of this home to the broker that the file `pin` names.
+
+    Raises:
+        Misuse, InvalidFormat: as `named_authorities`.
+        UnknownKey: the owner's signing key is not in this home.
+        BrokerUnavailable, BrokerUntrusted: a broker that must show evidence cannot be asked, or is not the pinned one.
+    """
+    from confide.broker.client import OwnerClient
+    from confide.broker.introduction import pinned_authority
+    from confide.keys.signing import private_key_from_raw
+
+    pinned = next(iter(named_authorities([pin]).values())).encode()
+    authority = pinned_authority(url, pinned, int(time.time()))
+    return OwnerClient(url, authority, owner, private_key_from_raw(store.owner_signing_key(owner)))

@@ -10,6 +10,7 @@ import typer
 
 from confide.cli.context import open_home
 from confide.cli.hints import advice
+from confide.cli.options import JsonOption
 from confide.cli.output import emit, say, stdout, table
 from confide.cli.sources import KdsOption, PccsCaOption, PccsOption, read_sources
 from confide.cli.verify import FORM_HINT, read_input
@@ -33,12 +34,17 @@ _FILES_HINT = (
     "`confide collateral fetch` writes such a file with --output; docs/collateral.md says what else is taken. "
     "Evidence is verified with `confide verify`."
 )
+_SERVERS_HINT = (
+    "does this machine reach that server? It is asked directly, by no proxy. --pccs and --kds name others; or fetch on "
+    "another machine with --output, and `confide collateral import` the file here. docs/collateral.md lists refusals."
+)
+_IMPORT_HINT = (
+    "fetch it anew where it came from; docs/collateral.md lists refusals. What was kept before is unchanged."
+)
 _OPTIONS_HINT = (
     "`confide verify EVIDENCE` prints the options for its platform; "
     "`confide collateral fetch --help` has examples."
 )
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -103,7 +109,8 @@ def fetch(
         return
     with advice(InvalidFormat, FORM_HINT):
         given = None if evidence is None else recognize(read_input(evidence, MAX_INPUT_BYTES)).evidence
-    found = gather(given, items, sources, unix_now)
+    with advice(CollateralUnavailable, _SERVERS_HINT):
+        found = gather(given, items, sources, unix_now)
     if output is not None:
         _write(output, found, json=json)
         return
@@ -136,7 +143,7 @@ def import_(
 
     with advice(InvalidFormat, _FILES_HINT):
         found = items_in([(file.name, read_input(file, MAX_INPUT_BYTES)) for file in files])
-    with open_home(context) as home:
+    with open_home(context) as home, advice(CollateralUnavailable, _IMPORT_HINT):
         _keep(home, found, json=json)
 
 
@@ -214,10 +221,11 @@ def _refresh(context: typer.Context, sources: Sources, *, json: bool) -> None:
         failures = refresh(cache, sources, even_if_not_due=True)
         kept = cache.all()
     if failures:
-        raise CollateralUnavailable(
-            f"{failures} of {len(kept)} could not be fetched anew; `confide collateral show` says why, and how long "
-            "the old ones are valid"
-        )
+        with advice(CollateralUnavailable, _SERVERS_HINT):
+            raise CollateralUnavailable(
+                f"{failures} of {len(kept)} could not be fetched anew; `confide collateral show` says why, and how "
+                "long the old ones are valid"
+            )
     _tell(kept, unix_now(), json=json)
 
 

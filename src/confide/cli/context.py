@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from confide.errors import Misuse
+from confide.cli.output import say
+from confide.errors import Misuse, WrongPassphrase
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
     from confide.broker.store import Store
+
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,38 @@ def settings(context: typer.Context) -> Settings:
 
 
 def open_home(context: typer.Context) -> Home:
-    """Open the home, asking for its passphrase, or for what its key provider needs.
+    """Open the home, asking for its passphrase (at a terminal, up to three times), or for what its key provider needs.
 
     Raises:
         Misuse: there is no home yet.
         WrongPassphrase: the passphrase does not open it.
         ProviderRefused, ProviderUnavailable, MissingDependency: its key provider does not serve it.
     """
-    from confide.broker.home import PROVIDER_NAME, ROOT_NAME, Home, key_provider_of
+    from confide.broker.home import Home, key_provider_of
     from confide.cli.passphrase import read_secret
+    from confide.keys.provider import PROVIDERS, scheme_of
 
     chosen = settings(context)
-    if not any((chosen.home / name).exists() for name in (ROOT_NAME, PROVIDER_NAME)):
+    if not has_home(chosen.home):
         raise Misuse(f"no home at {chosen.home}: `confide init OWNER` makes one")
-    return Home.open(chosen.home, read_secret(key_provider_of(chosen.home), chosen.passphrase_fd))
+    uri = key_provider_of(chosen.home)
+    # A token counts wrong PINs and locks itself: only a passphrase is asked for again.
+    asked = chosen.passphrase_fd is None and scheme_of(uri) is PROVIDERS["file"]
+    for left in reversed(range(_TRIES if asked else 1)):
+        try:
+            return Home.open(chosen.home, read_secret(uri, chosen.passphrase_fd))
+        except WrongPassphrase as error:
+            if not left:
+                raise
+            say(f"{error}: try again")
+    raise AssertionError("the last try returns or raises")
+
+
+def has_home(folder: Path) -> bool:
+    """Return whether a home lies in `folder`."""
+    from confide.broker.home import PROVIDER_NAME, ROOT_NAME
+
+    return any((folder / name).exists() for name in (ROOT_NAME, PROVIDER_NAME))
 
 
 def sole_owner(store: Store, named: str | None) -> str:

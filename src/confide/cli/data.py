@@ -13,6 +13,7 @@ import typer
 
 from confide.cli.context import open_home
 from confide.cli.hints import advice
+from confide.cli.options import JsonOption
 from confide.cli.output import emit, progress, say, stdout, table
 from confide.errors import AlreadyExists, Misuse, SignatureRefused, UnknownKey
 
@@ -51,7 +52,6 @@ DelimiterOption = Annotated[
     str | None,
     typer.Option(help="What ends a cell of a CSV file: one character, or `tab`; without: a comma."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def encrypt(
@@ -155,52 +155,76 @@ def encrypt(
 
 def decrypt(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="Folder of encrypted files.")],
+    source: Annotated[Path, typer.Argument(help="Folder of encrypted files, or one sealed file in it.")],
     target: Annotated[
-        Path, typer.Argument(help="New file (.csv or .parquet) for a table, new folder for files.")
+        Path,
+        typer.Argument(help="New file (.csv or .parquet) for a table or of one file, new folder for files."),
     ],
     location: Annotated[
-        str | None, typer.Option(help="Its location in policies; without: SOURCE as given.")
+        str | None, typer.Option(help="Its location in policies; without: the folder as given.")
     ] = None,
     owner: OwnerOption = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="URL of a broker to ask for the newest listing; with its --broker-ca."),
+    ] = None,
+    broker_ca: Annotated[
+        Path | None,
+        typer.Option(help="Certificate (PEM) of its authority, or accepted broker (TOML)."),
+    ] = None,
     replace: ReplaceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Decrypt what this home's owners hold the keys of; every byte is checked against the signed listing.
+
+    That is the newest one which this home knows. What workloads wrote since through another broker it learns from the
+    copy beside the data, where storage may show an older one: --broker asks the broker, and keeps the answer here.
 
     Examples:
 
         confide decrypt out/report report.csv
 
         confide decrypt out/model model/
+
+        confide decrypt out/model/weights.bin weights.bin
+
+        confide decrypt out/report report.csv --broker https://kbs.clinic.example:8443 --broker-ca ca.pem
     """
     from confide.data.atomic import storage_errors
-    from confide.data.folders import decrypt_files
+    from confide.data.folders import decrypt_file, decrypt_files
     from confide.data.listing import Format
 
-    if not source.is_dir():
-        raise Misuse(f"no folder {source}")
+    if (broker is None) != (broker_ca is None):
+        raise Misuse("give --broker and --broker-ca together")
+    source, name = _folder_and_name(source)
     with open_home(context) as home:
+        if broker is not None and broker_ca is not None:
+            _ask_newest(home.store, broker, broker_ca, owner, location_of(source, location))
         listing = _listing_of(home.store, source, location, owner)
+        if name is not None and listing.format is Format.TABLE:
+            raise Misuse(f"{name} is a part of the table {listing.location}: decrypt the folder")
         with advice(UnknownKey, f"sealed for {listing.owner}: only its home can open it."):
             keyset = keyset_of(home.store, keys_of(listing))
         with storage_errors(f"cannot make {target.parent}"):
             target.parent.mkdir(parents=True, exist_ok=True)
         with advice(AlreadyExists, _REPLACE), progress(f"decrypting {source.name}", quiet=json) as told:
-            decrypting = _tables().decrypt_table if listing.format is Format.TABLE else decrypt_files
-            decrypting(source, listing, keyset, target, overwrite=replace, progress=told)
+            if name is not None:
+                decrypt_file(source, listing, name, keyset, target, overwrite=replace)
+            else:
+                decrypting = _tables().decrypt_table if listing.format is Format.TABLE else decrypt_files
+                decrypting(source, listing, keyset, target, overwrite=replace, progress=told)
     if json:
         emit(
             {
                 "target": str(target),
                 "table": listing.table,
                 "serial": listing.serial,
-                "files": len(listing.files),
+                "files": 1 if name else len(listing.files),
             }
         )
         return
     say(
-        f"{target}: from {len(listing.files)} file(s), listing {listing.serial} of {listing.location} "
+        f"{target}: from {1 if name else len(listing.files)} file(s), listing {listing.serial} of {listing.location} "
         f"under {listing.key}"
     )
 
@@ -269,6 +293,47 @@ def keys_of(listing: Listing) -> set[KeyName]:
     from confide.keys.names import KeyName
 
     return {KeyName.parse(text) for text in (listing.key, *listing.columns.values())}
+
+
+def _folder_and_name(source: Path) -> tuple[Path, str | None]:
+    """Return the encrypted folder, and the name in it if `source` is one of its files."""
+    if source.is_dir():
+        return source, None
+    if not source.exists():
+        raise Misuse(f"no folder or file {source}")
+    for folder in source.parents:
+        if (folder / "_confide.listing").exists():
+            return folder, source.relative_to(folder).as_posix()
+    raise Misuse(f"{source} lies in no folder with a signed listing")
+
+
+def _ask_newest(store: Store, url: str, pin: Path, owner: str | None, location: str) -> None:
+    """Take over the newest listing of a location that a broker knows; nothing changes if it knows none.
+
+    Raises:
+        Rollback: this home knows a newer one.
+        SignatureRefused: it was signed neither by the owner nor by a broker that the owner published to.
+        BrokerUnavailable, BrokerUntrusted: the broker cannot be asked.
+    """
+    from confide.broker.listing_signing import listing_signers, verify_listing
+    from confide.cli.brokers import owner_client
+    from confide.cli.context import sole_owner
+    from confide.errors import BrokerUnavailable, Rollback
+
+    name = sole_owner(store, owner)
+    jws = owner_client(store, name, url, pin).newest_listing(location)
+    if jws is None:
+        return
+    newest = verify_listing(jws, listing_signers(store, name))
+    if (newest.owner, newest.location) != (name, location):
+        raise BrokerUnavailable(f"{url} answers with the listing of {newest.location} of {newest.owner}")
+    known = store.listing(name, newest.table)
+    if known is not None and known.listing.serial > newest.serial:
+        raise Rollback(
+            f"{location}: {url} knows serial {newest.serial} at most; this home {known.listing.serial}. If you "
+            "encrypted it since, `confide push`"
+        )
+    store.put_listing(newest, jws)
 
 
 def _listing_of(store: Store, folder: Path, named: str | None, owner: str | None) -> Listing:

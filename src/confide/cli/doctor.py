@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ import typer
 from rich.text import Text
 
 from confide.cli.output import emit, stdout, table
+from confide.errors import MissingDependency
 
 _OK, _MISSING, _ABSENT = "ok", "missing", "not here"
 
@@ -81,10 +83,39 @@ def examine() -> list[Finding]:
         ),
         _tee(),
         _device("KVM", ("/dev/kvm",), "virtualisation enabled in the firmware"),
+        _device(
+            "TPM", ("/dev/tpmrm0",), "a TPM 2.0, enabled in the firmware, and membership of the group tss"
+        ),
+        *_guests(),
         _program("gramine-sgx", "SGX images", "see gramineproject.io for packages"),
         _program("gramine-direct", "trying SGX images without SGX", "see gramineproject.io for packages"),
         _program("occlum", "SGX images", "see occlum.io for packages"),
     ]
+
+
+def _guests() -> list[Finding]:
+    """Return what starts guests, virtual machines for the TEE `tpm`."""
+    from confide.enclave.guest import qemu
+
+    found = _version(qemu.QEMU, "--version")
+    purpose = "starts guests (TEE `tpm`)"
+    findings = [
+        Finding("QEMU", _OK, found)
+        if found
+        else Finding("QEMU", _ABSENT, purpose, "apt-get install qemu-system-x86"),
+        _program("swtpm", "the TPM of guests", "apt-get install swtpm"),
+        _program("busybox", "what a guest begins with", "apt-get install busybox-static"),
+    ]
+    found_by: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("OVMF", qemu.firmware),
+        ("virtiofsd", qemu.virtiofsd),
+    )
+    for what, find in found_by:
+        try:
+            findings.append(Finding(what, _OK, str(find())))
+        except MissingDependency as missing:
+            findings.append(Finding(what, _ABSENT, str(missing)))
+    return findings
 
 
 def _tee() -> Finding:

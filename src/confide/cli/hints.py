@@ -21,11 +21,13 @@ _HINTS: dict[type[errors.ConfideError], str] = {
     "policy says what is accepted, docs/attestation.md what each status means.",
     errors.EvidenceRefused: "docs/attestation.md lists the numbered steps, what they mean and their usual causes; "
     "`confide verify` takes evidence apart.",
-    errors.AttestationRefused: "a broker takes evidence of an enrolled host only; the TEE `simulated` also needs a "
-    "broker started with --allow-simulated and a policy that names it.",
+    errors.AttestationRefused: "a broker takes evidence of an enrolled host or TPM only (`confide broker "
+    "enroll-host`); `simulated` and `tpm` also need a broker started with --allow-simulated or --allow-tpm, and "
+    "a policy that names them.",
     errors.Rollback: "raise `serial` above the newest one (`confide policy show` tells it). If you did not put an old "
     "document back, someone else did.",
-    errors.PolicyRefused: "`confide policy check FILE` says what is wrong; then `confide policy apply FILE`.",
+    errors.PolicyRefused: "`confide audit --kind refusal` on the owner's side says why; `confide policy check FILE` "
+    "tells of faults, and whether it is valid now; then raise `serial` and `confide policy apply FILE`.",
     errors.SignatureRefused: "a change to owner/... must be signed by the key pinned when that owner enrolled.",
     errors.FileChanged: "restore this file from your own copy, or encrypt the table again.",
     errors.FileMissing: "restore the file; the signed listing says it belongs here.",

@@ -1,8 +1,11 @@
-"""`confide image`: build an image, look at it, compare two."""
+"""`confide image`: build an image, look at it, compare two; what the cache holds of them."""
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,18 +16,24 @@ from confide.cli.context import open_home
 from confide.cli.options import (
     ArgOption,
     BrokerCaOption,
+    ClassOption,
+    ConfOption,
     CoresOption,
     IncludeOption,
+    JarsOption,
+    JsonOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
+    RoleOption,
     ScratchOption,
     program_options,
 )
 from confide.cli.output import emit, say, stdout, table
 
 app = typer.Typer(
-    help="Images: build, show, compare.",
+    help="Images: build, lock, show, compare; list and prune the cache.",
     epilog="Example:  confide image build job.py -o job-image",
     no_args_is_help=True,
 )
@@ -38,6 +47,7 @@ def build(
         Path | None, typer.Option("--output", "-o", help="New folder; without: the cache.")
     ] = None,
     profile: ProfileOption = "spark",
+    role: RoleOption = "driver",
     broker_ca: BrokerCaOption = None,
     arg: ArgOption = None,
     include: IncludeOption = None,
@@ -45,7 +55,11 @@ def build(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Build the image of a program and print its measurement.
 
@@ -55,7 +69,12 @@ def build(
     """
     from confide.cli.programs import image_of
 
-    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    options = replace(
+        program_options(
+            profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+        ),
+        role=role,
+    )
     with open_home(context) as home:
         brokers = authorities(home, broker_ca or [])
     built = image_of(program, brokers, options)
@@ -85,7 +104,7 @@ def lock(
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Take the newest versions, not those of the present lock.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Lock the program's own dependencies, with hashes, into PROGRAM.lock. Needs uv, and no home.
 
@@ -175,6 +194,7 @@ def show(
 def diff(
     older: Annotated[Path, typer.Argument(help="An image folder.")],
     newer: Annotated[Path, typer.Argument(help="Another one.")],
+    json: JsonOption = False,
 ) -> None:
     """Say which files and settings make two measurements differ. Exits 1 if they do. Rehashes every file.
 
@@ -185,7 +205,63 @@ def diff(
     from confide.enclave.diff import diff_images
     from confide.enclave.verify import verify_image
 
-    found = diff_images(verify_image(older).image, verify_image(newer).image).summary(most=100)
-    typer.echo(found.replace("; ", "\n") or "no difference")
+    one, other = verify_image(older), verify_image(newer)
+    found = diff_images(one.image, other.image).summary(most=100)
+    differences = found.split("; ") if found else []
+    if json:
+        emit({"older": one.measurement, "newer": other.measurement, "differences": differences})
+    else:
+        typer.echo("\n".join(differences) or "no difference")
     if found:
         raise typer.Exit(1)
+
+
+@app.command("list")
+def list_images(json: JsonOption = False) -> None:
+    """List the images in the cache, the newest last, and what the whole cache takes on disk.
+
+    Example:
+
+        confide image list
+    """
+    from confide.enclave.cache import cached_images, disk_bytes
+
+    cache = _cache()
+    images, size = cached_images(cache), disk_bytes(cache)
+    if json:
+        found = [vars(image) | {"folder": str(image.folder)} for image in images]
+        emit({"cache": str(cache), "bytes": size, "images": found})
+        return
+    rows = table("measurement", "name", "profile", "built", "files")
+    for image in images:
+        built = time.strftime("%Y-%m-%d %H:%M", time.localtime(image.built))
+        rows.add_row(image.measurement, image.name, image.profile, built, f"{image.files:,}")
+    stdout.print(rows)
+    say(f"{cache}: {size / 2**20:,.0f} MiB; `confide image prune` removes it")
+
+
+@app.command()
+def prune(json: JsonOption = False) -> None:
+    """Remove the cached images, and the layers they are made of; the next build makes anew what it needs.
+
+    Not while a program runs: its files lie there.
+
+    Example:
+
+        confide image prune
+    """
+    from confide.enclave.cache import disk_bytes, empty
+
+    cache = _cache()
+    size = disk_bytes(cache)
+    empty(cache)
+    if json:
+        emit({"cache": str(cache), "bytes": size})
+        return
+    say(f"{cache}: {size / 2**20:,.0f} MiB removed")
+
+
+def _cache() -> Path:
+    from confide.enclave.build import default_cache
+
+    return default_cache(os.environ.get("XDG_CACHE_HOME"))

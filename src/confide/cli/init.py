@@ -21,7 +21,8 @@ def init(
     key_provider: Annotated[
         str | None,
         typer.Option(
-            help="URI of what protects the root key: file:, pkcs11:, vault: or sealed: (docs/key-providers.md). "
+            help="URI of what protects the root key: file:, pkcs11:, vault:, aws-kms: or sealed: "
+            "(docs/key-providers.md). "
             "Its PIN or token is asked for where the passphrase is. Without it: a file under a passphrase."
         ),
     ] = None,

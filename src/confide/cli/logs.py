@@ -18,6 +18,7 @@ def logs(
     context: typer.Context,
     folder: Annotated[Path, typer.Option(help="Data root of the runs.")] = Path(),
     last: Annotated[int, typer.Option(min=1, help="This many of the newest runs.")] = 1,
+    executors: Annotated[bool, typer.Option(help="What executors printed, too.")] = False,
     grep: Annotated[str | None, typer.Option(help="Only lines that contain this.")] = None,
 ) -> None:
     """Print what the newest run printed. Its output is sealed under the policy's `logs` key.
@@ -28,11 +29,14 @@ def logs(
     """
     from confide.data.sealed import SealedReader
     from confide.data.sealed_header import read_header
-    from confide.enclave.log import LOG_FOLDER, log_id
+    from confide.enclave.log import LOG_FOLDER, is_member_log, log_id
     from confide.keys.material import Keyset
     from confide.keys.names import KeyVersion
 
-    files = sorted((folder / LOG_FOLDER).glob("*.log"), key=lambda path: path.stat().st_mtime)[-last:]
+    found = [
+        path for path in (folder / LOG_FOLDER).glob("*.log") if executors or not is_member_log(path.name)
+    ]
+    files = sorted(found, key=lambda path: path.stat().st_mtime)[-last:]
     if not files:
         raise Misuse(f"no logs in {folder / LOG_FOLDER}: a policy must name a `logs` key for the workload")
     with open_home(context) as home:

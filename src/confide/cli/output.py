@@ -14,6 +14,10 @@ import rich.table
 from rich.text import Text
 
 SIMULATED_NOTE = "TEE `simulated`: protects nothing, for trying things out only"
+TPM_NOTE = (
+    "TEE `tpm`: memory is NOT confidential, whoever runs the machine can read it; for trying things out only"
+)
+_NOTES = {"simulated": SIMULATED_NOTE, "tpm": TPM_NOTE}
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
@@ -36,6 +40,11 @@ def plain(text: str) -> str:
     return text.translate(_CONTROL)
 
 
+def tee_note(tee: str) -> str:
+    """Return what is said wherever a TEE is named that keeps nothing confidential, in brackets; else nothing."""
+    return f" ({_NOTES[tee]})" if tee in _NOTES else ""
+
+
 class Table(rich.table.Table):
     """A table whose cells show texts as they are: what looks like markup or moves the cursor does neither."""
 
@@ -45,8 +54,9 @@ class Table(rich.table.Table):
 
 
 def table(*columns: str) -> Table:
-    """Return an empty table in the house style."""
-    return Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
+    """Return an empty table in the house style: what is too wide goes on below, and is never cut."""
+    headers = (rich.table.Column(name, overflow="fold") for name in columns)
+    return Table(*headers, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
 
 
 @contextmanager

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from confide.cli.brokers import authorities
 from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
+    AccelOption,
     ArgOption,
     BrokerCaOption,
+    ClassOption,
+    ConfOption,
     CoresOption,
+    ExecutorImageOption,
+    GuestOption,
     IncludeOption,
+    JarsOption,
+    JsonOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     ScratchOption,
     program_options,
 )
 from confide.cli.output import emit, say
 from confide.cli.policy_evidence import from_evidence
+
+if TYPE_CHECKING:
+    from confide.broker.policy import Policy
 
 app = typer.Typer(
     help="Policies: allow a program, check, sign and apply.",
@@ -56,6 +68,11 @@ def allow(
     days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,
     owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
     file: FileOption = DEFAULT_FILE,
+    workers: Annotated[
+        bool,
+        typer.Option("--workers", help="Allow its executors too, for `confide run --workers N`."),
+    ] = False,
+    executor_image: ExecutorImageOption = None,
     profile: ProfileOption = "spark",
     broker_ca: BrokerCaOption = None,
     arg: ArgOption = None,
@@ -64,45 +81,72 @@ def allow(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
+    guest: GuestOption = None,
+    accel: AccelOption = "tcg",
+    json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
 
     Only the document changes; `confide policy apply` signs it. Keys and table ids of what it reads are filled
-    in from what this home knows of the location.
+    in from what this home knows of the location. With --guest the machine is booted once, here, for the values
+    that its boot is measured as; nothing of the program runs.
 
-    Example:
+    Examples:
 
         confide policy allow job.py --read data/patients --write out/report=clinic/results --logs clinic/results
+
+        confide policy allow job.py --tee tpm --guest guest --read data/patients --logs clinic/results
     """
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
-    from confide.cli.programs import image_of, keep_image
+    from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
+    from confide.errors import Misuse
 
-    options = program_options(profile, arg, include, owner_needed, memory, scratch, cores)
+    if guest is not None and (workers or executor_image is not None):
+        raise Misuse("--workers: executors do not run in guests that are started by `confide run`")
+    options = program_options(
+        profile, arg, include, owner_needed, memory, scratch, cores, conf, py_files, jars, main_class
+    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
-        built = image_of(program, authorities(home, broker_ca or []), options)
-        if built.folder == program:  # others may have made it: what one reads there is what gets approved
-            verify_image(program)
-        image, measurement = built.image, built.measurement
-        keep_image(home, built)
+        brokers = authorities(home, broker_ca or [])
+        images = [image_of(program, brokers, options)]
+        if workers or executor_image is not None:
+            images.append(image_of_executors(program, executor_image, brokers, options))
+        for each in images:
+            if each.folder in (program, executor_image):
+                verify_image(each.folder)  # others may have made it: approved is what one reads there
+            keep_image(home, each)
+        image = images[0].image
+        registers = {} if guest is None else _measured(guest, accel, tee, home.path, images[0].folder)
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)
-        put_workload(document, image.name, tee=tee, role=image.role, measurement=measurement, logs=logs)
+        measurements = {each.image.role: each.measurement for each in images}
+        put_workload(document, image.name, tee=tee, measurements=measurements, logs=logs, registers=registers)
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
         for form, specs in (("table", write), ("files", write_files)):
             for spec in specs or []:
                 grant_write(document, image.name, spec, form)
     file.write_text(document.as_string(), encoding="utf-8")
-    say(f"{file}: workload {image.name}, measurement {measurement[:16]}…, serial {document['serial']}")
+    if json:
+        serial = int(document["serial"])
+        emit({"file": str(file), "workload": image.name, "measurements": measurements, "serial": serial})
+        return
+    for role, measurement in measurements.items():
+        named = image.name if role == image.role else f"{image.name}, {role}"
+        say(f"{file}: workload {named}, measurement {measurement[:16]}…, serial {document['serial']}")
     say("look at it, then: confide policy apply " + str(file))
 
 
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Report every fault of a policy document at once, with line and reason. Exits 65 if there are any.
 
@@ -118,7 +162,8 @@ def check(
         return
     workloads, grants = len(policy.workload), len(policy.grant)
     say(
-        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault"
+        f"{file}: owner {policy.owner}, serial {policy.serial}: {workloads} workload(s), {grants} grant(s), no fault; "
+        + _validity(policy)
     )
 
 
@@ -126,6 +171,7 @@ def check(
 def apply(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The policy document.")] = DEFAULT_FILE,
+    json: JsonOption = False,
 ) -> None:
     """Check, sign with the owner's key, and put into force here (`confide push` sends it to a broker).
 
@@ -143,14 +189,17 @@ def apply(
         key = private_key_from_raw(home.store.owner_signing_key(policy.owner))
         home.store.put_policy(policy.owner, policy.serial, sign_policy(toml, key), toml)
         home.store.audit.append({"kind": "policy", "owner": policy.owner, "serial": policy.serial})
-    say(f"policy of {policy.owner}, serial {policy.serial}, is in force until {policy.not_after:%Y-%m-%d}")
+    if json:
+        emit({"owner": policy.owner, "serial": policy.serial, "not_after": policy.not_after.isoformat()})
+        return
+    say(f"policy of {policy.owner}, serial {policy.serial}, is in force: {_validity(policy)}")
 
 
 @app.command()
 def show(
     context: typer.Context,
     owner: Annotated[str | None, typer.Option(help="Whose; without: every owner's.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Print the policies in force.
 
@@ -167,6 +216,29 @@ def show(
         typer.echo(policy.toml.decode())
     if not policies:
         say("no policy is in force: nothing is released to anything")
+
+
+def _validity(policy: Policy) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    if policy.not_after <= now:
+        return f"expired {policy.not_after:%Y-%m-%d}, so nothing is released"
+    if policy.not_before > now:
+        return f"not valid before {policy.not_before:%Y-%m-%d %H:%M} UTC"
+    return f"valid until {policy.not_after:%Y-%m-%d}"
+
+
+def _measured(guest: Path, accel: str, tee: str, home: Path, image: Path) -> dict[str, str]:
+    """Return the registers that the boot of a guest is measured as, for this image."""
+    from confide.enclave.guest.measure import PINNED, measured_boot
+    from confide.enclave.guest.qemu import GuestMachine
+    from confide.enclave.run import check_tee
+    from confide.enclave.verify import verify_image
+
+    machine = GuestMachine(guest, accel)
+    check_tee(tee, machine)
+    say(f"booting {guest} once, for what its boot is measured as")
+    pcrs = measured_boot(machine, home, verify_image(image))
+    return {name: pcrs[name] for name in PINNED}
 
 
 def _read(file: Path) -> bytes:

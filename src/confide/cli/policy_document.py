@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT
+from tomlkit.items import AoT, Table
 
 from confide.broker.store import StoredListing
 from confide.errors import Misuse
@@ -44,13 +45,37 @@ def open_document(file: Path, owner: str, newest_serial: int, days: int) -> toml
 
 
 def put_workload(
-    document: tomlkit.TOMLDocument, name: str, *, tee: str, role: str, measurement: str, logs: str | None
+    document: tomlkit.TOMLDocument,
+    name: str,
+    *,
+    tee: str,
+    measurements: Mapping[str, str],
+    logs: str | None,
+    registers: Mapping[str, str],
 ) -> None:
-    """Allow one measurement under `name`, in place of what that workload was before; its grants go too."""
-    entry: dict[str, Any] = {"name": name, "tee": tee, "role": role, "measurements": [measurement]}
-    if logs is not None:
-        entry["logs"] = str(KeyName.parse(logs))
-    _replace(document, "workload", lambda item: item.get("name") == name, [entry])
+    """Allow one measurement of each role under `name`, in place of what that workload was before; its grants go too.
+
+    Args:
+        document: is changed.
+        name: of the workload.
+        tee: that must vouch for it.
+        measurements: role -> measurement of its image.
+        logs: key that its output is sealed under.
+        registers: demanded of the platform, name -> value; empty: what else is demanded is for the owner to write.
+    """
+    entries: list[dict[str, Any]] = []
+    for role, measurement in measurements.items():
+        entry: dict[str, Any] = {"name": name, "tee": tee, "role": role, "measurements": [measurement]}
+        if logs is not None:
+            entry["logs"] = str(KeyName.parse(logs))
+        if registers:
+            platform, demanded = tomlkit.table(is_super_table=True), tomlkit.table()
+            for register, value in registers.items():
+                demanded[register] = [value]
+            platform["registers"] = demanded
+            entry["platform"] = platform
+        entries.append(entry)
+    _replace(document, "workload", lambda item: item.get("name") == name, entries)
     _replace(document, "grant", lambda item: item.get("workload") == name, [])
 
 
@@ -103,7 +128,7 @@ def _replace(document: tomlkit.TOMLDocument, array: str, drop: Any, entries: lis
     for entry in entries:
         table = tomlkit.table()
         for name, value in entry.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and not isinstance(value, Table):
                 inline = tomlkit.inline_table()
                 inline.update(value)
                 value = inline

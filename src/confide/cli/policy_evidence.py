@@ -20,10 +20,10 @@ from confide.cli.verify import (
     RootOption,
     claims_of_attestation,
     hardware_trust,
-    hint_on,
     moment,
     read_input,
 )
+from confide.cli.verify_hints import hint_on
 from confide.errors import AlreadyExists, InvalidFormat, InvalidPolicy, Misuse
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def from_evidence(
     if result.error is None and result.debug:
         result.error = EvidenceRefused("verdict", 3, "it can be inspected from outside (debug)")
     if result.error is not None:
-        if (hint := hint_on(result.error, result)) and not getattr(result.error, "__notes__", []):
+        if (hint := hint_on(result.error, result, file)) and not getattr(result.error, "__notes__", []):
             result.error.add_note(hint)
         raise result.error
     code = _code(found, result)

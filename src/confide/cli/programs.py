@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,11 @@ class ProgramOptions:
         includes: files or folders beside the program to take along.
         owners: owners whose release is needed.
         memory_mib, scratch_mib, cores: limits; None: the profile's.
+        role: `driver`, or one of the profile's members of a driver's job.
+        settings: of Spark, by name.
+        py_files: modules and archives of modules.
+        jars: for the class path.
+        main_class: of a program that is a jar.
     """
 
     profile: str = "spark"
@@ -58,6 +63,11 @@ class ProgramOptions:
     memory_mib: int | None = None
     scratch_mib: int | None = None
     cores: int | None = None
+    role: str = "driver"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    py_files: tuple[Path, ...] = ()
+    jars: tuple[Path, ...] = ()
+    main_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,22 +94,71 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         return BuiltImage(program, image, measurement(image))
     if not program.is_file():
         raise Misuse(f"no program at {program}")
+    _check_spark(program, options)  # before anything is built
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
     profile = image_profile(options.profile, cache)
+    if options.role not in ("driver", *profile.members):
+        raise Misuse(f"profile {options.profile} has no role {options.role!r}")
     limits = replace_limits(profile, options)
     recipe = Recipe(
         program=program,
         profile=profile,
         name=program.stem,
         brokers=brokers,
+        role=options.role,
         limits=limits,
         owners=options.owners,
         args=options.args,
         includes=options.includes,
+        settings={**options.settings, **({"class": options.main_class} if options.main_class else {})},
+        py_files=options.py_files,
+        jars=options.jars,
     )
     with advice(NotLocked, f"`confide image lock {program}` writes {program.name}.lock; keep both together."):
         folder, image = build_cached(recipe, cache)
     return BuiltImage(folder, image, measurement(image))
+
+
+def _check_spark(program: Path, options: ProgramOptions) -> None:
+    given = {
+        "--conf": options.settings,
+        "--py-files": options.py_files,
+        "--jars": options.jars,
+        "--class": options.main_class,
+    }
+    for option in (name for name, value in given.items() if value and options.profile != "spark"):
+        raise Misuse(f"{option} is for programs of Spark, and this one has profile {options.profile}")
+    if (program.suffix == ".jar") != (options.main_class is not None):
+        raise Misuse(
+            "a program that is a jar needs --class, the class whose main to run, and no other has one"
+        )
+    if options.settings:
+        from confide.spark.image_spec import check_settings
+
+        check_settings(options.settings)
+
+
+def image_of_executors(
+    program: Path, folder: Path | None, brokers: Mapping[str, str], options: ProgramOptions
+) -> BuiltImage:
+    """Return the image of a program's executors: that in `folder`, if one is given, or else built as `image_of` does.
+
+    Raises:
+        Misuse: `folder` is no image of executors; or `program` is an image folder, and `folder` is not given.
+        InvalidImage: it cannot be built.
+    """
+    from confide.enclave.image import IMAGE_FILE
+    from confide.spark.executor import EXECUTOR
+
+    if folder is None and (program / IMAGE_FILE).is_file():
+        raise Misuse(
+            f"{program} is an image folder: `confide image build PROGRAM --role executor` builds the one of its "
+            "executors, which --executor-image names"
+        )
+    built = image_of(folder or program, brokers, replace(options, role=EXECUTOR))
+    if built.image.role != EXECUTOR:
+        raise Misuse(f"{built.folder} is no image of executors: its role is {built.image.role}")
+    return built
 
 
 def image_profile(name: str, cache: Path) -> ImageProfile:
@@ -134,7 +193,7 @@ def keep_image(home: Home, built: BuiltImage) -> None:
 
 
 def what_changed(home: Home, built: BuiltImage) -> str | None:
-    """Return how `built` differs from the newest approved image of the same name; None if none is known."""
+    """Return how `built` differs from the newest approved image of its name and role; None if none is known."""
     from confide.enclave.diff import diff_images
     from confide.enclave.image import parse_image
 
@@ -146,7 +205,8 @@ def what_changed(home: Home, built: BuiltImage) -> str | None:
             approved = parse_image(path.read_bytes())
         except InvalidImage:
             continue
-        if approved.name == built.image.name and path.stem != built.measurement:
+        same = (approved.name, approved.role) == (built.image.name, built.image.role)
+        if same and path.stem != built.measurement:
             found = diff_images(approved, built.image)
             return found.summary() + (f": give --profile {found.profiles[0]}" if found.profiles else "")
     return None

@@ -11,6 +11,7 @@ import typer
 
 from confide.cli.context import open_home, settings
 from confide.cli.hints import advice
+from confide.cli.options import JsonOption
 from confide.cli.output import emit, say
 from confide.cli.passphrase import read_passphrase, read_secret
 from confide.cli.verify import read_input
@@ -39,7 +40,6 @@ SetArgument = Annotated[Path, typer.Argument(metavar="SET", help="The recovery s
 KeyOption = Annotated[
     Path, typer.Option("--key", help="Recovery key of your own, as `confide recovery key` made it.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _WRONG_FILE = "is this the right file? A set comes from `split`, an answer from `answer`, keys from `key`."
 _WRONG_STORE = (

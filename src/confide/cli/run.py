@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,26 +14,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from confide.attestation.claims import Tee
-from confide.cli.context import open_home, settings
+from confide.cli.context import has_home, open_home, settings
 from confide.cli.hints import advice
 from confide.cli.options import (
+    AccelOption,
     ArgOption,
     BrokerCaOption,
     BrokerOption,
+    ClassOption,
+    ConfOption,
     CoresOption,
+    ExecutorImageOption,
+    GuestOption,
     IncludeOption,
+    JarsOption,
     MemoryOption,
     OwnerNeeded,
     ProfileOption,
+    PyFilesOption,
     ScratchOption,
+    named_values,
     program_options,
 )
-from confide.cli.output import SIMULATED_NOTE, emit, say
+from confide.cli.output import emit, say, tee_note
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
     from confide.cli.programs import BuiltImage
+    from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.image import Image
 
 
@@ -45,8 +55,9 @@ def run(
     tee: Annotated[
         str,
         typer.Option(
-            help="TEE to run under: `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`, or `simulated`, which protects "
-            "nothing. Without it, the one that this machine is a guest of; never `simulated`."
+            help="TEE to run under: `tdx`, `snp`, `az-snp-vtpm`, `az-tdx-vtpm`; `tpm`, whose memory is not "
+            "confidential; or `simulated`, which protects nothing. Without it, the one that this machine is a guest "
+            "of; never one of those two."
         ),
     ] = "",
     data: Annotated[
@@ -65,12 +76,41 @@ def run(
         typer.Option(help="Folder for scratch space on disk, encrypted with a key made for the run."),
     ] = None,
     cores: CoresOption = None,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, max=9999, help="Spark executors, each in an enclave of its own. 0: local mode."),
+    ] = 0,
+    local_workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=9999,
+            help="How many of them to start on this machine. Default: all; others join from elsewhere.",
+        ),
+    ] = None,
+    worker_cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores of each executor. Default: this machine's, shared out.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address of this machine, at which driver and executors reach one another.")
+    ] = "127.0.0.1",
+    executor_image: ExecutorImageOption = None,
+    launch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Launch parameter that the image declares; repeat."),
+    ] = None,
+    guest: GuestOption = None,
+    accel: AccelOption = "tcg",
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
 ) -> None:
     """Build the program's image, attest, get keys, run it; exit with the program's own exit code.
 
     What it prints is sealed for the owner (`confide logs`); what it writes is encrypted where the policy says.
-    Without --broker, this home serves as the broker, for the TEE `simulated` only.
+    Without --broker, this home serves as the broker, for the TEEs `simulated` and `tpm` only.
 
     Examples:
 
@@ -80,17 +120,32 @@ def run(
 
         confide run --tee simulated --profile python train.py
 
+        confide run --tee simulated --workers 2 job.py   # driver and two executors (docs/cluster.md)
+
+        confide run --tee tpm --guest guest job.py    # in a virtual machine whose boot is measured
+
         confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
     """
-    from confide.cli.programs import image_of, what_changed
+    from confide.cli.programs import image_of, image_of_executors, what_changed
+    from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
+    from confide.spark.executors import run_job
 
     tee = tee or _found(quiet=json)
-    check_tee(tee)  # like all that can be told before an image is built
-    options = program_options(profile, arg, include, owner, memory, scratch, cores)
+    machine = None if guest is None else GuestMachine(guest, accel)
+    if machine is not None and scratch_disk is not None:
+        raise Misuse(
+            "--scratch-disk is of this machine, and --guest starts another: its scratch space is in memory"
+        )
+    if machine is not None and workers:
+        raise Misuse("--workers: executors do not run in guests that are started here")
+    check_tee(tee, machine)  # like all that can be told before an image is built
+    options = program_options(
+        profile, arg, include, owner, memory, scratch, cores, conf, py_files, jars, main_class
+    )
     report = _Report(tee, quiet=json)
-    with _brokers(context, tee, broker or [], broker_ca or []) as brokers:
+    with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
         report.image(built)
         request = RunRequest(
@@ -100,13 +155,36 @@ def run(
             brokers=brokers.urls,
             data_root=data.absolute(),
             arguments=tuple(arguments or ()),
+            launch=named_values("--launch", launch),
             scratch_disk=scratch_disk,
+            machine=machine,
         )
+        images = [built]
         try:
             with advice(LaunchRefused, _declaration(built.image, request.arguments)):
-                code = run_image(request, report.status)
+                if workers:
+                    images.append(image_of_executors(program, executor_image, brokers.authorities, options))
+                    each = worker_cores or max(1, (os.cpu_count() or 1) // workers)
+                    executor = replace(
+                        request,
+                        image=images[1].folder,
+                        arguments=(),
+                        launch={"host": host, "cores": str(each)},
+                    )
+                    driver = replace(
+                        request, launch={**request.launch, "host": host, "executors": str(workers)}
+                    )
+                    here = workers if local_workers is None else local_workers
+                    code = run_job(driver, executor, here, report.status)
+                else:
+                    code = run_image(request, report.status)
         except MeasurementRefused as error:
-            changed = what_changed(brokers.home, built) if brokers.home is not None else None
+            refused = images[-1] if report.executor_lost else images[0]
+            changed = what_changed(brokers.home, refused) if brokers.home is not None else None
+            if changed is None and report.executor_lost:
+                error.add_note(
+                    "the owner allows executors too with `confide policy allow PROGRAM --workers`."
+                )
             if changed:
                 raise MeasurementRefused(f"{error}; against the approved image: {changed}") from None
             raise
@@ -136,7 +214,11 @@ class _Brokers:
 
 @contextlib.contextmanager
 def _brokers(
-    context: typer.Context, tee: str, urls: list[str], authorities: list[Path]
+    context: typer.Context,
+    tee: str,
+    machine: GuestMachine | None,
+    urls: list[str],
+    authorities: list[Path],
 ) -> Iterator[_Brokers]:
     from confide.cli.brokers import EMBEDDED, embedded_authority, named_authorities
 
@@ -148,20 +230,26 @@ def _brokers(
         _check_remote(urls, home_folder if tee == Tee.SIMULATED else None)
         yield _Brokers(named, dict(zip(named, urls, strict=True)), None)
         return
-    if tee != Tee.SIMULATED:
+    if tee not in (Tee.SIMULATED, Tee.TPM):
         raise Misuse(
-            f"which broker? The one inside `confide run` serves the TEE `simulated` only, and this is {tee}: "
+            f"which broker? The one inside `confide run` serves `simulated` and `tpm` only, and this is {tee}: "
             "give --broker URL --broker-ca FILE (`confide broker serve`, on the owner's premises)"
         )
-    if not (home_folder / "root.json").exists():
+    if not has_home(home_folder):
         raise Misuse(
             f"no home at {home_folder}: `confide init OWNER` makes one; "
             "or give --broker URL --broker-ca FILE to run with another's broker"
         )
-    from confide.broker.server import EmbeddedBroker
+    from confide.broker.server import LOCAL_NAMES, EmbeddedBroker
+    from confide.enclave.guest.qemu import GATEWAY
 
-    with open_home(context) as home, EmbeddedBroker(home.store, allow_simulated=True) as server:
-        yield _Brokers(embedded_authority(home), {EMBEDDED: server.url}, home)
+    simulated, names = tee == Tee.SIMULATED, LOCAL_NAMES if machine is None else (*LOCAL_NAMES, GATEWAY)
+    with (
+        open_home(context) as home,
+        EmbeddedBroker(home.store, allow_simulated=simulated, allow_tpm=not simulated, names=names) as server,
+    ):
+        url = server.url if machine is None else f"https://{GATEWAY}:{server.url.rpartition(':')[2]}"
+        yield _Brokers(embedded_authority(home), {EMBEDDED: url}, home)
 
 
 def _check_remote(urls: list[str], home: Path | None) -> None:
@@ -195,9 +283,10 @@ class _Report:
     """Tells the operator the state, and nothing of the data."""
 
     def __init__(self, tee: str, *, quiet: bool) -> None:
-        self._note = f" ({SIMULATED_NOTE})" if tee == Tee.SIMULATED else ""
+        self._note = tee_note(tee)
         self._quiet = quiet
         self._logs = True
+        self.executor_lost = False
         self.states: list[Mapping[str, Any]] = []
 
     def image(self, built: BuiltImage) -> None:
@@ -209,9 +298,14 @@ class _Report:
     def status(self, status: Mapping[str, Any]) -> None:
         """Tell one state."""
         self.states.append(status)
+        if "executor" in status:
+            self._executor(status)
+            return
         match status.get("state"):
             case "verified":
                 self._say(f"image verified, every file rehashed{self._note}")
+            case "booted":
+                self._say("the guest is up, its boot measured")
             case "attested":
                 self._say("attested")
             case "released":
@@ -220,10 +314,20 @@ class _Report:
             case "started":
                 kept = "sealed for the owner" if self._logs else "discarded: the policy names no logs key"
                 self._say(f"running; its output is {kept}")
+            case "opened":
+                self._say(f"job {status.get('job')} is open; its driver listens at {status.get('driver')}")
             case "finished":
                 self._say(f"finished with exit code {status.get('exit_code')}")
                 if status.get("exit_code") and self._logs:
                     self._say("why: `confide logs` (owner)")
+
+    def _executor(self, status: Mapping[str, Any]) -> None:
+        match status.get("state"):
+            case "started":
+                self._say(f"executor {status.get('executor')} runs, attested on its own")
+            case "lost":
+                self.executor_lost = True
+                self._say(f"executor {status.get('executor')} ended: {status.get('ended')}")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from confide.cli.hints import advice, hint_for
+from confide.cli.hints import advice
 from confide.cli.output import emit
-from confide.errors import CollateralUnavailable, ConfideError, EvidenceRefused, InvalidFormat, Misuse
+from confide.cli.verify_hints import hint_on
+from confide.errors import (
+    EvidenceRefused,
+    InvalidFormat,
+    Misuse,
+)
 
 if TYPE_CHECKING:
     from confide.attestation.claims import Claims
@@ -120,7 +125,7 @@ def verify(
     verdict = judge(result, bound=found.runtime_data is not None, accepted=accepted, policy=check)
     if result.debug:
         _explain_debug(result)
-    hint = None if verdict.error is None else hint_on(verdict.error, result)
+    hint = None if verdict.error is None else hint_on(verdict.error, result, file)
     if json:
         emit(_document(file, data, found, result, verdict, matched, hint, now))
     else:
@@ -238,7 +243,7 @@ def _statuses(names: Sequence[str]) -> tuple[str, ...]:
 def _tee(name: str | None) -> Any:
     from confide.attestation.claims import Tee
 
-    known = [each.value for each in Tee if each is not Tee.SIMULATED]
+    known = [each.value for each in Tee if each.confidential]
     if name is not None and name not in known:
         raise Misuse(f"--tee {name!r}: not one of {', '.join(known)}")
     return None if name is None else Tee(name)
@@ -249,6 +254,7 @@ def _policy_check(
 ) -> Callable[[Examination], None]:
     from confide.broker.policy import MAX_POLICY_BYTES, parse_policy
     from confide.broker.policy_evidence import match_policy
+    from confide.cli.verify_text import iso
 
     policy = parse_policy(read_input(file, MAX_POLICY_BYTES))
 
@@ -259,7 +265,8 @@ def _policy_check(
             )
         if not policy.valid_at(now):
             result.notes.append(
-                f"the policy is not valid at that time: {policy.not_before} to {policy.not_after}"
+                "the policy is not valid at that time, but from "
+                f"{iso(int(policy.not_before.timestamp()))} to {iso(int(policy.not_after.timestamp()))}"
             )
         claims = claims_of_attestation(found, result)
         match = match_policy(policy, result.tee, result.platform, claims, now)
@@ -278,24 +285,8 @@ def _explain_debug(result: Examination) -> None:
 
     result.notes.append(
         "debug: the hardware is what it says, and whoever runs it can read and change everything inside. No key is "
-        f"released to it, whatever a policy says. {debug_cure(result.tee)}"
+        f"released to it, whatever a policy says. For evidence that counts, {debug_cure(result.tee)}"
     )
-
-
-def hint_on(error: ConfideError, result: Examination) -> str | None:
-    """Return what to do about a refusal of evidence."""
-    from confide.attestation.explain.verdict import debug_cure
-
-    if result.debug and isinstance(error, EvidenceRefused):
-        return debug_cure(result.tee)
-    if isinstance(error, CollateralUnavailable):
-        return (
-            f"{result.needed}: `confide verify FILE {result.option} THAT`; for evidence of the past, collateral of its "
-            "time and --at TIME. docs/attestation.md says where to get it."
-        )
-    if type(error) is EvidenceRefused:
-        return "docs/attestation.md lists the steps, and the usual causes and cures."
-    return hint_for(error)
 
 
 def _input(file: Path, data: bytes, found: Recognized) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def _tcb(tcb: TcbState) -> None:
         _line(f"  {advice.about}", "bold")
         _wrapped(advice.meaning, 4)
         _wrapped(f"platform: {advice.platform}", 4, hang=2)
-        _wrapped(f"policy:   {advice.policy or 'nothing accepts it, nothing is needed'}", 4, hang=2)
+        _wrapped(f"policy:   {advice.policy or 'nothing accepts it'}", 4, hang=2)
 
 
 def _steps(verification: Verification) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from confide.data.atomic import storage_errors
+from confide.data.csv_quotes import Quotes
 from confide.data.csv_types import CANDIDATES, TEXT, convert, narrow
 from confide.errors import InvalidFormat, Misuse, StorageUnavailable
 
@@ -69,6 +70,7 @@ def find_schema(paths: Sequence[Path], options: CsvOptions, report: Report) -> p
     for path in paths:
         if _header(path, options) != names:
             raise InvalidFormat(f"{path.name} has other columns than {paths[0].name}")
+        _check_quotes(path, options)
         for batch in _read(path, names, options, report):
             for name in [name for name, kinds in possible.items() if kinds]:
                 column = batch.column(name)
@@ -130,6 +132,24 @@ def _header(path: Path, options: CsvOptions) -> list[str]:
                     f"{path.name} has no comma in its first row, but {delimiter!r}: name the delimiter"
                 )
     return names
+
+
+def _check_quotes(path: Path, options: CsvOptions) -> None:
+    quotes = Quotes(options.delimiter or ",")
+    with _errors(path), _Counted(path) as source:
+        while True:
+            chunk = source.stream.read(BLOCK_BYTES)
+            try:
+                waiting = quotes.take(chunk)
+            except ValueError:
+                waiting = BLOCK_BYTES + 1
+            if waiting > BLOCK_BYTES:
+                raise InvalidFormat(
+                    f"{path.name} has a quotation mark out of place, or a row of more than {BLOCK_BYTES} bytes, at "
+                    f"line {quotes.line}: in a quoted cell, a mark is written twice"
+                )
+            if not chunk:
+                return
 
 
 def _read(path: Path, names: Sequence[str], options: CsvOptions, report: Report) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""The agent socket: how the workload asks the agent for its release, secrets and commits.
+"""The agent socket: how the workload asks the agent for its release, secrets and commits, and what a job needs.
 
 A Unix stream socket in a folder 0700; one request per connection, one JSON line each way. Only processes of
 the agent's own user are answered. Operations::
@@ -7,6 +7,9 @@ the agent's own user are answered. Operations::
     {"op": "secret", "name": N}    -> {"secret": ...}
     {"op": "commit", "location": L, "table": id, "base_serial": n, "files": [...]}
                                    -> {"listing": {...}, "jws": {...}}
+    {"op": "refresh"}              -> {"release": {...}}
+    {"op": "announce", "driver": "host:port", "application": A}
+                                   -> {}
     anything refused               -> {"error": "<class of confide.errors>", "message": "..."}
 """
 
@@ -19,6 +22,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +31,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from confide.broker.release import Release
 from confide.data.listing import MAX_FILES, ListedFile, Listing, TableId
 from confide.document import StrictModel
+from confide.enclave.launch import ADDRESS, APPLICATION
 from confide.errors import ConfideError, Misuse, UnknownKey
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -58,8 +63,35 @@ class CommitRequest(StrictModel):
     files: Annotated[tuple[ListedFile, ...], Field(max_length=MAX_FILES, strict=False)]
 
 
-_Request = Annotated[ReleaseRequest | SecretRequest | CommitRequest, Field(discriminator="op")]
-_REQUEST: TypeAdapter[ReleaseRequest | SecretRequest | CommitRequest] = TypeAdapter(_Request)
+class RefreshRequest(StrictModel):
+    """Asks for the release as policies and listings have it now."""
+
+    op: Literal["refresh"]
+
+
+class AnnounceRequest(StrictModel):
+    """Tells whoever starts a job's other members where its driver listens."""
+
+    op: Literal["announce"]
+    driver: Annotated[str, Field(pattern=f"^{ADDRESS}$")]
+    application: Annotated[str, Field(pattern=f"^{APPLICATION}$")]
+
+
+_Request = ReleaseRequest | SecretRequest | CommitRequest | RefreshRequest | AnnounceRequest
+_REQUEST: TypeAdapter[_Request] = TypeAdapter(Annotated[_Request, Field(discriminator="op")])
+
+
+@dataclass(frozen=True)
+class JobCalls:
+    """What the agent does for the members of a job.
+
+    Attributes:
+        refresh: asks the brokers for the release again.
+        announce: tells the runner driver (`host:port`) and application.
+    """
+
+    refresh: Callable[[], Release]
+    announce: Callable[[str, str], None]
 
 
 class AgentSocket:
@@ -72,6 +104,7 @@ class AgentSocket:
         scratch: private scratch space.
         secrets: name -> JSON value; read at each request.
         commit: does a commit.
+        job: for members of jobs; None: refuses what only they ask.
     """
 
     def __init__(
@@ -82,10 +115,11 @@ class AgentSocket:
         scratch: str,
         secrets: Mapping[str, object],
         commit: Commit,
+        job: JobCalls | None = None,
     ) -> None:
         self._release = {"release": release.model_dump(mode="json"), "root": root, "scratch": scratch}
         self._secrets = secrets
-        self._commit = commit
+        self._commit, self._job = commit, job
         self._commit_lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
@@ -147,6 +181,16 @@ class AgentSocket:
                         request.location, request.table, request.base_serial, request.files
                     )
                 return {"listing": listing.model_dump(mode="json"), "jws": jws}
+            case RefreshRequest():
+                return {"release": self._member().refresh().model_dump(mode="json")}
+            case AnnounceRequest():
+                self._member().announce(request.driver, request.application)
+                return {}
+
+    def _member(self) -> JobCalls:
+        if self._job is None:
+            raise Misuse("this workload is no member of a job")
+        return self._job
 
 
 def _peer_uid(connection: socket.socket) -> int:

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from confide.enclave.image import APP
+from confide.enclave.image import APP, JARS, PY_FILES
 from confide.enclave.layers import Source
 from confide.enclave.script_metadata import ScriptMetadata, read_metadata
 from confide.errors import InvalidImage
+
+ARCHIVES = (".zip", ".egg")
 
 
 @dataclass(frozen=True)
@@ -23,23 +25,33 @@ class App:
         files: path inside the enclave (no leading '/') -> source.
         imports: top-level modules that it imports from elsewhere, the standard library left out.
         metadata: what it declares of itself.
+        python_path: where further modules lie, inside the enclave.
     """
 
     program: str
     files: dict[str, Source]
     imports: frozenset[str]
     metadata: ScriptMetadata
+    python_path: tuple[str, ...] = ()
 
 
-def read_app(program: Path, includes: Iterable[Path] = ()) -> App:
+def read_app(
+    program: Path,
+    includes: Iterable[Path] = (),
+    py_files: Iterable[Path] = (),
+    jars: Iterable[Path] = (),
+) -> App:
     """Read a program.
 
     Args:
-        program: a Python file.
+        program: a file of Python, of SQL, or a jar.
         includes: further files or folders to take along; they must lie in the program's folder.
+        py_files: modules (`.py`) and archives of modules (`.zip`, `.egg`) from anywhere.
+        jars: for the class path, from anywhere.
 
     Raises:
-        InvalidImage: not a file, not Python, metadata that is not valid, or an include outside the folder.
+        InvalidImage: not a file, not Python, metadata that is not valid, an include outside the folder, or py_files or
+            jars of another kind or of one name.
     """
     folder = program.parent.resolve()
     paths: set[Path] = set()
@@ -60,8 +72,32 @@ def read_app(program: Path, includes: Iterable[Path] = ()) -> App:
     files: dict[str, Source] = {
         f"{APP.lstrip('/')}/{path.relative_to(folder).as_posix()}": path for path in sorted(paths)
     }
-    elsewhere = frozenset(imports - sys.stdlib_module_names)
-    return App(f"{APP}/{program.name}", files, elsewhere, read_metadata(program))
+    modules = _elsewhere("--py-files", py_files, PY_FILES, (".py", *ARCHIVES))
+    own = {path.stem for path in modules.values() if path.suffix == ".py"}
+    for path in modules.values():
+        imports |= _imported(path)
+    files |= modules | _elsewhere("--jars", jars, JARS, (".jar",))
+    archives = [f"/{inside}" for inside, path in modules.items() if path.suffix in ARCHIVES]
+    return App(
+        program=f"{APP}/{program.name}",
+        files=files,
+        imports=frozenset(imports - own - sys.stdlib_module_names),
+        metadata=ScriptMetadata() if program.suffix == ".jar" else read_metadata(program),
+        python_path=(PY_FILES, *archives) if modules else (),
+    )
+
+
+def _elsewhere(option: str, paths: Iterable[Path], folder: str, kinds: tuple[str, ...]) -> dict[str, Path]:
+    """Return path inside the enclave -> file, for files from anywhere."""
+    files: dict[str, Path] = {}
+    for path in paths:
+        if path.suffix not in kinds or not path.is_file():
+            raise InvalidImage(f"{option} {path}: give files that end in {', '.join(kinds)}")
+        inside = f"{folder.lstrip('/')}/{path.name}"
+        if inside in files:
+            raise InvalidImage(f"{option}: two files are called {path.name}")
+        files[inside] = _file(path)
+    return files
 
 
 def _file(path: Path) -> Path:

@@ -42,7 +42,7 @@ from confide.enclave.python_sources import (
 )
 from confide.errors import AlreadyExists, InvalidImage, MissingDependency, StorageUnavailable
 
-_SYSTEM_FILES: Mapping[str, Source] = {
+SYSTEM_FILES: Mapping[str, Source] = {
     "etc/passwd": b"confide:x:1000:1000:confide:/scratch:/bin/false\n",
     "etc/group": b"confide:x:1000:\n",
     "etc/hosts": b"127.0.0.1 localhost confide\n::1 localhost\n",
@@ -76,6 +76,8 @@ class Recipe:
         owners: owners whose release is needed; empty: whoever grants.
         args: regular expressions of further allowed arguments, besides those the program declares.
         includes: files or folders beside the program to take along.
+        py_files: modules and archives of modules from anywhere, for Python's path.
+        jars: from anywhere, for the class path.
         distributions: distributions besides the profile's and those the program imports.
         java_home: of the Java runtime; None: found on PATH.
         settings: fixed settings besides the profile's.
@@ -91,6 +93,8 @@ class Recipe:
     owners: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     includes: tuple[Path, ...] = ()
+    py_files: tuple[Path, ...] = ()
+    jars: tuple[Path, ...] = ()
     distributions: tuple[str, ...] = ()
     java_home: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -151,7 +155,7 @@ def default_cache(xdg_cache_home: str | None = None) -> Path:
 
 
 def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
-    app = read_app(recipe.program, recipe.includes)
+    app = read_app(recipe.program, recipe.includes, recipe.py_files, recipe.jars)
     layers = _layers(recipe, app, cache)
     profile = recipe.profile
     try:
@@ -162,14 +166,14 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             svn=recipe.svn,
             argv=(PYTHON_BINARY, "-I", "-B", "-m", profile.entry),
             program=app.program,
-            env={**_ENVIRONMENT, **profile.env},
-            args=(*app.metadata.args, *recipe.args),
-            launch=dict(profile.launch),
+            env={**_ENVIRONMENT, **profile.env, **_python_path(app)},
+            args=() if recipe.role in profile.members else (*app.metadata.args, *recipe.args),
+            launch=dict(profile.members.get(recipe.role, profile.launch)),
             settings={**profile.settings, **recipe.settings},
             limits=recipe.limits or profile.limits,
             owners=tuple(sorted(recipe.owners)),
             brokers=dict(recipe.brokers),
-            files=_files(layers),
+            files=all_files(layers),
         )
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -177,21 +181,25 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
     return image, layers
 
 
+def _python_path(app: App) -> dict[str, str]:
+    return {"PYTHONPATH": ":".join(app.python_path)} if app.python_path else {}
+
+
 def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     profile = recipe.profile
     layers = _site_layers(recipe, app, cache)  # first, as it refuses most
     layers.append(cached_layer(cache, "python", python_files()))
-    carried = [Path(folder) for folder in _site_folders()]
+    carried = [Path(folder) for folder in site_folders()]
     if profile.java:
         home = java_home(recipe.java_home)
         carried.append(home)
         layers.append(cached_layer(cache, "java", java_files(home)))
     if profile.files:
         layers.append(cached_layer(cache, "profile", dict(profile.files)))
-    layers.append(cached_layer(cache, "programs", _programs(("bwrap", *profile.programs))))
+    layers.append(cached_layer(cache, "programs", program_files(("bwrap", *profile.programs))))
     layers.append(cached_layer(cache, "app", app.files))
     libraries = {library for layer in layers for library in layer.libraries}
-    system = {**library_sources(libraries, carried), **_SYSTEM_FILES}
+    system = {**library_sources(libraries, carried), **SYSTEM_FILES}
     layers.append(cached_layer(cache, "system", system))
     return layers
 
@@ -214,11 +222,17 @@ def _site_layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     return [*installed, *own]
 
 
-def _site_folders() -> set[str]:
+def site_folders() -> set[str]:
+    """Return the folders of installed distributions: libraries in them are none of the system's."""
     return {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
 
 
-def _programs(names: tuple[str, ...]) -> dict[str, Source]:
+def program_files(names: tuple[str, ...]) -> dict[str, Source]:
+    """Return programs of the builder's machine, at `usr/bin`.
+
+    Raises:
+        MissingDependency: one is not installed.
+    """
     files: dict[str, Source] = {}
     for name in names:
         found = shutil.which(name)
@@ -228,7 +242,12 @@ def _programs(names: tuple[str, ...]) -> dict[str, Source]:
     return files
 
 
-def _files(layers: list[Layer]) -> tuple[ImageFile, ...]:
+def all_files(layers: list[Layer]) -> tuple[ImageFile, ...]:
+    """Return the files of all layers, sorted by path.
+
+    Raises:
+        InvalidImage: two layers have different files of one path.
+    """
     files: dict[str, ImageFile] = {}
     for layer in layers:
         for file in layer.files:

@@ -1,4 +1,4 @@
-"""The agent's line to the runner outside: states and an exit code go out, the wish to stop comes in."""
+"""The agent's line to the runner outside: states and an exit code go out; notices and the wish to stop come in."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from confide import errors
 from confide.errors import ConfideError
 
 GRACE_SECONDS = 5.0
+MAX_NOTICE_BYTES = 4096
+MAX_NOTICES = 10_000
 STOPPED_EXIT_CODE = 130
 
 
@@ -51,19 +54,25 @@ class Control:
             message += "; the sealed log says it in full"
         self.say("failed", error=reported_name(error), message=message)
 
-    def stop_on_request(self) -> None:
-        """From now on end the workload's processes when the runner closes its end.
+    def listen(self, notice: Callable[[str], None]) -> None:
+        """From now on pass on what the runner says, and end the workload's processes when it closes its end.
 
         They get SIGTERM; the profile then returns. If it has not after a while, the agent ends, and the PID
         namespace with it.
+
+        Args:
+            notice: takes a line; whatever it says is only the host's word.
         """
         signal.signal(signal.SIGTERM, lambda *_: None)
-        threading.Thread(target=self._wait_for_stop, name="control", daemon=True).start()
+        threading.Thread(target=self._listen, args=(notice,), name="control", daemon=True).start()
 
-    def _wait_for_stop(self) -> None:
-        with contextlib.suppress(OSError):
-            while self._socket.recv(1):
-                pass
+    def _listen(self, notice: Callable[[str], None]) -> None:
+        with contextlib.suppress(OSError), self._socket.makefile("rb") as stream:
+            told = 0
+            while line := stream.readline(MAX_NOTICE_BYTES):
+                told += 1
+                if told <= MAX_NOTICES:
+                    notice(line.decode(errors="backslashreplace").strip())
         os.killpg(0, signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(STOPPED_EXIT_CODE)

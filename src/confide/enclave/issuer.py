@@ -1,4 +1,4 @@
-"""Issuers of evidence of hardware, by TEE. The table is the one place that knows which exist."""
+"""Issuers of evidence, by TEE. The table is the one place that knows which exist."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ ISSUERS = {
     Tee.SNP: "confide.enclave.issuers.configfs_tsm",
     Tee.AZURE_SNP: "confide.enclave.issuers.azure_vtpm",
     Tee.AZURE_TDX: "confide.enclave.issuers.azure_vtpm",
+    Tee.TPM: "confide.enclave.issuers.tpm",
 }
 """TEE -> module with `open_issuer(tee: str) -> Issuer`."""
 

@@ -11,15 +11,21 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from confide.broker.mesh_names import JOB
 from confide.enclave.image import Image
 from confide.errors import LaunchRefused
 
 ARGS = "args"
+DRIVER = "driver"
+"""Where the driver listens whose job a member joins."""
 BROKER_PREFIX = "broker."
 MAX_VALUE_CHARS = 4096
 MAX_ARGUMENTS = 64
 
-BROKER_URL = re.compile(r"https://(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::[0-9]{1,5})?/?")
+HOST = r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])"
+ADDRESS = rf"{HOST}:[0-9]{{1,5}}"
+APPLICATION = r"[A-Za-z0-9._-]{1,128}"
+BROKER_URL = re.compile(rf"https://{HOST}(?::[0-9]{{1,5}})?/?")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -48,7 +54,8 @@ def check_launch(image: Image, parameters: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         LaunchRefused: an unknown name, a value that does not fully match, is too long, or holds control
-            characters; no broker, or one that the image does not pin.
+            characters; no broker, or one that the image does not pin; a member of a job that lacks one of its
+            parameters.
     """
     for name, value in parameters.items():
         if len(value) > MAX_VALUE_CHARS:
@@ -67,6 +74,8 @@ def check_launch(image: Image, parameters: Mapping[str, str]) -> dict[str, str]:
             raise LaunchRefused(f"launch parameter {name}: {value!r} does not match {image.launch[name]!r}")
     if not any(name.startswith(BROKER_PREFIX) for name in parameters):
         raise LaunchRefused("no broker is named")
+    if JOB in image.launch and (missing := image.launch.keys() - parameters.keys()):
+        raise LaunchRefused(f"launch parameter {min(missing)}: not given, and a member of a job needs it")
     return dict(parameters)
 
 

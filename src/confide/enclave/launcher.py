@@ -7,6 +7,7 @@ simulated host that protects nothing. In a confidential VM the launcher is part 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from confide.enclave.attester import serve_evidence
 from confide.enclave.image import IMAGE_FILE, RUN, SCRATCH, WORK
@@ -38,9 +40,9 @@ class Launched:
     """A started enclave.
 
     Attributes:
-        process: bubblewrap; the whole PID namespace ends with it.
+        process: bubblewrap, and the whole PID namespace ends with it; or QEMU.
         control: status lines come from here; shutting down the writing side asks the agent to stop.
-        stderr: what the agent said before it asked for keys (afterwards it says nothing); grows.
+        stderr: what the agent said before it asked for keys (afterwards nothing), or a guest's console; grows.
     """
 
     process: subprocess.Popen[bytes]
@@ -100,14 +102,14 @@ def launch(
             start_new_session=True,  # Ctrl-C is the runner's to handle
         )
     serve_evidence(evidence, issuer, verified)
-    stderr = _collect(process)
     assert process.stdin is not None
-    with process.stdin as stdin:
-        try:
-            stdin.write(json.dumps(boot).encode())
-            stdin.flush()
-        except BrokenPipeError:
-            pass  # it ended already; its exit code tells
+    assert process.stderr is not None
+    stderr = collect_output(process.stderr)
+    with (
+        contextlib.suppress(BrokenPipeError),
+        process.stdin as stdin,
+    ):  # it ended already; its exit code tells
+        stdin.write(json.dumps(boot).encode())
     return Launched(process, control, stderr)
 
 
@@ -146,15 +148,14 @@ def _tmpfs(path: str, size_bytes: int) -> list[str]:
     return ["--size", str(size_bytes), "--tmpfs", path]
 
 
-def _collect(process: subprocess.Popen[bytes]) -> bytearray:
+def collect_output(stream: IO[bytes]) -> bytearray:
+    """Read what a process says until it ends, in a thread; return the beginning of it, which grows."""
     said = bytearray()
-    stream = process.stderr
-    assert stream is not None
 
     def read() -> None:
         with stream:
             while chunk := os.read(stream.fileno(), 4096):
                 said.extend(chunk[: max(0, MAX_STDERR_BYTES - len(said))])
 
-    threading.Thread(target=read, name="agent-stderr", daemon=True).start()
+    threading.Thread(target=read, name="output", daemon=True).start()
     return said

@@ -22,6 +22,7 @@ from confide.keys.names import KeyName
 
 LOG_FOLDER = "confide-logs"
 _CHUNK_BYTES = 64 * 1024
+_MEMBER = re.compile(r"\.[a-z0-9-]+-[0-9]+$")
 _NAME = re.compile(r"(.+)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.log", re.DOTALL)
 
 
@@ -37,13 +38,20 @@ def log_id(name: str) -> str:
     return sha256_hex(f"confide/v1/logs\0{match[1]}".encode())[: 2 * TABLE_ID_BYTES]
 
 
+def is_member_log(name: str) -> bool:
+    """Return whether the log called `name` is that of a member who joined a job."""
+    match = _NAME.fullmatch(name)
+    return match is not None and _MEMBER.search(match[1]) is not None
+
+
 @contextlib.contextmanager
-def workload_output(release: Release, work: Path) -> Iterator[int]:
+def workload_output(release: Release, work: Path, member: str = "") -> Iterator[int]:
     """Yield the descriptor for the workload's stdout and stderr.
 
-    What comes in is sealed under the release's `logs` key, in `confide-logs/<workload>-<time>-<random>.log`
-    below the data root; without such a key it is discarded. The file is valid once the context is left, by
-    when everything that was written has been sealed, whether or not descriptors are still open elsewhere.
+    What comes in is sealed under the release's `logs` key, in `confide-logs/<workload>-<time>-<random>.log` below the
+    data root, of a member of a job `<workload>.<member>-...`; without such a key it is discarded. The file is valid
+    once the context is left, by when everything that was written has been sealed, whether or not descriptors are still
+    open elsewhere.
 
     Raises:
         StorageUnavailable: the log cannot be written.
@@ -56,7 +64,8 @@ def workload_output(release: Release, work: Path) -> Iterator[int]:
             os.close(discard)
         return
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = work / LOG_FOLDER / f"{release.workload}-{stamp}-{secrets.token_hex(4)}.log"
+    name = f"{release.workload}.{member}" if member else release.workload
+    path = work / LOG_FOLDER / f"{name}-{stamp}-{secrets.token_hex(4)}.log"
     try:
         path.parent.mkdir(exist_ok=True)
         file = path.open("xb")
@@ -85,10 +94,15 @@ def failure_told(output: int) -> Iterator[None]:
     try:
         yield
     except ConfideError as error:
-        line = f"confide: {reported_name(error)}: {error}".replace("\n", "\\n")
-        with contextlib.suppress(OSError):
-            os.write(output, line.encode(errors="backslashreplace") + b"\n")
+        write_line(output, f"{reported_name(error)}: {error}")
         raise
+
+
+def write_line(output: int, text: str) -> None:
+    """Write one line of ours among what the workload prints."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    with contextlib.suppress(OSError):
+        os.write(output, f"confide: {line}\n".encode(errors="backslashreplace"))
 
 
 def _pump(reader: int, sealed: SealedWriter, stop: threading.Event) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from confide.broker.release import Release
 from confide.data.listing import ListedFile, Listing
 from confide.enclave.image import Image, Limits
+
+if TYPE_CHECKING:
+    from confide.broker.mesh_member import MeshIdentity
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ImageProfile:
         java: take the Java runtime along.
         env: environment besides the fixed one.
         launch: launch parameters that the profile takes, name -> regular expression.
+        members: role -> the same for images of that role, which join the job of a driver and take no arguments.
         settings: fixed settings.
         files: further files, path inside the enclave (no leading '/') -> path on the builder's machine.
         limits: default limits.
@@ -40,6 +44,7 @@ class ImageProfile:
     java: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     launch: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     limits: Limits = field(default_factory=lambda: Limits(memory_mib=2048, scratch_mib=2048))
@@ -63,6 +68,8 @@ class Context:
         commit: commits the complete new list of files of a location:
             (location, table id, base serial, files) -> (new listing, the broker's JWS).
         started: to be called once, when the workload's process runs.
+        mesh: who this workload is among the members of its job: what it joined by its launch parameters, or, for
+            a driver, a job that is opened now.
     """
 
     image: Image
@@ -76,6 +83,7 @@ class Context:
     secrets: dict[str, object]
     commit: Callable[[str, str, int, Sequence[ListedFile]], tuple[Listing, dict[str, str]]]
     started: Callable[[], None]
+    mesh: Callable[[], MeshIdentity]
 
 
 class Profile(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
+import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +40,7 @@ _NOT_IN_STDLIB = frozenset(
     ]
 )
 _NOT_IN_SITE_FOLDERS = frozenset({"tests", "__pycache__", "include", "docs", "doc", "licenses", "examples"})
+_NOT_IN_SITE_PATHS = ("joblib/test/",)  # a folder `test` may well be part of a package's interface
 _NOT_IN_SITE_SUFFIXES = [
     ".pyi",
     ".h",
@@ -68,7 +70,9 @@ _CODE_AND_ROOTS = (".py", ".pem", ".der")
 NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
 
 SITE_RULES = sha256_hex(
-    repr((sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))).encode()
+    repr(
+        (sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_PATHS, _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))
+    ).encode()
 )
 """Changes whenever other files of a distribution are taken along."""
 
@@ -80,7 +84,11 @@ def python_files() -> dict[str, Source]:
     home = PYTHON.lstrip("/")
     files: dict[str, Source] = {
         f"{home}/bin/{version}": Path(sys.executable).resolve(),
-        f"{home}/lib/{version}/site-packages/confide.pth": SITE.encode() + b"\n",
+        # Debian's interpreter looks for packages in other places than the rest.
+        **{
+            f"{place.lstrip('/')}/confide.pth": SITE.encode() + b"\n"
+            for place in site.getsitepackages([PYTHON])
+        },
     }
     for path in _walk(stdlib, _NOT_IN_STDLIB):
         relative = path.relative_to(stdlib).as_posix()
@@ -111,7 +119,6 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
     Raises:
         InvalidImage: an editable install.
     """
-    site = folder.parent
     files: dict[str, Source] = {}
     for relative in recorded(folder):
         parts = relative.split("/")
@@ -119,11 +126,15 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
             if relative.startswith(("__editable__", "_editable_impl")):
                 raise InvalidImage(f"{name} is an editable install; install it as a wheel")
             continue
-        if _NOT_IN_SITE_FOLDERS.intersection(parts[:-1]) or ".." in parts:
+        if (
+            _NOT_IN_SITE_FOLDERS.intersection(parts[:-1])
+            or relative.startswith(_NOT_IN_SITE_PATHS)
+            or ".." in parts
+        ):
             continue
         if parts[0].endswith(".dist-info") and parts[-1] not in _DIST_INFO:
             continue
-        path = site / relative
+        path = folder.parent / relative
         if path.is_file():
             files[f"{SITE.lstrip('/')}/{relative}"] = path
     return files

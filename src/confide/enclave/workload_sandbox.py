@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from confide.enclave.image import RUN, SCRATCH, WORK
 
@@ -16,16 +17,21 @@ _NOT_AS_IS = frozenset({"proc", "dev", "tmp", "run", WORK.lstrip("/"), SCRATCH.l
 
 
 def sandbox_prefix(
-    binds: Mapping[str, Path], agent_socket: bool = False, network: bool = True, root: Path = Path("/")
+    binds: Mapping[str, Path],
+    agent_socket: bool = False,
+    network: bool = True,
+    root: Path = Path("/"),
+    shown: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[str]:
     """Return what to put before an argv so that it runs confined, with `/work` as working directory.
 
     Args:
         binds: path inside the sandbox -> folder of the enclave, writable. `/work` is an empty read-only
-            folder unless it is among them; so is `/scratch`.
+            folder unless it is among them or `shown`; so is `/scratch`.
         agent_socket: whether the agent socket can be reached.
         network: the enclave's network; without, a new one that holds nothing but its loopback device.
         root: where to look for the image's top-level folders.
+        shown: as `binds`, but read-only; those may lie within these.
     """
     argv = [BWRAP, "--unshare-user", *(() if network else ("--unshare-net",))]
     for entry in sorted({path.name for path in root.iterdir()} - _NOT_AS_IS):
@@ -34,6 +40,9 @@ def sandbox_prefix(
     argv += ["--dir", WORK, "--dir", SCRATCH]
     if agent_socket:
         argv += ["--bind", RUN, RUN]
-    for inside, folder in sorted(binds.items()):
-        argv += ["--bind", str(folder), inside]
+    mounts = [("--ro-bind", *mount) for mount in shown.items()] + [
+        ("--bind", *mount) for mount in binds.items()
+    ]
+    for how, inside, folder in sorted(mounts, key=lambda mount: mount[1]):
+        argv += [how, str(folder), inside]
     return [*argv, "--remount-ro", "/", "--chdir", WORK, "--"]

@@ -8,8 +8,11 @@ ours unless the program says otherwise. `forbidden` names must not be set at all
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from confide.errors import LaunchRefused
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,30 @@ class Forbidden:
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole table."""
+    """The whole table; `own` are the image's, which are measured and were checked."""
 
     fixed: tuple[Setting, ...]
     default: tuple[Setting, ...]
     forbidden: tuple[Forbidden, ...]
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def values(self) -> dict[str, str]:
         """Return name -> value for the start of the JVM."""
-        return {row.name: row.value for row in (*self.default, *self.fixed)}
+        return {**{row.name: row.value for row in (*self.default, *self.fixed)}, **self.own}
+
+    def check(self, own: Mapping[str, str]) -> None:
+        """Return if these settings weaken nothing, as the JVM will find again.
+
+        Raises:
+            LaunchRefused: names the first that does, and why.
+        """
+        fixed = {row.name: row for row in self.fixed}
+        for name, value in sorted(own.items()):
+            reasons = [rule.reason for rule in self.forbidden if re.fullmatch(rule.name, name)]
+            if name in fixed:
+                reasons = [] if re.fullmatch(fixed[name].pattern, value) else [fixed[name].reason]
+            if reasons:
+                raise LaunchRefused(f"{name}={value} would weaken the protection: {reasons[0]}")
 
     def rules(self) -> dict[str, Any]:
         """Return what the JVM enforces, as JSON values."""

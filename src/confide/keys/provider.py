@@ -28,6 +28,7 @@ class Scheme:
 
 
 PROVIDERS: Mapping[str, Scheme] = {
+    "aws-kms": Scheme("confide.keys.aws_kms:open_uri", None, recoverable=False),
     "file": Scheme("confide.keys.passphrase_file:open_uri", "passphrase", recoverable=True),
     "pkcs11": Scheme("confide.keys.pkcs11:open_uri", "PIN", recoverable=False),
     "sealed": Scheme("confide.keys.enclave_sealed:open_uri", None, recoverable=True),

@@ -21,13 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import httpx
-
 from confide.errors import Misuse, ProviderRefused, ProviderUnavailable, Tampered, WrongPassphrase
+from confide.keys.https_json import call_json, member, tls_to
 
 SECRET = "token or secret id"  # noqa: S105 - a name
-TIMEOUT_S = 20.0
-MAX_ANSWER_BYTES = 64 * 1024
 
 _EXAMPLE = "vault://vault.clinic.example:8200/transit/confide?ca=/etc/confide/vault-ca.pem"
 _PART = re.compile(r"[A-Za-z0-9._-]+")
@@ -117,7 +114,7 @@ class TransitKey:
             raise WrongPassphrase(
                 "not a token or secret id: up to 4096 printable ASCII characters, no spaces"
             )
-        server = _Server(uri.base, _tls(uri.ca))
+        server = _Server(uri.base, tls_to(uri.ca))
         if uri.role is None:
             return cls(uri, server.with_token(text))
         return cls(uri, server.with_token(_log_in(server, uri.role, text)))
@@ -195,7 +192,7 @@ def open_uri(uri: str, secrets: Mapping[str, bytes]) -> TransitKey:
 
 @dataclass(frozen=True)
 class _Server:
-    """Sends one bounded request at a time; follows no redirect, asks no proxy."""
+    """A server, and the token for it."""
 
     base: str
     tls: ssl.SSLContext
@@ -207,34 +204,8 @@ class _Server:
     def call(self, method: str, path: str, body: Mapping[str, str] | None) -> tuple[int, Any]:
         """Return status and JSON body (None without one)."""
         headers = {"X-Vault-Request": "true"} | ({"X-Vault-Token": self.token} if self.token else {})
-        try:
-            with (
-                httpx.Client(
-                    verify=self.tls, timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
-                ) as client,
-                client.stream(
-                    method, f"{self.base}/v1/{quote(path)}", json=body, headers=headers
-                ) as response,
-            ):
-                data = bytearray()
-                for chunk in response.iter_bytes():
-                    data += chunk
-                    if len(data) > MAX_ANSWER_BYTES:
-                        raise ProviderUnavailable(f"{self.base} answers more than {MAX_ANSWER_BYTES} bytes")
-                return response.status_code, json.loads(data) if data else None
-        except (httpx.HTTPError, OSError) as error:
-            raise ProviderUnavailable(f"{self.base}: {_reason(error)}") from None
-        except (ValueError, RecursionError):
-            raise ProviderUnavailable(f"{self.base} does not answer in JSON") from None
-
-
-def _tls(ca: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except (OSError, ValueError) as error:  # SSLError is an OSError
-        raise Misuse(f"cannot read the certificates of the server's authority at {ca}: {error}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
+        content = None if body is None else json.dumps(body).encode()
+        return call_json(self.tls, method, f"{self.base}/v1/{quote(path)}", content, headers)
 
 
 def _log_in(server: _Server, role: str, secret_id: str) -> str:
@@ -243,7 +214,7 @@ def _log_in(server: _Server, role: str, secret_id: str) -> str:
     if status in (400, 403):
         raise WrongPassphrase(f"{server.base} does not log in this role with this secret id: {_said(body)}")
     _check(server.base, status, body)
-    token = _member(_member(body, "auth"), "client_token")
+    token = member(member(body, "auth"), "client_token")
     if not isinstance(token, str) or not _CREDENTIAL.fullmatch(token):
         raise ProviderUnavailable(f"{server.base} answers the login with no token")
     return token
@@ -261,7 +232,7 @@ def _answer(uri: VaultUri, status: int, body: Any) -> Mapping[str, Any]:
     if status in (400, 404, 405, 422):
         raise ProviderRefused(f"{uri.base} refuses transit key {uri.mount}/{uri.key}: {_said(body)}")
     _check(uri.base, status, body)
-    data = _member(body, "data")
+    data = member(body, "data")
     if not isinstance(data, dict):
         raise ProviderUnavailable(f"{uri.base} answers without data")
     return data
@@ -276,21 +247,8 @@ def _check(base: str, status: int, body: Any) -> None:
 
 def _said(body: Any) -> str:
     """Return the server's own words, bounded."""
-    errors = _member(body, "errors")
+    errors = member(body, "errors")
     return "; ".join(map(str, errors))[:300] if isinstance(errors, list) and errors else "no reason given"
-
-
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _reason(error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted: {cause.verify_message}"
-        cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _base64(data: bytes) -> str:

@@ -40,6 +40,14 @@ class Location:
         grant = self.read or (None if self.is_table else self.write)
         return grant.listing if grant else None
 
+    @property
+    def writable(self) -> str | None:
+        """Folder that the program may write in, relative to the data root: the one above.
+
+        A program may remove the location and make it anew, or leave a table as a single file of that name.
+        """
+        return None if self.write is None else self.path.rpartition("/")[0]
+
     def holds(self, path: str) -> bool:
         """Return whether `path`, relative to the data root, is the location or lies in it."""
         return path == self.path or path.startswith(self.path + "/")

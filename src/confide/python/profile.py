@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from confide.enclave.image import SCRATCH, WORK
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.python.inputs import open_inputs
-from confide.python.locations import plan
+from confide.python.locations import Location, plan
 from confide.python.outputs import commit_outputs
 
 
@@ -38,15 +39,15 @@ class PythonProfile:
         home.mkdir(mode=0o700)
         locations = plan(context.release)
         before = open_inputs(locations, context.release.keyset(), context.work, view)
-        code = self._program(context, {WORK: view, SCRATCH: home})
+        code = self._program(context, _prefix(locations, view, home))
         if code == 0:
             commit_outputs(locations, context, view, before)
         return code
 
-    def _program(self, context: Context, binds: dict[str, Path]) -> int:
+    def _program(self, context: Context, prefix: Sequence[str]) -> int:
         environment = {name: value for name, value in os.environ.items() if name != "CONFIDE_AGENT"}
         process = subprocess.Popen(
-            [*sandbox_prefix(binds), sys.executable, context.image.program, *context.arguments],
+            [*prefix, sys.executable, context.image.program, *context.arguments],
             stdin=subprocess.DEVNULL,
             stdout=context.output,
             stderr=context.output,
@@ -54,3 +55,13 @@ class PythonProfile:
         )
         context.started()
         return process.wait()
+
+
+def _prefix(locations: Iterable[Location], view: Path, home: Path) -> list[str]:
+    """Confine the program to the view, in which it can write where an output may lie, and to its home."""
+    folders = {location.writable for location in locations} - {None}
+    binds = {
+        f"{WORK}/{folder}" if folder else WORK: view / folder for folder in folders if folder is not None
+    }
+    shown = {} if WORK in binds else {WORK: view}
+    return sandbox_prefix({**binds, SCRATCH: home}, shown=shown)

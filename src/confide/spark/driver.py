@@ -2,7 +2,8 @@
 
     python -m confide.spark.driver <descriptor of the gateway's port> <program> [arguments]
 
-What differs from running the program with `python` is only where `SparkContext` finds its gateway.
+What differs from running the program with `python` is only where `SparkContext` finds its gateway. A program that ends
+in `.sql` is one of SQL (`confide.spark.sql_program`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from confide.errors import ConfideError, Unavailable
 from confide.jvm.agent import ask
 from confide.jvm.explanation import explain
+from confide.spark import sql_program
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,6 +26,9 @@ def main(argv: Sequence[str]) -> None:
     descriptor, program, *arguments = argv
     try:
         _connect(int(descriptor))
+        if program.endswith(".sql"):
+            sql_program.run(Path(program), arguments)
+            return
         sys.argv = [program, *arguments]
         sys.path.insert(0, str(Path(program).parent))  # started with -P, so there is no such entry yet
         runpy.run_path(program, run_name="__main__")

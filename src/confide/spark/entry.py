@@ -1,4 +1,4 @@
-"""First process of a Spark image: the agent, with the Spark profile."""
+"""First process of a Spark image: the agent, with the profile of the image's role."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 from confide.enclave import agent
 from confide.enclave.image import JAVA, PYTHON_BINARY, SCRATCH, SITE
+from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
+from confide.spark.executor import EXECUTOR, ExecutorProfile
 from confide.spark.image_spec import ARCHIVE, JAR, LOG_CONFIG
-from confide.spark.profile import Installation, SparkProfile
+from confide.spark.installation import Installation
+from confide.spark.profile import SparkProfile
 
 INSTALLATION = Installation(
     java=Path(JAVA, "bin/java"),
@@ -24,9 +27,17 @@ def _sandbox(agent_socket: bool) -> list[str]:
     return sandbox_prefix({SCRATCH: Path(SCRATCH)}, agent_socket=agent_socket)
 
 
+class _ByRole:
+    """What the measured image says that it is: a driver, or an executor of one."""
+
+    def run(self, context: Context) -> int:
+        profile = ExecutorProfile if context.image.role == EXECUTOR else SparkProfile
+        return profile(INSTALLATION, _sandbox).run(context)
+
+
 def main() -> None:
     """Run as the first process of an enclave; never returns."""
-    agent.main(SparkProfile(INSTALLATION, _sandbox))
+    agent.main(_ByRole())
 
 
 if __name__ == "__main__":

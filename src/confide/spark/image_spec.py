@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from confide.enclave.image import Limits
+from confide.enclave.image import SCRATCH, Limits
 from confide.enclave.java_sources import java_home
+from confide.enclave.launch import HOST
 from confide.enclave.profile import ImageProfile
+from confide.errors import Misuse
 from confide.jvm.jar import build_jar, java_sources, spark_jars
 from confide.spark.archive import build_archive
+from confide.spark.cluster_settings import Job
+from confide.spark.executor import CORES, EXECUTOR, LAUNCH
+from confide.spark.settings import settings
+from confide.spark.stores import Stores
 
 FOLDER = "/opt/confide/spark"
 """Where our own parts lie inside the enclave, besides the Python."""
@@ -17,7 +24,22 @@ JAR = f"{FOLDER}/confide.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
 
-CORES = r"[1-9][0-9]{0,2}"
+_SERVICES = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
+
+
+def check_settings(own: Mapping[str, str]) -> None:
+    """Return if an image may hold these settings, whether it will run in local mode or with executors elsewhere.
+
+    Raises:
+        Misuse: not a setting of Spark.
+        LaunchRefused: names one that would weaken the protection, and why.
+    """
+    for name in own:
+        if not name.startswith("spark."):
+            raise Misuse(f"not a setting of Spark: {name}")
+    somewhere = Job("127.0.0.1", 1, "", Stores(Path("/"), Path("/")))
+    for job in (None, somewhere):
+        settings(PurePosixPath(SCRATCH), cores=1, job=job).check(own)
 
 
 def spark_jar(cache: Path) -> Path:
@@ -26,7 +48,7 @@ def spark_jar(cache: Path) -> Path:
     Raises:
         MissingDependency: no Spark, or no Java compiler.
     """
-    return build_jar(cache, "spark", java_sources(without=("flink/",)), spark_jars())
+    return build_jar(cache, "Spark", java_sources(without=("flink/",)), spark_jars(), _SERVICES)
 
 
 def image_profile(jar_cache: Path) -> ImageProfile:
@@ -44,7 +66,8 @@ def image_profile(jar_cache: Path) -> ImageProfile:
         entry="confide.spark.entry",
         distributions=("confide[spark]",),
         java=True,
-        launch={"cores": CORES},
+        launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST},
+        members={EXECUTOR: LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
         limits=Limits(memory_mib=4096, scratch_mib=4096),
     )

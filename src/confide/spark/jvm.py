@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from confide.jvm.command import CLOSED
@@ -39,6 +39,8 @@ MODULE_OPTIONS: tuple[str, ...] = (
 )
 
 GATEWAY_CLASS = "confide.spark.Gateway"
+PROGRAM_CLASS = "confide.spark.JavaProgram"
+EXECUTOR_CLASS = "confide.spark.ExecutorProcess"
 
 
 def command(
@@ -49,7 +51,7 @@ def command(
     log_config: PurePosixPath,
     scratch: PurePosixPath,
     heap_mib: int,
-    port_file: str,
+    main: Sequence[str],
 ) -> list[str]:
     """Return the argv of the JVM; it holds no secret.
 
@@ -60,7 +62,7 @@ def command(
         log_config: log4j2 configuration.
         scratch: private scratch space.
         heap_mib: largest Java heap, MiB.
-        port_file: where the gateway's port is written, for instance a pipe's `/proc/self/fd/N`.
+        main: class and arguments.
     """
     return [
         str(java),
@@ -78,11 +80,10 @@ def command(
         "-Djava.net.preferIPv4Stack=true",
         "-cp",
         class_path,
-        GATEWAY_CLASS,
-        port_file,
+        *main,
     ]
 
 
-def class_path(jar: PurePosixPath, jars: Iterable[PurePosixPath]) -> str:
-    """Return the class path: our jar first, then Spark's in the order of their names, on every machine alike."""
-    return ":".join(map(str, [jar, *sorted(jars)]))
+def class_path(jar: PurePosixPath, jars: Iterable[PurePosixPath], own: Iterable[PurePosixPath] = ()) -> str:
+    """Return the class path, on every machine alike: our jar, Spark's in the order of their names, the program's."""
+    return ":".join(map(str, [jar, *sorted(jars), *own]))

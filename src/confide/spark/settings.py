@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from confide.jvm.settings import Forbidden, Setting, Settings
+from confide.spark import cluster_settings
 
 
-def settings(scratch: PurePosixPath, *, cores: int) -> Settings:
+def settings(
+    scratch: PurePosixPath,
+    *,
+    cores: int,
+    job: cluster_settings.Job | None = None,
+    own: Mapping[str, str] | None = None,
+) -> Settings:
     """Return the table for one run.
 
     Args:
         scratch: the private scratch space; every temporary byte goes below it.
         cores: processors for tasks, at least 1.
+        job: with executors in enclaves of their own; None: local mode.
+        own: settings of the image.
     """
-    return Settings(
-        fixed=(*_fixed(scratch, cores), *STORAGE),
-        default=_defaults(scratch),
-        forbidden=FORBIDDEN,
-    )
+    if job is None:
+        master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
+    else:
+        master, network = cluster_settings.master(job), cluster_settings.network(job)
+        default = (*_defaults(scratch), cluster_settings.WAIT)
+        forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
+    return Settings((*_fixed(scratch, master), *network, *STORAGE), default, forbidden, own or {})
 
 
 _CLEAR_NETWORK = "bytes would cross the loopback network in clear"
@@ -33,17 +45,18 @@ COMPLETE = tuple(
 """Settings that let a read leave files out."""
 
 
-def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
+def _local(cores: int) -> Setting:
+    # One process: executors elsewhere need an attestation of their own.
+    return Setting(
+        "spark.master", f"local[{cores}]", "tasks would run outside this enclave", r"local(\[[0-9*, ]+\])?"
+    )
+
+
+def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
     return (
         Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
         Setting("spark.sql.extensions", "confide.spark.SessionHardening", _UNCHECKED),
-        # One process: executors of other machines need an attestation of their own.
-        Setting(
-            "spark.master",
-            f"local[{cores}]",
-            "tasks would run outside this enclave",
-            r"local(\[[0-9*, ]+\])?",
-        ),
+        master,
         Setting("spark.ui.enabled", "false", "the web pages show data and literals to anybody who asks"),
         # Spark writes event logs of the scheme `file` past its file systems.
         Setting(
@@ -61,14 +74,6 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
             "spark.python.daemon.module", "confide.spark.daemon", "functions would see the run's secrets"
         ),
         Setting("spark.python.worker.module", "pyspark.worker", "functions would see the run's secrets"),
-        # JVM <-> itself: in local mode Spark still listens on two ports, for files of `addFile` and for blocks.
-        Setting("spark.driver.host", "127.0.0.1", "Spark would be reachable from outside"),
-        Setting("spark.driver.bindAddress", "127.0.0.1", "Spark would be reachable from outside"),
-        Setting("spark.authenticate", "true", "any local process could speak to Spark"),
-        Setting("spark.network.crypto.enabled", "true", _CLEAR_NETWORK),
-        Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
-        Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
-        Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
         # Spark would answer from the files that are left. A read's own option is refused likewise (in Java).
         *(
             Setting(name, "false", "a changed or missing file would be left out without a word")
@@ -78,6 +83,17 @@ def _fixed(scratch: PurePosixPath, cores: int) -> tuple[Setting, ...]:
         Setting("spark.hadoop.hadoop.tmp.dir", str(scratch / "hadoop"), _SCRATCH),
     )
 
+
+NETWORK: tuple[Setting, ...] = (
+    Setting("spark.driver.host", "127.0.0.1", "Spark would be reachable from outside"),
+    Setting("spark.driver.bindAddress", "127.0.0.1", "Spark would be reachable from outside"),
+    Setting("spark.authenticate", "true", "any local process could speak to Spark"),
+    Setting("spark.network.crypto.enabled", "true", _CLEAR_NETWORK),
+    Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
+    Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
+    Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
+)
+"""Local mode still listens on two ports, for files of `addFile` and for blocks."""
 
 _GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
 _REMOTE = (

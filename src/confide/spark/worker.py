@@ -12,12 +12,13 @@ from pathlib import Path
 from confide.spark.daemon import SECRET_NAMES, SECRET_PREFIXES
 
 
-def launcher(python: Path, sandbox: Sequence[str]) -> str:
+def launcher(python: Path, sandbox: Sequence[str], modules: Path) -> str:
     """Return the launcher's text.
 
     Args:
         python: the interpreter.
         sandbox: argv in front of the interpreter's; may be empty.
+        modules: folder of the program, whose modules its functions may need; looked at last.
     """
     return f"""#!{python} -IS
 import os, sys
@@ -26,12 +27,13 @@ kept = {{
     for name, value in os.environ.items()
     if name not in {SECRET_NAMES!r} and not name.startswith({SECRET_PREFIXES!r})
 }}
+kept["PYTHONPATH"] = os.pathsep.join([*filter(None, [kept.get("PYTHONPATH")]), {str(modules)!r}])
 argv = {[*sandbox, str(python)]!r} + sys.argv[1:]
 os.execve(argv[0], argv, kept)
 """
 
 
-def write_launcher(path: Path, python: Path, sandbox: Sequence[str]) -> None:
+def write_launcher(path: Path, python: Path, sandbox: Sequence[str], modules: Path) -> None:
     """Write the launcher, executable."""
-    path.write_text(launcher(python, sandbox), encoding="utf-8")
+    path.write_text(launcher(python, sandbox, modules), encoding="utf-8")
     path.chmod(0o500)

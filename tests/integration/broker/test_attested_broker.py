@@ -17,6 +17,7 @@ from confide.attestation.amd.certificates import Certificates
 from confide.attestation.amd.report import Product
 from confide.attestation.evidence import StatedImage
 from confide.attestation.trust import HardwareTrust
+from confide.broker import introduction
 from confide.broker.accepted_broker import AcceptedBroker, verify_broker
 from confide.broker.attested_leaf import MEDIA_TYPE, OID, ROLE, evidence_extension
 from confide.broker.ca import CertificateAuthority
@@ -27,9 +28,11 @@ from confide.broker.store import unix_now
 from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.errors import (
     AttestationRefused,
+    BrokerUnavailable,
     BrokerUntrusted,
     CollateralUnavailable,
     InvalidFormat,
+    Misuse,
     PlatformRefused,
 )
 from confide.keys.signing import generate_signing_key, raw_public
@@ -106,6 +109,22 @@ def test_its_authority_is_learnt_from_its_evidence(serve, clinic):
 def test_no_accepted_broker(serve, attest, document, error, reason):
     with pytest.raises(error, match=reason):
         find_broker(serve(attest).url, document, unix_now())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1", "https://", "127.0.0.1", "https://ana:secret@127.0.0.1:1", "https://x/y?z"]
+)
+def test_what_is_no_brokers_url(url):
+    for ask in (lambda: find_broker(url, accepted(), unix_now()), lambda: said_by(url)):
+        with pytest.raises(Misuse, match="https://host:port") as refused:
+            ask()
+        assert "secret" not in str(refused.value)
+
+
+def test_an_introduction_that_drips(serve, monkeypatch):
+    monkeypatch.setattr(introduction, "OVERALL_FACTOR", -1)
+    with pytest.raises(BrokerUnavailable, match="takes too long"):
+        find_broker(serve(simulated()).url, accepted(), unix_now())
 
 
 class TestCertificate:

@@ -7,7 +7,8 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 import httpx
@@ -19,10 +20,10 @@ from cryptography.x509 import CertificateSigningRequestBuilder, Name
 
 from confide.broker.ca import CertificateAuthority
 from confide.broker.client import KbsClient
-from confide.broker.mesh_certificate import Member, issue_member, mesh_authority
+from confide.broker.mesh import Job
+from confide.broker.mesh_certificate import Member, issue_member, job_authority
 from confide.broker.mesh_member import MeshIdentity, join_mesh
 from confide.broker.server import EmbeddedBroker
-from confide.broker.store import Store
 from confide.broker.tls import load_chain
 from confide.errors import (
     AttestationRefused,
@@ -31,6 +32,7 @@ from confide.errors import (
     NoGrant,
     RevokedKey,
     Tampered,
+    Unavailable,
 )
 from confide.keys.names import KeyName
 
@@ -83,11 +85,11 @@ class Cluster:
 
     def driver(self, measurement="a" * 64, key=None) -> MeshIdentity:
         session = self.attest(measurement, "driver", LAUNCH)
-        return join_mesh(session, self.broker.ca_pem, session.release(), "driver", key=key)
+        return join_mesh(session, self.broker.ca_pem, "driver", session.release(), key)
 
-    def executor(self, job, measurement=E) -> MeshIdentity:
-        session = self.attest(measurement, "executor", {"mesh_job": job})
-        return join_mesh(session, self.broker.ca_pem, session.release(), "executor", job)
+    def executor(self, job, measurement=E, **launch) -> MeshIdentity:
+        session = self.attest(measurement, "executor", {"mesh_job": job, **launch})
+        return join_mesh(session, self.broker.ca_pem, "executor", job)
 
 
 def talk(server, client_context, hostname):
@@ -178,26 +180,32 @@ def test_every_certificate_is_in_the_audit_log(cluster):
 # members of another job
 
 
+def test_the_members_of_a_job_share_a_secret(cluster):
+    driver, other = cluster.driver(), cluster.driver()
+    assert cluster.executor(driver.member.job).secret == driver.secret
+    assert other.secret != driver.secret
+
+
+def strangers(cluster):
+    """Members of other jobs, of this workload and another, who would take this job's members for their own."""
+    other = cluster.driver()
+    return other, cluster.executor(other.member.job), cluster.driver(C)
+
+
 def test_a_member_of_another_job_is_refused(cluster):
-    one, other = cluster.driver(), cluster.driver()
-    stranger = cluster.executor(other.member.job)
-    with pytest.raises(AttestationRefused, match="step 2"):
-        talk(one, stranger.tls_client(), one.member.host)
-    with pytest.raises(AttestationRefused, match="step 2"):
-        talk(one, other.tls_client(), one.member.host)
-
-
-def test_a_member_of_another_workload_is_refused(cluster):
-    study, census = cluster.driver(), cluster.driver(C)
-    with pytest.raises(AttestationRefused, match="step 2"):
-        talk(study, census.tls_client(), study.member.host)
+    one = cluster.driver()
+    for stranger in strangers(cluster):
+        trusting = replace(stranger, authority=one.authority)
+        with pytest.raises(OSError, match=r"server: .*CERTIFICATE_VERIFY_FAILED"):
+            talk(one, trusting.tls_client(), one.member.host)
 
 
 def test_a_server_of_another_job_or_role_is_refused(cluster):
-    one, other = cluster.driver(), cluster.driver()
+    one = cluster.driver()
     executor = cluster.executor(one.member.job)
-    with pytest.raises(OSError, match=r"client: .*Hostname mismatch"):
-        talk(other, executor.tls_client(), one.member.host)
+    for stranger in strangers(cluster):
+        with pytest.raises(OSError, match=r"client: .*CERTIFICATE_VERIFY_FAILED"):
+            talk(replace(stranger, authority=one.authority), executor.tls_client(), stranger.member.host)
     with pytest.raises(OSError, match=r"client: .*Hostname mismatch"):
         talk(executor, executor.tls_client(), one.member.host)
 
@@ -227,14 +235,12 @@ def forged(member, authority, now=None):
     now = now or int(time.time())
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = issue_member(authority, key.public_key(), member, now, now + 3600)
-    return MeshIdentity(member, key, certificate, authority.certificate)
+    return MeshIdentity(member, key, certificate, authority.certificate, "0" * 64)
 
 
-def test_a_mesh_of_another_broker(cluster, tmp_path):
+def test_an_authority_of_the_same_name(cluster):
     driver = cluster.driver()
-    store = Store.create(tmp_path / "other.db", cluster.clinic.provider)
-    with closing(store):
-        stranger = forged(driver.member, mesh_authority(store))
+    stranger = forged(driver.member, job_authority(driver.member.job, int(time.time())))
     trusting = replace(stranger, authority=driver.authority)
     with pytest.raises(OSError, match=r"server: .*CERTIFICATE_VERIFY_FAILED"):
         talk(driver, trusting.tls_client(), driver.member.host)
@@ -271,8 +277,10 @@ def chain_pem(identity, issuer):
 @pytest.mark.parametrize("begins", [-7200, 7200])
 def test_a_certificate_that_is_not_valid_now(cluster, begins):
     driver = cluster.driver()
-    authority = mesh_authority(cluster.clinic.store)
+    stored = Job.model_validate_json(cluster.clinic.store.job(driver.member.job))
+    authority = CertificateAuthority.from_pem(stored.authority.encode())
     stale = forged(driver.member, authority, int(time.time()) + begins)
+    stale = replace(stale, authority=driver.authority)
     with pytest.raises(OSError, match=r"server: .*CERTIFICATE_VERIFY_FAILED"):
         talk(driver, stale.tls_client(), driver.member.host)
 
@@ -285,8 +293,73 @@ def test_an_executor_of_no_job(cluster):
         cluster.executor("0" * 32)
     session = cluster.attest(E, "executor", {})
     with pytest.raises(NoGrant):
-        join_mesh(session, cluster.broker.ca_pem, session.release(), "executor")
+        join_mesh(session, cluster.broker.ca_pem, "executor", session.release())
     assert "step 3" in cluster.clinic.store.audit.entries(kind="refusal")[-1].fields["detail"]
+
+
+def test_an_executor_that_has_joined_already(cluster):
+    job, other = cluster.driver().member.job, cluster.driver().member.job
+    cluster.executor(job, mesh_member="7")
+    with pytest.raises(NoGrant):
+        cluster.executor(job, mesh_member="7")
+    cluster.executor(job, mesh_member="8")
+    cluster.executor(other, mesh_member="7")
+
+
+def test_a_hundred_executors_at_once(cluster):
+    driver = cluster.driver()
+    with ThreadPoolExecutor(100) as pool:
+        joining = [
+            pool.submit(cluster.executor, driver.member.job, mesh_member=str(n)) for n in range(1, 101)
+        ]
+        members = [each.result() for each in joining]
+    assert {member.member for member in members} == {replace(driver.member, role="executor")}
+    assert len({member.certificate.serial_number for member in members}) == 100
+    stored = Job.model_validate_json(cluster.clinic.store.job(driver.member.job))
+    assert sorted(stored.members, key=int) == [str(n) for n in range(1, 101)]
+
+
+def test_an_executor_finds_its_driver_and_takes_nobody_else_for_it(cluster):
+    driver = cluster.driver()
+    executor = cluster.executor(driver.member.job)
+    with listening(driver) as address:
+        executor.require_driver(address)
+    for stranger in (*strangers(cluster), cluster.executor(driver.member.job)):
+        with listening(stranger) as address, pytest.raises(AttestationRefused):
+            executor.require_driver(address)
+    with pytest.raises(Unavailable):
+        executor.require_driver(address)  # nobody listens there now
+
+
+def test_a_driver_that_is_just_ending_is_no_stranger(cluster):
+    executor = cluster.executor(cluster.driver().member.job)
+
+    def close(listener):
+        listener.accept()[0].close()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        thread = threading.Thread(target=close, args=(listener,))
+        thread.start()
+        with pytest.raises(Unavailable):
+            executor.require_driver(f"127.0.0.1:{listener.getsockname()[1]}")
+        thread.join(20)
+
+
+@contextmanager
+def listening(identity):
+    """Show the identity's certificate to one who connects, as Spark does: it asks for none."""
+
+    def serve(listener):
+        context = identity.tls_server()
+        context.verify_mode = ssl.CERT_NONE
+        with suppress(OSError), listener.accept()[0] as plain:
+            context.wrap_socket(plain, server_side=True).close()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(20)
 
 
 def test_an_executor_of_another_workload(cluster):
@@ -299,26 +372,26 @@ def test_a_driver_that_names_a_job(cluster):
     job = cluster.driver().member.job
     session = cluster.attest("a" * 64, "driver", {**LAUNCH, "mesh_job": job})
     with pytest.raises(NoGrant):
-        join_mesh(session, cluster.broker.ca_pem, session.release(), "driver")
+        join_mesh(session, cluster.broker.ca_pem, "driver", session.release())
 
 
 def test_a_withdrawn_measurement(cluster):
     """A token is good for five minutes; the policies are those of now."""
     job = cluster.driver().member.job
     session = cluster.attest(E, "executor", {"mesh_job": job})
-    release = session.release()
+    session.release()
     cluster.allow(3, executor="9" * 64)
     with pytest.raises(MeasurementRefused):
-        join_mesh(session, cluster.broker.ca_pem, release, "executor", job)
+        join_mesh(session, cluster.broker.ca_pem, "executor", job)
 
 
 def test_a_revoked_key(cluster):
     job = cluster.driver().member.job
     session = cluster.attest(E, "executor", {"mesh_job": job})
-    release = session.release()
+    session.release()
     cluster.clinic.store.revoke_key(KeyName("clinic", "results"))
     with pytest.raises(RevokedKey):
-        join_mesh(session, cluster.broker.ca_pem, release, "executor", job)
+        join_mesh(session, cluster.broker.ca_pem, "executor", job)
 
 
 def csr():

@@ -255,3 +255,19 @@ def test_after_publishing_a_home_accepts_what_that_broker_signs_and_no_other(cli
         forged = sign_listing(clinic.listing(), stranger, signer)
         with pytest.raises(SignatureRefused):
             verify_listing(forged, listing_signers(clinic.store, "clinic"))
+
+
+def test_the_newest_listing_of_a_location(owner, clinic):
+    signers = listing_signers(clinic.store, "clinic")
+    assert verify_listing(owner.newest_listing("data/patients"), signers) == clinic.listing()
+    newer = clinic.listing(2)
+    clinic.store.commit_listing(newer, sign_listing(newer, clinic.signing_key, "clinic"), 1)
+    assert verify_listing(owner.newest_listing("data/patients"), signers) == newer
+    assert owner.newest_listing("data/others") is None
+
+
+def test_an_owner_who_is_not_enrolled_learns_it_with_nothing_to_send(broker, clinic, tmp_path):
+    with contextlib.closing(Store.create(tmp_path / "own.db", type(clinic.provider)())) as own:
+        stranger = OwnerClient(broker.url, broker.ca_pem, "clinic", generate_signing_key())
+        with contextlib.closing(stranger), pytest.raises(SignatureRefused):
+            publish(own, "clinic", stranger)

@@ -369,11 +369,11 @@ def test_an_executor_joins_at_the_other_broker(own_pair):
     clinic.put_policy(policy, 2)
     with closing(pair.client(pair.one)) as one, closing(pair.client(pair.two)) as two:
         session = one.attest("simulated", clinic.host.issue, LAUNCH)
-        driver = join_mesh(session, pair.ca_pem, session.release(), "driver")
+        driver = join_mesh(session, pair.ca_pem, "driver", session.release())
         host = replace(clinic.host, measurement="e" * 64, role="executor")
         session = two.attest("simulated", host.issue, {"mesh_job": driver.member.job})
-        member = join_mesh(session, pair.ca_pem, session.release(), "executor", driver.member.job)
-    assert member.authority == driver.authority
+        member = join_mesh(session, pair.ca_pem, "executor", driver.member.job)
+    assert (member.authority, member.secret) == (driver.authority, driver.secret)
     shown = member.certificate.public_bytes(Encoding.DER)
     assert driver.check_peer(shown, "executor") == member.member
 

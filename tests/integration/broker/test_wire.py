@@ -14,11 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwe, jwt
 from joserfc.jwk import ECKey, KeySet
+from starlette.requests import Request
 
 from confide.broker.ca import CertificateAuthority
 from confide.broker.client import KbsClient
+from confide.broker.http import _address
 from confide.broker.server import EmbeddedBroker
-from confide.errors import BrokerUnavailable, BrokerUntrusted
+from confide.errors import BrokerUnavailable, BrokerUntrusted, MeasurementRefused
 
 REQUEST = {"version": "0.1.1", "tee": "simulated", "extra-params": {}}
 DEPLOYED = {
@@ -308,6 +310,43 @@ def test_rate_limit_for_each_address(clinic):
             client.attest("simulated", clinic.host.issue, {})
         client.close()
     assert answers == [200, 200, 200, 429, 429]
+
+
+def test_what_an_attested_workload_asks_counts_too(clinic):
+    """A genuine TEE that no policy names cannot fill the audit log with refusals."""
+    clinic.host.measurement = "c" * 64
+    with EmbeddedBroker(clinic.store, allow_simulated=True, rate_per_s=0.001, burst=5) as broker:
+        client = KbsClient(broker.url, broker.ca_pem)
+        session = client.attest("simulated", clinic.host.issue, {})
+        for error in [MeasurementRefused] * 3 + [BrokerUnavailable] * 3:
+            with pytest.raises(error):
+                session.release()
+        client.close()
+    assert clinic.refusals() == ["MeasurementRefused"] * 3
+
+
+@pytest.mark.parametrize(
+    ("host", "counted_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_whom_a_request_is_counted_for(host, counted_as):
+    """A client has as many IPv6 addresses as it likes, all of one network."""
+    assert _address(Request({"type": "http", "client": (host, 1)})) == counted_as
+
+
+@pytest.mark.parametrize("name", ["a" * 55_000, "%01" * 100, "Clinic", "clinic%2Fx", "-"])
+def test_who_is_no_owner_is_not_in_the_audit_log(http, clinic, name):
+    before = clinic.store.audit.size()
+    answer = http.post(f"/confide/v1/owners/{name}/put-policy", json={})
+    assert answer.status_code == 404
+    assert clinic.store.audit.size() == before
 
 
 def test_tls_below_1_3_is_refused(broker):

@@ -1,7 +1,8 @@
 """Run one command in a network namespace of its own, watched; print what was found as JSON.
 
 Usage: run_watched.py SPEC.json     (root only)
-SPEC: {"argv": [...], "cwd": "...", "env": {...}, "needles": {name: value}, "mounts": [...], "exempt": [...],
+SPEC: {"argv": [...], "cwd": "...", "env": {...}, "needles": {name: text}, "keys": {name: hex of a key's bytes},
+       "mounts": [...], "exempt": [...],
        "input": "passphrase" or null, "ui": true to read the web interface while it runs}
 """
 
@@ -92,6 +93,7 @@ def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text())
     own_network()
     needles = {name: value.encode() for name, value in spec["needles"].items()}
+    needles |= {name: bytes.fromhex(key) for name, key in spec.get("keys", {}).items()}
     watch = Watch(needles, spec["mounts"], tuple(spec.get("exempt", ())))
     pass_fds = ()
     if spec.get("input") is not None:

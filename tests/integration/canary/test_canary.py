@@ -7,10 +7,14 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from confide.broker.home import Home
+from confide.keys.names import KeyName
 
 pytestmark = [
     pytest.mark.spark,
@@ -60,7 +64,17 @@ def watched(folder: Path, spec: dict) -> dict:
 @pytest.fixture(scope="module")
 def control(tmp_path_factory, needles) -> dict:
     """The program on plain tables, with plain Spark."""
-    folder = tmp_path_factory.mktemp("control")
+    return plain_run(tmp_path_factory.mktemp("control"), needles)
+
+
+@pytest.fixture(scope="module")
+def hardened(tmp_path_factory, needles) -> dict:
+    """The same program on encrypted tables, with `confide run`."""
+    return confined_run(tmp_path_factory.mktemp("hardened"), tmp_path_factory.mktemp("owner"), needles)
+
+
+def plain_run(folder: Path, needles: dict[str, str], submit: str = "") -> dict:
+    """Run the program on plain tables, with further arguments of spark-submit."""
     write_tables(folder / "plain", needles)
     (folder / "data").mkdir()
     for table in TABLES:
@@ -69,18 +83,21 @@ def control(tmp_path_factory, needles) -> dict:
     environment = {
         **os.environ,
         "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": f"--conf spark.example.key={needles['KEY']} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"{submit} --conf spark.example.key={needles['KEY']} pyspark-shell",
         "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
     }
     argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail"]
     return watched(folder, {"argv": argv, "cwd": str(folder), "env": environment, "needles": needles})
 
 
-@pytest.fixture(scope="module")
-def hardened(tmp_path_factory, needles) -> dict:
-    """The same program on encrypted tables, with `confide run`."""
-    folder = tmp_path_factory.mktemp("hardened")
-    source = tmp_path_factory.mktemp("owner")
+def confined_run(
+    folder: Path,
+    source: Path,
+    needles: dict[str, str],
+    allow: Sequence[str] = (),
+    run: Sequence[str] = (),
+) -> dict:
+    """Run the program on encrypted tables with `confide run`, and with further options of `policy allow` and `run`."""
     write_tables(source / "plain", needles)
     (folder / "program.py").write_bytes((HERE / "program.py").read_bytes())
     passphrase = source / "passphrase"
@@ -109,24 +126,73 @@ def hardened(tmp_path_factory, needles) -> dict:
         grants += ["--read", f"data/{table}"]
     (folder / "state" / "events").mkdir(parents=True)
     confide(
-        "policy", "allow", "program.py", *grants, *ARGUMENTS,
+        "policy", "allow", "program.py", *grants, *ARGUMENTS, *allow,
         "--write", "out/table=clinic/patients", "--write-files", "out/text=clinic/patients",
         "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
     )  # fmt: skip
     confide("policy", "apply", "policy.toml")
-    run = ["run", "--tee", "simulated", *ARGUMENTS, "program.py", EVENTS, "--fail"]
-    argv = [sys.executable, "-m", "confide", *run]
+    command = ["run", "--tee", "simulated", *run, *ARGUMENTS, "program.py", EVENTS, "--fail"]
+    argv = [sys.executable, "-m", "confide", *command]
+    with Home.open(source / "home", needles["PASSPHRASE"].encode()) as home:
+        versions = home.store.key(KeyName("clinic", "patients")).secrets
     spec = {
         "argv": argv,
         "cwd": str(folder),
         "env": environment,
         "needles": needles,
+        "keys": {f"the key itself, version {version}": key.hex() for version, key in versions.items()},
         "input": needles["PASSPHRASE"],
     }
     result = watched(folder, spec)
     assert "finished" in result["output"], result["output"]
     result["logs"] = confide("logs")
     return result
+
+
+PLACES = """
+import base64, os, socket, sys, tempfile, zlib
+text, key = sys.argv[1].encode(), bytes.fromhex(sys.argv[2])
+def connect(family, address):
+    with socket.create_server((address, 0), family=family) as server:
+        with socket.create_connection(server.getsockname()[:2]) as client, server.accept()[0] as taken:
+            client.sendall(base64.b64encode(text))
+            taken.recv(100)
+if sys.argv[3] == "ipv6":
+    connect(socket.AF_INET6, "::1")
+elif sys.argv[3] == "ipv4":
+    connect(socket.AF_INET, "127.0.0.1")
+elif sys.argv[3] == "datagram":
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.sendto(text, ("::1", 9))
+elif sys.argv[3] == "memory":
+    with open("/dev/shm/watched", "wb") as file:
+        os.unlink(file.name)
+        file.write(text)
+else:
+    with tempfile.TemporaryFile() as file:
+        file.write({"deleted": text, "compressed": b"head" + zlib.compress(text * 3), "key": key}[sys.argv[3]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("ipv4", "traffic"),
+        ("ipv6", "traffic"),
+        ("datagram", "traffic"),
+        ("deleted", "files"),
+        ("compressed", "files"),
+        ("memory", "files"),
+        ("key", "files"),
+    ],
+)
+def test_the_watchers_see(tmp_path, kind, place):
+    """Each kind of place on its own: Spark's leaks need not go through all of them."""
+    text, key = secrets.token_hex(16), secrets.token_hex(32)
+    argv = [sys.executable, "-c", PLACES, text, key, kind]
+    spec = {"argv": argv, "cwd": str(tmp_path), "env": dict(os.environ), "ui": False}
+    found = watched(tmp_path, {**spec, "needles": {"TEXT": text}, "keys": {"KEY": key}})
+    assert set(found["hits"].get(place, {})) == {"KEY" if kind == "key" else "TEXT"}
 
 
 @pytest.mark.parametrize(

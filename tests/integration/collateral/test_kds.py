@@ -193,6 +193,17 @@ def test_a_certificate_of_another_chip(site, published, machine, amd_authority):
     refused(site, machine, "this is the VCEK certificate of the Milan chip 0203")
 
 
+def test_a_certificate_is_kept_only_for_a_report_that_its_key_signed(site, published, machine):
+    """Whoever writes chips and TCB versions into reports fills no store."""
+    forged = bytearray(machine.report())
+    forged[0x50] ^= 1  # report data
+    with pytest.raises(EvidenceRefused, match="step 6"):
+        site.endorsements().amd(parse_report(bytes(forged)), NONE)
+    assert [each.name for each in site.store.collaterals()] == []
+    site.endorsements().amd(report(machine), NONE)
+    assert [each.name.split("/")[2] for each in site.store.collaterals()] == ["vcek", "vcek"]
+
+
 def test_a_certificate_of_another_tcb(site, published, machine):
     path = published.publish_chip(machine)
     machine.tcb |= {"microcode": 199}

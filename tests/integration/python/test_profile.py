@@ -160,8 +160,41 @@ def test_writing_elsewhere_is_refused_and_commits_nothing(study: Study) -> None:
     assert not study.mentions(CANARY)
 
 
-def test_changing_an_input_is_refused(study: Study) -> None:
+def test_changing_an_input_fails_when_it_is_opened(study: Study) -> None:
     _notes(study)
+    study.logs = "clinic/logs"
+    assert study.run("open('notes/a.txt', 'a')") == 1
+    assert "OSError: [Errno 30] Read-only file system: 'notes/a.txt'" in _log(study)
+
+
+def test_writing_outside_the_folders_of_outputs_fails_when_it_is_opened(study: Study) -> None:
+    _notes(study)
+    study.grant("out/model", "write", "files", "clinic/results")
+    study.grant("out/table", "write", "table", "clinic/results")
+    program = """
+import shutil
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+shutil.rmtree("out/model")
+Path("out/model").mkdir()
+Path("out/model/x").write_text("x")
+pq.write_table(pa.table({"x": [1]}), "out/table")
+for stray in ("stray.txt", "notes/b.txt", "data"):
+    try:
+        Path(stray).write_text("x")
+    except OSError as error:
+        assert error.errno == 30, error
+    else:
+        raise SystemExit(f"{stray} was written")
+"""
+    assert study.run(program) == 0
+    assert [file.path for file in study.committed("out/model").files] == ["x"]
+    assert len(study.committed("out/table").files) == 1
+
+
+def test_changing_an_input_beside_an_output_is_refused_at_the_end(study: Study) -> None:
+    _notes(study)
+    study.grant("out", "write", "files", "clinic/results")
     with pytest.raises(NoGrant):
         study.run("open('notes/a.txt', 'a').write('more')")
 

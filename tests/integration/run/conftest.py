@@ -31,6 +31,7 @@ from confide.keys.material import Keyset
 from confide.keys.names import KeyName
 from confide.keys.passphrase_file import Argon2Cost
 from confide.keys.signing import generate_signing_key, raw_public
+from confide.spark.executors import run_job
 from confide.spark.image_spec import image_profile as spark_profile
 
 CHEAP = Argon2Cost(memory_kib=19 * 1024, iterations=2, lanes=1)
@@ -72,10 +73,19 @@ class Owner:
         until: str = "2120-01-01T00:00:00Z",
         files: Sequence[str] = (),
         read_files: Sequence[str] = (),
+        key: str | None = None,
         tee: str = "simulated",
         platform: str = "",
+        executor: Image | None = None,
     ) -> None:
-        """Put a policy into force: grants are (location, access[, key]) of tables; `files`, `read_files` of files."""
+        """Put a policy into force: grants are (location, access[, key]) of tables.
+
+        Args:
+            files: locations of files that may be written, under `key`.
+            read_files: locations of files that may be read.
+            key: of `files`; None: the owner's own.
+            executor: image of the executors; None: there are none.
+        """
         self._serial += 1
         lines = [
             f'version = 1\nowner = "{self.name}"\nserial = {self._serial}',
@@ -84,13 +94,17 @@ class Owner:
             f'logs = "{logs}"' if logs else "",
             f"[workload.platform]\n{platform}" if platform else "",
         ]
-        for location, access, *key in grants:
+        if executor is not None:
+            lines.append(f'[[workload]]\nname = "job"\ntee = "{tee}"\nrole = "executor"')
+            lines.append(f'measurements = ["{measurement(executor)}"]')
+            lines.append(f'logs = "{logs}"' if logs else "")
+        for location, access, *under in grants:
             lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
-            lines.append(f'format = "table"\nkey = "{key[0] if key else self.key}"')
+            lines.append(f'format = "table"\nkey = "{under[0] if under else self.key}"')
         for access, locations in (("write", files), ("read", read_files)):
             for location in locations:
                 lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
-                lines.append(f'format = "files"\nkey = "{self.key}"')
+                lines.append(f'format = "files"\nkey = "{key or self.key}"')
         toml = "\n".join(lines).encode()
         self.store.put_policy(self.name, self._serial, sign_policy(toml, self._signing_key), toml)
 
@@ -124,11 +138,17 @@ class Site:
         return self.brokers[name]
 
     def build(self, program: str, profile: ImageProfile, **recipe: Any) -> Image:
+        self.folder, self.image = self._build(program, profile, recipe)
+        return self.image
+
+    def build_executor(self, program: str, profile: ImageProfile, **recipe: Any) -> Image:
+        self.executor_folder, self.executor = self._build(program, profile, {"role": "executor", **recipe})
+        return self.executor
+
+    def _build(self, program: str, profile: ImageProfile, recipe: dict[str, Any]) -> tuple[Path, Image]:
         (self.root / "app/job.py").write_text(program)
         pinned = recipe.pop("pinned", {name: served.ca for name, served in self.brokers.items()})
-        made = Recipe(self.root / "app/job.py", profile, "job", pinned, **recipe)
-        self.folder, self.image = build_cached(made, self.cache)
-        return self.image
+        return build_cached(Recipe(self.root / "app/job.py", profile, "job", pinned, **recipe), self.cache)
 
     def request(self, arguments: Sequence[str] = (), **changes: Any) -> RunRequest:
         brokers = {name: served.url for name, served in self.brokers.items()}
@@ -138,11 +158,25 @@ class Site:
     def run(self, *arguments: str, **changes: Any) -> int:
         return run(self.request(arguments, **changes), self.said.append)
 
+    def run_job(self, *arguments: str, executors: int = 2, **changes: Any) -> int:
+        """Run the image with executors on this machine."""
+        driver, executor = self.members(*arguments, executors=executors, **changes)
+        return run_job(driver, executor, executors, self.said.append)
+
+    def members(self, *arguments: str, executors: int = 2, **changes: Any) -> tuple[RunRequest, RunRequest]:
+        """Return how a job's driver and its executors are run."""
+        launch = {"host": "127.0.0.1", "cores": "1"}
+        driver = self.request(arguments, launch={**launch, "executors": str(executors)}, **changes)
+        return driver, self.request(launch=launch, image=self.executor_folder)
+
     def log(self, owner: Owner) -> str:
         """Return what the newest run printed."""
-        newest = max((self.data / "confide-logs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-        with newest.open("rb") as file, SealedReader(file, owner.keyset) as reader:
-            return bytes(reader.readall()).decode()
+        return self.logs(owner)[-1]
+
+    def logs(self, owner: Owner) -> list[str]:
+        """Return what every run printed, the newest last."""
+        found = sorted((self.data / "confide-logs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        return [_read(path, owner) for path in found]
 
     def processes(self) -> list[int]:
         """Return the processes that see this site's data root: those of its enclaves."""
@@ -159,6 +193,11 @@ class Site:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return not left
+
+
+def _read(path: Path, owner: Owner) -> str:
+    with path.open("rb") as file, SealedReader(file, owner.keyset) as reader:
+        return bytes(reader.readall()).decode()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from confide.enclave.agent_socket import AgentSocket
 from confide.enclave.image import Image, Limits
 from confide.enclave.profile import Context
 from confide.spark.image_spec import spark_jar
-from confide.spark.profile import Installation, SparkProfile
+from confide.spark.installation import Installation
+from confide.spark.profile import SparkProfile
 
 LOG_CONFIG = Path(confide.spark.__file__).with_name("log4j2.properties")
 JARS = Path(pyspark.__file__).parent / "jars"
@@ -83,6 +84,7 @@ def make_context(short_path: Path) -> Iterator[Callable[..., Context]]:
             secrets=secrets,
             commit=_no_commit,
             started=lambda: None,
+            mesh=_no_commit,
         )
 
     yield make

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from confide.attestation.amd.report import KNOWN_POLICY, LAYOUT, PlatformBit, PolicyBit
+from confide.attestation.amd.report import KNOWN_POLICY, LAYOUT, PlatformBit, PolicyBit, SigningKey
 from confide.attestation.amd.verify import verify_report
 from confide.attestation.azure.verify import verify_azure
 from confide.attestation.claims import Tcb, Tee
@@ -73,7 +73,7 @@ def states(result, evidence):
     ],
 )
 def test_every_step_of_a_verifier_has_its_line(texts, verifier):
-    numbers = re.findall(r"^ +(\d+)\. ", verifier.__doc__, re.MULTILINE)
+    numbers = re.findall(r"^ *(\d+)\. ", verifier.__doc__, re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, len(texts) + 1))
 
 
@@ -201,7 +201,7 @@ def test_no_endorsements_at_all(authority, machine):
     result = examine(recognize(machine.report()), nothing, NOW)
     assert isinstance(result.error, CollateralUnavailable)
     assert states(result, "SNP report") == "+!......."
-    assert "kdsintf.amd.com/vcek/v1/Milan/" in result.needed
+    assert "kdsintf.amd.com/vcek/v1/Milan/" in result.source
 
 
 def test_revocation_of_amd_is_checked_where_there_is_a_crl(machine):
@@ -225,6 +225,21 @@ def test_the_right_one_of_several_endorsement_keys(machine):
     given = FileEndorsements(keys=keys, chain=(machine.intermediate, machine.root))
     result = examine(recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), NOW)
     assert result.error is None
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_the_right_one_of_a_chips_and_clouds_keys_of_one_tcb(machine, hidden):
+    """Hosts pass along what they have: a VCEK's certificate, a VLEK's, another cloud's VLEK's."""
+    kinds = (SigningKey.VCEK, SigningKey.VLEK, SigningKey.VLEK)
+    chips = [amd.Machine(machine.authority, machine.product, kind) for kind in kinds]
+    for chip in chips:
+        chip.fields["chip_id"] = bytes(64) if hidden else chips[0].hardware_id
+    given = FileEndorsements(keys=tuple(chip.endorsement() for chip in chips))
+    for chip in chips:
+        trust = HardwareTrust(
+            dataclasses.replace(given, chain=(chip.intermediate, chip.root)), amd_roots=chip.roots()
+        )
+        assert examine(recognize(chip.report()), trust, NOW).error is None
 
 
 # -- Verdict

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -320,7 +321,13 @@ def test_real_files_that_are_no_evidence(name, encoding):
 
 def test_collateral_is_said_to_be_collateral():
     collateral = intel.Authority().collateral().to_json()
-    assert "collateral for tdx on platforms 50806F000000 (platform CA)" in refused(collateral, "--collateral")
+    assert "collateral for TDX on platforms 50806F000000 (platform CA)" in refused(collateral, "--collateral")
+
+
+def test_the_certificate_of_an_intel_platform_is_no_evidence():
+    """Its extension has the number that the SGX SDK's certificates carry quotes under."""
+    certificate = intel.Machine(intel.Authority()).pck.certificate
+    refused(certificate.public_bytes(Encoding.PEM), "without evidence, of Intel SGX PCK Certificate")
 
 
 def test_certificates_are_said_to_be_certificates(machine):
@@ -369,7 +376,7 @@ def test_certificates_are_said_to_be_certificates(machine):
         (b'"' + b"A" * 100 + b'"', "no evidence"),
         (b"null", "no evidence"),
         (b"eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", "attestation token"),
-        (HEADER + bytes(1000), "no evidence"),
+        (HEADER + bytes(1000), "a SIGSTRUCT of 1808 bytes that was cut"),
         (b"\x30\x82\x01\x00" + bytes(256), "certificate"),
         (b"\xff\xfe\x00\xd8", "no evidence"),
     ],

@@ -19,12 +19,11 @@ from confide.attestation.claims import Claims, Tee
 from confide.broker.attested_leaf import public_jwk
 from confide.broker.ca import CertificateAuthority
 from confide.broker.jwe import open_sealed
-from confide.broker.mesh import MAX_BODY_BYTES, MeshService
+from confide.broker.mesh import MAX_BODY_BYTES, Job, MeshService
 from confide.broker.mesh_certificate import (
     MAX_REQUEST_CHARS,
     Member,
     issue_member,
-    mesh_authority,
     requested_key,
 )
 from confide.broker.rules import RELEASE_TTL_S
@@ -118,15 +117,18 @@ class World:
         return Claims(Tee.SIMULATED, measurement, role, 0, False, "host", jwk, launch)
 
     def ask(self, claims, key=None):
+        return x509.load_pem_x509_certificate(self.answer(claims, key)["certificate"].encode())
+
+    def answer(self, claims, key=None):
         answer = json.loads(open_sealed(self.tee_key, self.service.issue(claims, asking(key))))
-        assert answer.keys() == {"certificate", "authority"}
-        return x509.load_pem_x509_certificate(answer["certificate"].encode())
+        assert answer.keys() == {"certificate", "authority", "secret"}
+        return answer
 
     def open(self, key=None):
         return Member.of(self.ask(self.claims(), key)).job
 
-    def join(self, job, measurement=EXECUTOR, role="executor"):
-        return self.ask(self.claims(measurement, role, mesh_job=job))
+    def join(self, job, measurement=EXECUTOR, role="executor", **launch):
+        return self.ask(self.claims(measurement, role, mesh_job=job, **launch))
 
     def refused(self):
         return [entry.fields["detail"] for entry in self.store.audit.entries(kind="refusal")]
@@ -501,10 +503,55 @@ def test_no_broker_s_certificate_is_a_mesh_certificate(world):
         Member.of(x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :]))
 
 
-def test_authorities_differ_and_stay(world):
-    mesh = mesh_authority(world.store)
-    assert mesh.fingerprint == mesh_authority(world.store).fingerprint
-    assert mesh.fingerprint != CertificateAuthority.of(world.store).fingerprint
+def test_every_job_has_an_authority_and_a_secret_of_its_own(world):
+    key = new_key()
+    one, again, other = (world.answer(world.claims(), each) for each in (key, key, None))
+    assert (one["authority"], one["secret"]) == (again["authority"], again["secret"])
+    assert one["authority"] != other["authority"]
+    assert one["secret"] != other["secret"]
+    job = Member.of(_certificate(one)).job
+    joined = world.answer(world.claims(EXECUTOR, "executor", mesh_job=job))
+    assert (joined["authority"], joined["secret"]) == (one["authority"], one["secret"])
+
+
+def test_a_job_that_ended_comes_back_with_another_secret(world):
+    key = new_key()
+    secret = world.answer(world.claims(), key)["secret"]
+    world.clock.now += RELEASE_TTL_S
+    assert world.answer(world.claims(), key)["secret"] != secret
+
+
+def test_the_store_holds_the_secret_sealed_and_no_text_shows_it(world, where):
+    answer = world.answer(world.claims())
+    job = Job.model_validate_json(world.store.job(Member.of(_certificate(answer)).job))
+    assert job.secret == answer["secret"]
+    assert job.secret not in repr(job)
+    assert "PRIVATE KEY" not in repr(job)
+    row = world.store._database.row("SELECT sealed FROM job")
+    assert job.secret.encode() not in bytes(row[0])
+
+
+def test_a_member_that_names_itself_joins_once(world):
+    job = world.open()
+    world.join(job, mesh_member="1")
+    with pytest.raises(NoGrant, match="step 6: '1' has joined"):
+        world.join(job, mesh_member="1")
+    world.join(job, mesh_member="2")
+    world.join(world.open(), mesh_member="1")
+    assert len(world.issued()) == 5
+
+
+def test_a_prolonged_job_remembers_its_members(world):
+    key = new_key()
+    job = world.open(key)
+    world.join(job, mesh_member="1")
+    world.open(key)
+    with pytest.raises(NoGrant, match="step 6"):
+        world.join(job, mesh_member="1")
+
+
+def _certificate(answer):
+    return x509.load_pem_x509_certificate(answer["certificate"].encode())
 
 
 def certificate_of(names):

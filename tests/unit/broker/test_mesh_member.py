@@ -11,16 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from confide.broker.ca import CertificateAuthority
-from confide.broker.mesh_certificate import Member, issue_member, job_of, requested_key
+from confide.broker.mesh_certificate import Member, issue_member, job_authority, job_of, requested_key
 from confide.broker.mesh_member import join_mesh
 from confide.broker.release import Release
 from confide.errors import AttestationRefused, BrokerUntrusted
 
 NOW = int(time.time())
 BROKER = CertificateAuthority.create(NOW)
-MESH = CertificateAuthority.create(NOW, "confide mesh authority")
+MESH = job_authority("1" * 32, NOW)
 RELEASE = Release(workload="study", owners=("clinic",), keys={}, grants=(), expires=NOW + 3600)
-JOB = "1" * 32
+JOB, SECRET = "1" * 32, "5" * 64
 EXECUTOR = Member(BROKER.fingerprint, JOB, "executor")
 
 
@@ -37,7 +37,12 @@ class Answers:
         issued = issue_member(self.authority, key, member, self.now, self.now + self.lifetime_s)
         pem = issued.public_bytes(Encoding.PEM).decode()
         return json.dumps(
-            {"certificate": pem, "authority": self.authority.certificate_pem.decode(), **self.said}
+            {
+                "certificate": pem,
+                "authority": self.authority.certificate_pem.decode(),
+                "secret": SECRET,
+                **self.said,
+            }
         ).encode()
 
 
@@ -50,7 +55,7 @@ class Says:
 
 
 def join(session, role="executor", job=JOB, **given):
-    return join_mesh(session, BROKER.certificate_pem, RELEASE, role, job, **given)
+    return join_mesh(session, BROKER.certificate_pem, role, job or RELEASE, **given)
 
 
 def new_key():
@@ -93,12 +98,22 @@ def test_a_job_is_of_one_workload_and_its_owners(changed):
         b"\xff",
         b'{"certificate": "", "authority": ""}',
         json.dumps({"certificate": "x" * 20_000, "authority": ""}).encode(),
-        json.dumps({"certificate": 1, "authority": MESH.certificate_pem.decode()}).encode(),
+        json.dumps({"certificate": 1, "authority": MESH.certificate_pem.decode(), "secret": SECRET}).encode(),
     ],
 )
 def test_answers_that_are_none(answer):
     with pytest.raises(BrokerUntrusted, match="step 1"):
         join(Says(answer))
+
+
+@pytest.mark.parametrize("secret", ["", "5" * 63, "A" * 64, None])
+def test_a_secret_that_is_none(secret):
+    with pytest.raises(BrokerUntrusted, match="step 1"):
+        join(Answers(secret=secret))
+
+
+def test_the_secret_is_in_no_text():
+    assert SECRET not in repr(join(Answers()))
 
 
 def test_an_unknown_field():
@@ -120,7 +135,7 @@ def test_a_certificate_that_is_not_valid_now(session):
 
 
 def test_a_certificate_of_another_authority():
-    other = CertificateAuthority.create(NOW, "confide mesh authority")
+    other = job_authority(JOB, NOW)
     session = Answers()
     session.said = {"authority": other.certificate_pem.decode()}
     with pytest.raises(BrokerUntrusted, match="step 2"):
@@ -138,8 +153,9 @@ def test_an_authority_that_is_none():
 def test_a_broker_s_certificate():
     pem = BROKER.issue_leaf(["localhost"], NOW)
     leaf = pem[pem.index(b"-----BEGIN CERTIFICATE") :].decode()
+    said = {"certificate": leaf, "authority": BROKER.certificate_pem.decode(), "secret": SECRET}
     with pytest.raises(BrokerUntrusted, match="step 2"):
-        join(Says(json.dumps({"certificate": leaf, "authority": BROKER.certificate_pem.decode()}).encode()))
+        join(Says(json.dumps(said).encode()))
 
 
 def test_a_certificate_for_another_key():

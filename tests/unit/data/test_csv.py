@@ -302,3 +302,11 @@ def test_no_delimiter(delimiter):
 def test_byte_order_mark_and_line_ends(tmp_path):
     table, _ = through(tmp_path, b'\xef\xbb\xbfa,b\r\n1,"x\r\ny"\r\n')
     assert table.to_pydict() == {"a": [1], "b": ["x\r\ny"]}
+
+
+@pytest.mark.parametrize("row", ['"x"y,z', '"x" ,z', '""x,z', 'z,"x'])
+@pytest.mark.parametrize("name", ["in.csv", "in.csv.gz"])
+def test_a_quotation_mark_out_of_place(tmp_path, row, name):
+    content = f"a,b\n1,2\n{row}\n".encode()
+    with pytest.raises(InvalidFormat, match=r"quotation mark out of place.* at line 3"):
+        through(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name=name)

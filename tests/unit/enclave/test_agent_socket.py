@@ -11,7 +11,7 @@ import pytest
 
 from confide.broker.release import Access, Grant, Release
 from confide.data.listing import Format, ListedFile, Listing
-from confide.enclave.agent_socket import AgentSocket
+from confide.enclave.agent_socket import AgentSocket, JobCalls
 from confide.errors import Conflict
 
 GRANT = Grant(
@@ -46,6 +46,19 @@ def served() -> Iterator[tuple[Path, AgentSocket]]:
         agent.close()
 
 
+@pytest.fixture
+def member() -> Iterator[tuple[Path, list[tuple[str, str]]]]:
+    """The agent of a member of a job, and what it was told to announce."""
+    announced: list[tuple[str, str]] = []
+    now = RELEASE.model_copy(update={"expires": 200})
+    job = JobCalls(lambda: now, lambda driver, application: announced.append((driver, application)))
+    with tempfile.TemporaryDirectory(prefix="cf-") as folder:
+        path = Path(folder, "agent.sock")
+        agent = AgentSocket(path, RELEASE, "/work", "/scratch", {}, _commit, job)
+        yield path, announced
+        agent.close()
+
+
 def _ask(path: Path, line: bytes) -> Any:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
@@ -72,9 +85,43 @@ def test_commit(served: tuple[Path, AgentSocket]) -> None:
     assert answer["jws"] == {"payload": "p"}
 
 
+def test_refresh_gives_the_release_of_now(member: tuple[Path, list[tuple[str, str]]]) -> None:
+    assert _ask(member[0], b'{"op":"refresh"}\n')["release"]["expires"] == 200
+    assert _ask(member[0], b'{"op":"release"}\n')["release"]["expires"] == 100
+
+
+@pytest.mark.parametrize("driver", ["127.0.0.1:7077", "node-3.example:1", "[::1]:65535"])
+def test_announce(member: tuple[Path, list[tuple[str, str]]], driver: str) -> None:
+    request = {"op": "announce", "driver": driver, "application": "spark-application-17"}
+    assert _ask(member[0], json.dumps(request).encode() + b"\n") == {}
+    assert member[1] == [(driver, "spark-application-17")]
+
+
+@pytest.mark.parametrize(
+    ("driver", "application"),
+    [
+        ("127.0.0.1", "a"),
+        ("127.0.0.1:7077 --conf x", "a"),
+        ("127.0.0.1:7077\n", "a"),
+        ("user@host:1", "a"),
+        ("127.0.0.1:7077", ""),
+        ("127.0.0.1:7077", "a b"),
+        ("127.0.0.1:7077", "a" * 129),
+    ],
+)
+def test_what_is_not_announced(
+    member: tuple[Path, list[tuple[str, str]]], driver: str, application: str
+) -> None:
+    request = {"op": "announce", "driver": driver, "application": application}
+    assert _ask(member[0], json.dumps(request).encode() + b"\n")["error"] == "Misuse"
+    assert not member[1]
+
+
 @pytest.mark.parametrize(
     ("request_", "error"),
     [
+        ({"op": "refresh"}, "Misuse"),
+        ({"op": "announce", "driver": "127.0.0.1:1", "application": "a"}, "Misuse"),
         ({"op": "secret", "name": "other"}, "UnknownKey"),
         ({"op": "commit", "location": "out", "table": "0" * 32, "base_serial": 3, "files": []}, "Conflict"),
         ({"op": "commit", "location": "out", "table": "0", "base_serial": 4, "files": []}, "Misuse"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from confide.enclave.image import Image
-from confide.enclave.launch import broker_urls, check_launch, join_arguments, split_arguments
+from confide.enclave.launch import ADDRESS, broker_urls, check_launch, join_arguments, split_arguments
 from confide.errors import LaunchRefused
 
 Make = Callable[..., Image]
@@ -73,3 +74,19 @@ def test_no_arguments_unless_declared(make_image: Make) -> None:
 def test_without_a_broker_nothing_starts(make_image: Make) -> None:
     with pytest.raises(LaunchRefused, match="broker"):
         check_launch(make_image(), {})
+
+
+def test_a_member_of_a_job_needs_every_parameter_that_it_declares(make_image: Make) -> None:
+    image = make_image(launch={"mesh_job": "[0-9a-f]{32}", "driver": ADDRESS, "cores": "[0-9]+"})
+    given = {**BROKER, "mesh_job": "0" * 32, "driver": "127.0.0.1:7077", "cores": "2"}
+    assert check_launch(image, given) == given
+    for name in ("mesh_job", "driver", "cores"):
+        with pytest.raises(LaunchRefused, match=name):
+            check_launch(image, {key: value for key, value in given.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    "address", ["host", "host:", ":1", "host:1:", "host:123456", "a b:1", "u@h:1", "[::1:7", "h/x:1", "h:1\n"]
+)
+def test_what_is_no_address(address: str) -> None:
+    assert not re.fullmatch(ADDRESS, address)

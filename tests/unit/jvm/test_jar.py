@@ -60,4 +60,4 @@ def test_services_are_listed_and_name_the_jar(tmp_path):
 def test_what_belongs_to_another_engine_is_left_out():
     names = {path.name for path in jar.java_sources(without=("spark/", "CommitProtocol.java"))}
     assert "GuardFileSystem.java" in names
-    assert not names & {"Hardening.java", "CommitProtocol.java"}
+    assert not names & {"SessionHardening.java", "CommitProtocol.java"}

@@ -16,7 +16,7 @@ def command(**changes):
         "log_config": PurePosixPath("/log4j2.properties"),
         "scratch": PurePosixPath("/scratch"),
         "heap_mib": 512,
-        "port_file": "/proc/self/fd/9",
+        "main": ("confide.spark.Gateway", "/proc/self/fd/9"),
     }
     return jvm.command(**{**given, **changes})
 

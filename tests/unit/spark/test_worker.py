@@ -12,7 +12,7 @@ SHOW = "import os, sys; print(sorted(os.environ)); print(open('/proc/self/enviro
 
 def launch(tmp_path, environment, sandbox=()):
     path = tmp_path / "worker-python"
-    write_launcher(path, Path(sys.executable), sandbox)
+    write_launcher(path, Path(sys.executable), sandbox, Path("/app"))
     return subprocess.run(
         [path, "-c", SHOW], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     ).stdout
@@ -38,15 +38,19 @@ def test_what_workers_need_stays(tmp_path, name):
     assert "canary" in launch(tmp_path, {name: "canary"})
 
 
+def test_the_program_s_modules_are_found_last(tmp_path):
+    assert "PYTHONPATH=mine:/app\0" in launch(tmp_path, {"PYTHONPATH": "mine"})
+
+
 def test_sandbox_stands_in_front(tmp_path):
     assert "canary" not in launch(tmp_path, {"DROPPED": "canary"}, ["/usr/bin/env", "-u", "DROPPED"])
 
 
 def test_launcher_is_closed_to_writing(tmp_path):
-    write_launcher(tmp_path / "worker-python", Path(sys.executable), ())
+    write_launcher(tmp_path / "worker-python", Path(sys.executable), (), Path("/app"))
     assert (tmp_path / "worker-python").stat().st_mode & 0o777 == 0o500
 
 
 def test_text_depends_on_its_arguments_only():
-    assert launcher(Path("/p"), ["/b"]) == launcher(Path("/p"), ["/b"])
-    assert launcher(Path("/p"), ["/b"]).startswith("#!/p -IS\n")
+    assert launcher(Path("/p"), ["/b"], Path("/app")) == launcher(Path("/p"), ["/b"], Path("/app"))
+    assert launcher(Path("/p"), ["/b"], Path("/app")).startswith("#!/p -IS\n")

@@ -27,9 +27,21 @@ public final class Hardening implements SparkPlugin {
 
   private static volatile SettingsTable table;
   private static volatile boolean enforced;
+  private static volatile boolean executor;
 
   static {
-    KeyUse.allowedBy(Hardening::required);
+    KeyUse.allowedBy(
+        new KeyUse.Rule() {
+          @Override
+          public void check() {
+            required();
+          }
+
+          @Override
+          public boolean committedElsewhere() {
+            return executor;
+          }
+        });
   }
 
   /** Takes the table, as {@link SettingsTable} has it. */
@@ -38,6 +50,12 @@ public final class Hardening implements SparkPlugin {
       throw new LaunchRefused("the hardened settings are already in place");
     }
     table = new SettingsTable(settings);
+  }
+
+  /** The same in the JVM of an executor, which follows the driver's commits. */
+  static void installExecutor(JsonNode settings) {
+    install(settings);
+    executor = true;
   }
 
   /**
@@ -51,6 +69,9 @@ public final class Hardening implements SparkPlugin {
       actual.put(setting._1(), setting._2());
     }
     rules().check(actual, HADOOP);
+    if (rules().fixes(TrustStore.FILE)) {
+      TrustStore.require(actual.get(TrustStore.FILE), actual.get(TrustStore.PASSWORD));
+    }
   }
 
   /** Refuses settings of one session or one query that contradict the table; absent ones are in order. */
@@ -61,7 +82,7 @@ public final class Hardening implements SparkPlugin {
   private static SettingsTable rules() {
     SettingsTable rules = table;
     if (rules == null) {
-      throw new LaunchRefused("this JVM was not started by confide.spark.Gateway");
+      throw new LaunchRefused("this JVM was not started by confide");
     }
     return rules;
   }
@@ -96,6 +117,12 @@ public final class Hardening implements SparkPlugin {
 
   @Override
   public ExecutorPlugin executorPlugin() {
-    return null; // Local mode: the executor is this JVM.
+    return new ExecutorPlugin() {
+      @Override
+      public void init(PluginContext plugin, Map<String, String> extra) {
+        check(plugin.conf());
+        enforced = true;
+      }
+    };
   }
 }

@@ -208,7 +208,7 @@ class Certificates:
             self,
             endorsement=self.endorsement or others.endorsement,
             chain=self.chain or others.chain,
-            crl=self.crl or others.crl,
+            crl=others.crl if self.crl is None else self.crl,  # an empty one is false
         )
 
 

@@ -37,7 +37,7 @@ from confide.attestation.amd.verify_certificates import (
 from confide.attestation.claims import Platform, Tcb
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
-__all__ = ["PINNED", "VerifiedReport", "verify_report"]
+__all__ = ["PINNED", "VerifiedReport", "verify_report", "verify_signature"]
 
 _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
 _NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
@@ -98,8 +98,9 @@ def verify_report(
     if report.signing_key not in INTERMEDIATES:
         raise _refused(1, "not signed by a VCEK or VLEK")
     if certificates.endorsement is None:
+        way = FETCH if report.signing_key is SigningKey.VCEK else "it comes from the host alone"
         raise CollateralUnavailable(
-            f"{EVIDENCE}: the certificate of the key that signed it is missing; {FETCH}"
+            f"{EVIDENCE}: the certificate of the {report.signing_key.name} that signed it is missing; {way}"
         )
     try:
         endorsement = endorsement_of(certificates.endorsement)
@@ -116,7 +117,7 @@ def verify_report(
         check_not_revoked(certificates.crl, chain)
     if report.signing_key is not endorsement.kind:
         raise _refused(5, f"not signed by a {endorsement.kind.name}, as the certificate is one of")
-    _verify_signature(report, certificates.endorsement)
+    verify_signature(report, certificates.endorsement)
     _check_tcb(report, endorsement)
     hardware_ids = _hardware_ids(report, endorsement)
     _check_guest(report)
@@ -131,7 +132,12 @@ def verify_report(
     return VerifiedReport(report, platform)
 
 
-def _verify_signature(report: Report, certificate: x509.Certificate) -> None:
+def verify_signature(report: Report, certificate: x509.Certificate) -> None:
+    """Take step 6 of `verify_report`, whosoever certified the key.
+
+    Raises:
+        EvidenceRefused: step 6.
+    """
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise _refused(6, "the endorsement key is not on P-384")
@@ -142,7 +148,27 @@ def _verify_signature(report: Report, certificate: x509.Certificate) -> None:
     try:
         key.verify(signature, report.raw[:SIGNED_BYTES], ec.ECDSA(SHA384()))
     except InvalidSignature:
-        raise _refused(6, f"not signed by the {common_name(certificate.subject)}") from None
+        why = _other_key(report, certificate)
+        raise _refused(6, f"not signed by the {common_name(certificate.subject)}{why}") from None
+
+
+def _other_key(report: Report, certificate: x509.Certificate) -> str:
+    """Return how the key of a certificate is another one than the report's, as the report, not verified, says."""
+    try:
+        endorsement = endorsement_of(certificate)
+    except InvalidFormat:
+        return ""
+    chip_id = report.octets("chip_id")
+    if endorsement.hardware_id and any(chip_id) and not chip_id.startswith(endorsement.hardware_id):
+        return f", which is that of another chip ({endorsement.hardware_id.hex()[:16]}…)"
+    try:
+        reported = report.tcb("reported_tcb", endorsement.product)
+    except InvalidFormat:
+        return ""
+    if dict(reported) == dict(endorsement.tcb):
+        return ""
+    said, certified = (".".join(str(tcb[name]) for name in reported) for tcb in (reported, endorsement.tcb))
+    return f", which is for TCB {certified} ({'.'.join(reported)}) where the report says {said}"
 
 
 def _check_tcb(report: Report, endorsement: Endorsement) -> None:

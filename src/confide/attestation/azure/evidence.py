@@ -14,9 +14,9 @@ from pydantic import BeforeValidator, Field
 
 from confide.attestation.azure.hcl import MAX_HCL_BYTES
 from confide.attestation.azure.structures import base64url
-from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.attestation.evidence_form import EvidenceForm
 from confide.attestation.report_data import REPORT_DATA_BYTES
+from confide.attestation.tpm.quote import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.document import StrictModel
 from confide.errors import InvalidFormat
 

@@ -20,8 +20,8 @@ from confide.attestation.azure.evidence import (
     QuoteEvidence,
 )
 from confide.attestation.azure.hcl import MAX_HCL_BYTES
-from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.attestation.evidence import describe
+from confide.attestation.tpm.quote import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused, InvalidFormat
 

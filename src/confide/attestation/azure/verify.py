@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import HardwareReport, HclReport, Runtime, read_hcl, read_runtime
-from confide.attestation.azure.tpm import has_digest, read_quote, signed_by
 from confide.attestation.claims import Platform
+from confide.attestation.tpm.quote import TpmQuote, has_digest, read_quote, signed_by
 from confide.errors import EvidenceRefused, InvalidFormat
 
 EVIDENCE = "Azure evidence"
@@ -104,14 +104,24 @@ def _verify_quote(evidence: AzureEvidence, runtime: Runtime, extra_data: bytes) 
     given = evidence.tpm_quote
     if not signed_by(runtime.attestation_key, given.message, given.signature):
         raise _refused(6, "the quote is not signed by the key that the runtime JSON names")
+    quote = check_quote(evidence, extra_data)
+    if not has_digest(given.pcrs, quote.pcr_digest):
+        raise _refused(9, "the PCR values are not those of the quote")
+
+
+def check_quote(evidence: AzureEvidence, extra_data: bytes) -> TpmQuote:
+    """Take steps 7 and 8 of `verify_azure`, which need nothing but the evidence, and return the quote.
+
+    Raises:
+        EvidenceRefused: names the step.
+    """
     try:
-        quote = read_quote(given.message)
+        quote = read_quote(evidence.tpm_quote.message)
     except InvalidFormat as error:
         raise _refused(7, str(error)) from None
     if not extra_data or not hmac.compare_digest(quote.extra_data, extra_data):
         raise _refused(8, "the quote does not carry the report data of this attestation")
-    if not has_digest(given.pcrs, quote.pcr_digest):
-        raise _refused(9, "the PCR values are not those of the quote")
+    return quote
 
 
 def _refused(step: int, reason: str) -> EvidenceRefused:

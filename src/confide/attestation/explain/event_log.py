@@ -6,8 +6,8 @@ import re
 import struct
 from collections.abc import Sequence
 
+from confide.attestation.event_log import Event
 from confide.attestation.explain.document import Field, Group
-from confide.attestation.intel.event_log import Event
 
 _VARIABLE = struct.Struct("<16sQQ")  # GUID, characters of the name, bytes of the value
 _VARIABLES = "EV_EFI_VARIABLE"
@@ -22,10 +22,10 @@ def event_group(events: Sequence[Event]) -> Group:
     fields = []
     counts: dict[int, int] = {}
     for event in events:
-        number = counts[event.rtmr] = counts.get(event.rtmr, 0) + 1
+        number = counts[event.register] = counts.get(event.register, 0) + 1
         said = f"{event.name}: {_said(event)}" if event.data else event.name
         meaning = said if event.proven else said + _UNPROVEN
-        fields.append(Field(f"rtmr{event.rtmr} event {number}", event.digest.hex(), meaning))
+        fields.append(Field(f"rtmr{event.register} event {number}", event.digest.hex(), meaning))
     return Group("event_log", "Event log", tuple(fields))
 
 

@@ -17,7 +17,6 @@ from confide.attestation.amd.report import PolicyBit, Product, Report, SigningKe
 from confide.attestation.amd.verify import VerifiedReport, verify_report
 from confide.attestation.azure.evidence import AzureEvidence, quote_data
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl, read_runtime
-from confide.attestation.azure.tpm import read_quote
 from confide.attestation.azure.verify import EVIDENCE as AZURE_EVIDENCE
 from confide.attestation.azure.verify import Hardware, verify_azure
 from confide.attestation.claims import Platform, Tee
@@ -33,7 +32,7 @@ from confide.attestation.explain.tcb import tcb_state
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.event_log import EVIDENCE as LOG_EVIDENCE
 from confide.attestation.intel.event_log import check_event_log, parse_event_log
-from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
+from confide.attestation.intel.quote import Quote, parse_quote, trim_padding, up_to_end
 from confide.attestation.intel.sigstruct import EVIDENCE as SIGSTRUCT_EVIDENCE
 from confide.attestation.intel.sigstruct import Sigstruct, parse_sigstruct, verify_sigstruct
 from confide.attestation.intel.verify import VerifiedQuote, verify_quote
@@ -51,6 +50,7 @@ from confide.attestation.recognize.kinds import (
     Recognized,
 )
 from confide.attestation.report_data import documented_report_data, report_data
+from confide.attestation.tpm.quote import read_quote
 from confide.attestation.trust import HardwareTrust
 from confide.errors import (
     AttestationRefused,
@@ -84,7 +84,8 @@ class Examination:
         error: why it is refused; None where its verifiers accepted it.
         notes: what else is worth knowing.
         needed: what evidence of this platform is verified with.
-        option: by which that is given.
+        source: how else to name it than by the evidence; None: nobody publishes it.
+        option: by which it is given.
     """
 
     kind: str = ""
@@ -101,6 +102,7 @@ class Examination:
     error: ConfideError | None = None
     notes: list[str] = field(default_factory=list)
     needed: str = "endorsements of the platform"
+    source: str | None = ""
     option: str = "--collateral"
 
     @contextmanager
@@ -205,27 +207,41 @@ def _check_bound(carried: bytes, bound: _Bound) -> None:
 
 
 def _quote(
-    result: Examination, raw: bytes, trust: HardwareTrust, now: int, bound: _Bound = ()
+    result: Examination,
+    raw: bytes,
+    trust: HardwareTrust,
+    now: int,
+    bound: _Bound = (),
+    *,
+    paravisor: bool = False,
 ) -> VerifiedQuote:
     with result.steps("quote", steps.QUOTE, names=_QUOTES, nested=2, unsure=_unsure, unavailable=lambda _: 2):
-        quote = parse_quote(raw)
-        result.tee, result.debug = result.tee or quote.tee, quote.debug
-        result.name = (
-            result.name or f"{str(quote.tee).upper()} quote, version {quote.version} ({quote.body_type})"
-        )
-        result.groups += quote_groups(quote)
-        roots = (hashlib.sha256(trust.intel_root).hexdigest(),)
-        result.links += pem_links(quote.pck_chain, roots)
-        result.needed = (
-            f"collateral for {str(quote.tee).upper()} on FMSPC {quote.fmspc}, {quote.ca} CA, from Intel's service or a "
-            f"PCCS (`confide collateral fetch --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}`)"
-        )
+        try:
+            quote = parse_quote(raw)
+        except EvidenceRefused:
+            with suppress(EvidenceRefused):
+                _explain_quote(result, parse_quote(up_to_end(raw)), trust)
+                result.notes.append("the fields are those of the quote, without what stands behind its end")
+            raise
+        _explain_quote(result, quote, trust)
         collateral = trust.endorsements.intel(quote)
         _explain_collateral(result, quote, collateral, trust, now)
-        verified = verify_quote(raw, collateral, now, root_der=trust.intel_root)
+        verified = verify_quote(raw, collateral, now, root_der=trust.intel_root, paravisor=paravisor)
         result.tcb = tcb_state(quote.tee, verified.platform.tcb)
     _check_bound(quote.report_data, bound)
     return verified
+
+
+def _explain_quote(result: Examination, quote: Quote, trust: HardwareTrust) -> None:
+    """Say what stands in a quote, and what it is verified with."""
+    tee = str(quote.tee).upper()
+    result.tee, result.debug = result.tee or quote.tee, quote.debug
+    result.name = result.name or f"{tee} quote, version {quote.version} ({quote.body_type})"
+    result.groups += quote_groups(quote)
+    roots = (hashlib.sha256(trust.intel_root).hexdigest(),)
+    result.links += pem_links(quote.pck_chain, roots)
+    result.needed = f"Intel's collateral for {tee} on platforms {quote.fmspc}"
+    result.source = f"without the evidence: --tee {quote.tee} --fmspc {quote.fmspc} --ca {quote.ca}"
 
 
 def _event_log(result: Examination, log: bytes, quote: Quote) -> None:
@@ -286,7 +302,7 @@ def _report(
             raise EvidenceRefused(_REPORT, 1, str(error)) from None
         result.tee, result.debug = result.tee or Tee.SNP, PolicyBit.DEBUG in report.policy
         result.name = result.name or f"SEV-SNP report, version {report.number('version')}"
-        result.needed, result.option = _needed(report), "--certificates"
+        (result.needed, result.source), result.option = _needed(report), "--certificates"
         certificates = trust.endorsements.amd(report, given.certificates)
         endorsement = None
         if certificates.endorsement is not None:
@@ -309,20 +325,23 @@ def _report(
     return verified
 
 
-def _needed(report: Report) -> str:
-    """Say where the certificate of a report's key is."""
+def _needed(report: Report) -> tuple[str, str | None]:
+    """Return what a report is verified with, and where AMD publishes that; None: nowhere."""
     if report.signing_key is SigningKey.VLEK:
-        return "the certificate of the VLEK, which the cloud provider gives to its guests"
-    urls = []
-    for product in [report.product] if report.product else [Product.MILAN, Product.GENOA]:
-        with suppress(InvalidFormat):
-            tcb = report.tcb("reported_tcb", product)
-            urls.append(vcek_url(product, report.octets("chip_id"), tcb))
-    if not urls:
         return (
-            "the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service"
+            "the certificate of the VLEK, which the cloud provider gives to its guests alone",
+            None,
         )
-    return f"the certificate of the VCEK, at {' or '.join(urls)}"
+    product = report.product or Product.MILAN
+    try:
+        url = vcek_url(product, report.octets("chip_id"), report.tcb("reported_tcb", product))
+    except InvalidFormat:
+        return (
+            "the certificate of the VCEK, which the host passes on: it hides the chip id from AMD's service",
+            None,
+        )
+    known = "" if report.product else ", or with Genoa for Milan: a report of version 2 does not say which"
+    return "the certificate of the VCEK and AMD's CRL", f"the certificate alone: {url}{known}"
 
 
 # -- Azure
@@ -364,7 +383,7 @@ def _azure(
                 result.notes.append(
                     f"{len(evidence.td_quote) - len(trimmed)} zero bytes behind the TD quote were left out"
                 )
-            quoted = _quote(result, trimmed, trust, now)
+            quoted = _quote(result, trimmed, trust, now, paravisor=True)
             return Hardware(quoted.platform, quoted.quote.report_data)
 
         return verify_azure(evidence, hcl.kind, hardware, extra_data).platform

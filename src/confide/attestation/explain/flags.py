@@ -55,7 +55,10 @@ TD_ATTRIBUTES: Bits = {
     6: ("PMT_PROF", "can be profiled by platform monitoring"),
     16: ("ICSSD", "explained in Intel's manual only"),
     27: ("LASS", "linear address space separation"),
-    28: ("SEPT_VE_DISABLE", "the host cannot inject exceptions by taking pages away; must be set"),
+    28: (
+        "SEPT_VE_DISABLE",
+        "the host cannot inject exceptions by taking pages away; must be set, but in Azure's TDs",
+    ),
     29: ("MIGRATABLE", "may be migrated to another machine"),
     30: ("PKS", "supervisor protection keys"),
     31: ("KL", "key locker"),

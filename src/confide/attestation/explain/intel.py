@@ -65,7 +65,12 @@ _QE = (
     "cpu_svn",
     "report_data",
 )
-_QE_WORDS = {"report_data": "SHA-256 of attestation key and authentication data, which it so vouches for"}
+_QE_WORDS = {
+    "mrenclave": "measurement of Intel's quoting enclave; the collateral says by whom it must be signed",
+    "isv_prod_id": "product, as Intel numbers its enclaves",
+    "isv_svn": "security version, which the collateral judges",
+    "report_data": "SHA-256 of attestation key and authentication data, which it so vouches for",
+}
 
 
 def quote_groups(quote: Quote) -> tuple[Group, ...]:

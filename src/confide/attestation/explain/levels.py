@@ -15,6 +15,7 @@ from confide.attestation.claims import Tcb, Tee
 from confide.attestation.explain.document import Field, Flag, Group
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.quote import Quote
+from confide.attestation.intel.tcb_levels import first_tdx, meets
 
 
 def levels(quote: Quote, collateral: Collateral) -> tuple[Group, Tcb | None] | None:
@@ -31,7 +32,7 @@ def levels(quote: Quote, collateral: Collateral) -> tuple[Group, Tcb | None] | N
         info = json.loads(collateral.tcb_info)
         newest = info["tcbLevels"][0]["tcb"]
         components = (*_sgx(quote, newest), *_tdx(quote, newest))
-        met = next((level for level in info["tcbLevels"] if _meets(quote, level["tcb"])), None)
+        met = next((level for level in info["tcbLevels"] if meets(quote, level["tcb"])), None)
         return Group("tcb", "TCB components", components), None if met is None else _level(quote, met, info)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
         return None
@@ -49,11 +50,11 @@ def _sgx(quote: Quote, newest: Mapping[str, Any]) -> tuple[Field, ...]:
 def _tdx(quote: Quote, newest: Mapping[str, Any]) -> tuple[Field, ...]:
     if quote.tee is not Tee.TDX:
         return ()
-    svn = _tee_tcb_svn(quote)
+    svn = quote.octets("tee_tcb_svn")
     return tuple(
         _component(f"tdx.{index + 1:02d}", svn[index], each)
         for index, each in enumerate(newest["tdxtcbcomponents"])
-        if index >= _first_tdx(svn) and (svn[index] or each["svn"])
+        if index >= first_tdx(svn) and (svn[index] or each["svn"])
     )
 
 
@@ -62,19 +63,6 @@ def _component(name: str, has: int, needed: Mapping[str, Any]) -> Field:
     behind = Flag("behind", has < needed["svn"], f"the newest level has {int(needed['svn'])}")
     meaning = f"{what or 'not named by Intel'}; newest level: {int(needed['svn'])}"
     return Field(name, has, meaning, (behind,) if behind.set else ())
-
-
-def _meets(quote: Quote, level: Mapping[str, Any]) -> bool:
-    svn = quote.pck.cpu_svn
-    if any(svn[index] < each["svn"] for index, each in enumerate(level["sgxtcbcomponents"])):
-        return False
-    if quote.pck.pce_svn < level["pcesvn"]:
-        return False
-    if quote.tee is not Tee.TDX:
-        return True
-    svn = _tee_tcb_svn(quote)
-    needed = enumerate(level["tdxtcbcomponents"])
-    return all(svn[index] >= each["svn"] for index, each in needed if index >= _first_tdx(svn))
 
 
 def _level(quote: Quote, level: Mapping[str, Any], info: Mapping[str, Any]) -> Tcb:
@@ -87,14 +75,3 @@ def _level(quote: Quote, level: Mapping[str, Any], info: Mapping[str, Any]) -> T
         dynamic_platform=quote.pck.dynamic_platform,
         cached_keys=quote.pck.cached_keys,
     )
-
-
-def _tee_tcb_svn(quote: Quote) -> bytes:
-    value = quote.body["tee_tcb_svn"]
-    assert isinstance(value, bytes)
-    return value
-
-
-def _first_tdx(svn: bytes) -> int:
-    """Of a module from 1.5 on, the first two components are judged by the identity of its module instead."""
-    return 2 if svn[1] else 0

@@ -9,12 +9,12 @@ from asn1crypto import x509
 
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import HclReport, Runtime
-from confide.attestation.azure.tpm import TpmQuote
 from confide.attestation.explain.document import Field, Group, Link
 from confide.attestation.explain.intel import attribute_flags
 from confide.attestation.intel.sigstruct import Sigstruct
 from confide.attestation.ratls.certificate import RatlsCertificate
 from confide.attestation.ratls.forms import Form
+from confide.attestation.tpm.quote import TpmQuote
 
 _PCRS = {
     0: "firmware",

@@ -16,7 +16,11 @@ _UPDATE = (
     "update BIOS or microcode, and for TDX the TDX module and its loader; restart; register the platform anew"
 )
 _STATUSES = {
-    "UpToDate": ("everything that Intel has fixed is in place", "nothing", ""),
+    "UpToDate": (
+        "everything that Intel has fixed is in place",
+        "nothing to do",
+        "accepted unless it says otherwise",
+    ),
     "SWHardeningNeeded": (
         "platform up to date; some advisories are mitigated only by how the enclave is built",
         "nothing helps on the platform: build the enclave with the mitigations that the advisories name",

@@ -84,6 +84,18 @@ def judge(
     return Verdict(error, Verification(EVIDENCE, verdict))
 
 
+def is_of_debug(error: ConfideError | None, result: Examination) -> bool:
+    """Tell whether a refusal is that of a TEE which can be inspected from outside."""
+    if not result.debug or not isinstance(error, EvidenceRefused):
+        return False
+    return (error.step, error.evidence) in (
+        (_DEBUG, EVIDENCE),
+        (5, "SGX quote"),
+        (5, "TDX quote"),
+        (4, "SIGSTRUCT"),
+    )
+
+
 def debug_cure(tee: Tee | None) -> str:
     """Return how to get evidence that is not of a debug TEE."""
     kind = {Tee.AZURE_SNP: Tee.SNP, Tee.AZURE_TDX: Tee.TDX}.get(tee, tee) if tee else Tee.SGX
@@ -94,12 +106,7 @@ def _failed(result: Examination) -> int:
     """Return the step of the verdict that a verifier's refusal is."""
     error = result.error
     if isinstance(error, EvidenceRefused):
-        debug = (error.step, error.evidence) in (
-            (5, "SGX quote"),
-            (5, "TDX quote"),
-            (4, "SIGSTRUCT"),
-        )
-        return _DEBUG if result.debug and debug else _GENUINE
+        return _DEBUG if is_of_debug(error, result) else _GENUINE
     return _BOUND if type(error) is AttestationRefused else _GENUINE
 
 

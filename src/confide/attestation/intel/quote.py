@@ -45,6 +45,7 @@ class Quote:
         signature: of header and body by the attestation key: r and s, 32 bytes each.
         attestation_key: x and y, 32 bytes each.
         qe_report: SGX report of the quoting enclave, which vouches for the attestation key: field -> value.
+        qe_report_raw: that report as it was signed.
         qe_report_signature: by the platform's key: r and s.
         qe_auth_data: what the quoting enclave's report covers with the attestation key.
         certification_type: always 5, a chain of certificates.
@@ -62,6 +63,7 @@ class Quote:
     signature: bytes
     attestation_key: bytes
     qe_report: Mapping[str, int | bytes]
+    qe_report_raw: bytes = field(repr=False)
     qe_report_signature: bytes
     qe_auth_data: bytes
     certification_type: int
@@ -129,12 +131,17 @@ def trim_padding(data: bytes) -> bytes:
     Quoting services and kernels hand TD quotes out in a buffer of fixed size, for instance 5006 or 8000 bytes. Bytes
     that are not zero stay, and whatever else is wrong: `parse_quote` refuses it.
     """
+    trimmed = up_to_end(data)
+    return data if any(data[len(trimmed) :]) else trimmed
+
+
+def up_to_end(data: bytes) -> bytes:
+    """Return what of a quote stands before its end by its own account; all of what has none."""
     try:
         _bound(data)
-        end = _end(data, _read_head(data))
+        return data[: _end(data, _read_head(data))]
     except InvalidFormat:
         return data
-    return data if any(data[end:]) else data[:end]
 
 
 def _bound(data: bytes) -> None:
@@ -196,7 +203,7 @@ def _read_rest(data: bytes, head: _Head) -> Quote:
     signature = reader.read(SIGNATURE)
     if head.header["version"] != 3:
         reader.certification(_QE_REPORT)
-    qe_report = reader.read(SGX_REPORT)
+    qe_report = reader.take(SGX_REPORT.size)
     qe_report_signature = reader.take(QE_REPORT_SIGNATURE_BYTES)
     qe_auth_data = reader.take(reader.number(2))
     reader.certification(_PCK_CHAIN)
@@ -209,7 +216,8 @@ def _read_rest(data: bytes, head: _Head) -> Quote:
         body=body,
         signature=_bytes(signature["signature"]),
         attestation_key=_bytes(signature["attestation_key"]),
-        qe_report=qe_report,
+        qe_report=SGX_REPORT.read(qe_report),
+        qe_report_raw=qe_report,
         qe_report_signature=qe_report_signature,
         qe_auth_data=qe_auth_data,
         certification_type=_PCK_CHAIN,

@@ -8,6 +8,8 @@ FORM, SIGNATURES, TCB, ATTRIBUTES = 1, 3, 4, 5
 
 _MEANINGS = (
     # Where the certificate chain fails, the cause says why.
+    ("Failed to decode TcbInfo", TCB, "the TCB info is of a form that is not known here"),
+    ("Failed to decode QeIdentity", TCB, "the QE identity is of a form that is not known here"),
     ("CertRevoked", TCB, "a certificate of the platform or of Intel's signers is revoked"),
     ("Revoked", TCB, "the TCB of the platform, its TDX module or its quoting enclave is revoked"),
     ("UnknownIssuer", SIGNATURES, "a certificate chain does not lead to the pinned root"),

@@ -7,7 +7,7 @@ Service, API version 4, "tcbStatus".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -90,20 +90,31 @@ def tcb_of(claims: Mapping[str, Any], pck: Pck) -> Tcb:
         InvalidFormat: a status that is not known.
     """
     platform, current = claims["platform"]["tcb_level"], claims["platform"]["current_tcb_level"]
-    levels = [_level(level) for level in (platform, current, claims["qe"]["tcb_level"]) if level is not None]
+    levels = [read_level(each) for each in (platform, current, claims["qe"]["tcb_level"]) if each is not None]
+    evaluation = min(claims["tcb"]["eval_data_number"], claims["qe"]["tcb_eval_data_number"])
+    return tcb_of_levels(levels, evaluation, pck, claims["tcb"]["status"])
+
+
+def tcb_of_levels(levels: Sequence[Level], evaluation: int, pck: Pck, *verdicts: str) -> Tcb:
+    """Return the state from the levels that the parts meet, the platform's first, and verdicts beside them.
+
+    Raises:
+        InvalidFormat: a status that is not known.
+    """
     outdated = [level for level in levels if level.outdated]
     return Tcb(
-        status=worst([claims["tcb"]["status"], *(level.status for level in levels)]),
+        status=worst([*verdicts, *(level.status for level in levels)]),
         advisories=tuple(sorted({name for level in levels for name in level.advisories})),
         date=min(level.date for level in outdated or levels[:1]),
-        evaluation=min(claims["tcb"]["eval_data_number"], claims["qe"]["tcb_eval_data_number"]),
+        evaluation=evaluation,
         smt=pck.smt,
         dynamic_platform=pck.dynamic_platform,
         cached_keys=pck.cached_keys,
     )
 
 
-def _level(level: Mapping[str, Any]) -> Level:
+def read_level(level: Mapping[str, Any]) -> Level:
+    """Return a level as Intel writes it."""
     date = datetime.fromisoformat(level["tcbDate"])
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return Level(level["tcbStatus"], int(date.timestamp()), tuple(level["advisoryIDs"]))
+    return Level(level["tcbStatus"], int(date.timestamp()), tuple(level.get("advisoryIDs", ())))

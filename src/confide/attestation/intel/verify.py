@@ -10,6 +10,7 @@ from confide.attestation.claims import Platform, Tcb, Tee
 from confide.attestation.intel import qvl
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.layouts import BODY_DESCRIPTOR, HEADER, SGX_REPORT
+from confide.attestation.intel.paravisor import lacks_only_sept_ve_disable, verify_the_rest
 from confide.attestation.intel.pck import Pck
 from confide.attestation.intel.quote import Quote, parse_quote
 from confide.attestation.intel.refusals import ATTRIBUTES, FORM, TCB, meaning
@@ -48,7 +49,12 @@ class VerifiedQuote:
 
 
 def verify_quote(
-    data: bytes, collateral: Collateral, now: int, *, root_der: bytes | None = None
+    data: bytes,
+    collateral: Collateral,
+    now: int,
+    *,
+    root_der: bytes | None = None,
+    paravisor: bool = False,
 ) -> VerifiedQuote:
     """Verify a quote.
 
@@ -62,7 +68,7 @@ def verify_quote(
     4. No certificate and no TCB level is revoked; platform, TDX module and quoting enclave meet a TCB level that Intel
        lists. Whether its status is good enough is the policy's to say.
     5. It cannot be inspected, profiled or migrated from outside, and no service TD is bound to it; a TD has
-       SEPT_VE_DISABLE set and no reserved attribute.
+       SEPT_VE_DISABLE set and no reserved attribute. One with a paravisor may have no attribute at all: see there.
     6. What was verified is what was read in step 1, field for field.
 
     Args:
@@ -70,6 +76,7 @@ def verify_quote(
         collateral: nothing in it is trusted.
         now: Unix seconds.
         root_der: certificate (DER) to lead to instead of Intel's, in tests.
+        paravisor: whether the TD is one of Azure's, in which a paravisor runs.
 
     Raises:
         EvidenceRefused: names the step.
@@ -83,9 +90,12 @@ def verify_quote(
         raise _refused(quote, FORM, reason)
     _check_collateral(quote, collateral)
     verify_collateral(collateral, now, root_der=root_der)
+    root = SGX_ROOT if root_der is None else root_der
     try:
-        claims = qvl.verify(quote.raw, collateral.qvl, now, SGX_ROOT if root_der is None else root_der)
+        claims = qvl.verify(quote.raw, collateral.qvl, now, root)
     except qvl.QvlRefusal as refusal:
+        if paravisor and lacks_only_sept_ve_disable(quote, str(refusal)):
+            return _without_attributes(quote, collateral, root)
         raise _refused(quote, *meaning(str(refusal))) from None
     if quote.debug:
         raise _refused(quote, ATTRIBUTES, "it can be inspected from outside (debug)")
@@ -101,11 +111,21 @@ def verify_quote(
     return VerifiedQuote(quote, _platform(quote, tcb, min(expires, collateral.expires)))
 
 
+def _without_attributes(quote: Quote, collateral: Collateral, root: bytes) -> VerifiedQuote:
+    try:
+        tcb, expires = verify_the_rest(quote, collateral, root)
+    except InvalidFormat as error:
+        raise _refused(quote, TCB, str(error)) from None
+    except (LookupError, TypeError, ValueError):
+        raise _refused(quote, TCB, "it meets no TCB level of the form that is known") from None
+    return VerifiedQuote(quote, _platform(quote, tcb, min(expires, collateral.expires)))
+
+
 def _check_collateral(quote: Quote, collateral: Collateral) -> None:
     if (collateral.tee, collateral.fmspc, collateral.ca) != (quote.tee, quote.fmspc, quote.ca):
         raise CollateralUnavailable(
-            f"the collateral is for {collateral.tee} on {collateral.fmspc} ({collateral.ca} CA), the quote of "
-            f"{quote.tee} on {quote.fmspc} ({quote.ca} CA); `confide collateral fetch` gets the one it needs"
+            f"the collateral is for {collateral.tee.upper()} on {collateral.fmspc} ({collateral.ca} CA), the quote of "
+            f"{quote.tee.upper()} on {quote.fmspc} ({quote.ca} CA); `confide collateral fetch` gets the one it needs"
         )
     if collateral.pce_id != quote.pck.pce_id:
         raise CollateralUnavailable(

@@ -21,6 +21,9 @@ from confide.errors import EvidenceRefused, InvalidFormat
 EVIDENCE = "RA-TLS certificate"
 
 _VERSION_3 = "v3"
+_DER_SEQUENCE = b"\x30"
+_MAX_EXTENSIONS = 32
+_MAX_OTHER_BYTES = 2 * 1024
 _HASHES = {"sha256_ecdsa": "sha256", "sha384_ecdsa": "sha384", "sha512_ecdsa": "sha512"}
 _UNDERSTOOD = {"basic_constraints", "key_usage", "extended_key_usage", "subject_alt_name"}
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
@@ -121,10 +124,28 @@ def _parse(data: bytes) -> x509.Certificate:
         if kind != "CERTIFICATE":
             raise InvalidFormat(f"not a certificate but {kind[:40]}")
     parsed = x509.Certificate.load(der, strict=True)
+    _bound(parsed["tbs_certificate"])
     _ = parsed.native
     if parsed.dump(force=True) != der:
         raise InvalidFormat("not a certificate in DER")
     return parsed
+
+
+def _bound(body: x509.TbsCertificate) -> None:
+    """Refuse what a certificate with evidence has no use for, and what takes asn1crypto a second to read.
+
+    Its parts are sized here before anything in them is read.
+    """
+    extensions = body["extensions"]
+    if len(extensions) > _MAX_EXTENSIONS:
+        raise InvalidFormat(f"{len(extensions)} extensions, at most {_MAX_EXTENSIONS} are allowed")
+    forms = {form.value for form in Form}
+    others = sum(len(each.dump()) for each in extensions if each["extn_id"].dotted not in forms)
+    names = len(body["subject"].dump()) + len(body["issuer"].dump())
+    if names + others > _MAX_OTHER_BYTES:
+        raise InvalidFormat(
+            f"{names + others} bytes beside the evidence, at most {_MAX_OTHER_BYTES} are allowed"
+        )
 
 
 def _extensions(parsed: x509.Certificate) -> dict[str, bytes]:
@@ -147,6 +168,8 @@ def _extensions(parsed: x509.Certificate) -> dict[str, bytes]:
 
 def _evidence(extensions: dict[str, bytes]) -> tuple[Form, bytes]:
     given = [form for form in Form if form.value in extensions]
+    if given == [Form.SGX_SDK] and extensions[Form.SGX_SDK.value].startswith(_DER_SEQUENCE):
+        raise InvalidFormat("the certificate of an Intel platform (PCK), which carries no evidence")
     if not given:
         raise InvalidFormat("no evidence of a form that is known")
     if len(given) > 1 and Form.TAGGED not in given:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -75,8 +76,10 @@ def check_certificate(certificate: RatlsCertificate, now: int) -> None:
         certificate.key.verify(certificate.signature, certificate.signed, ec.ECDSA(_HASHES[certificate.hash]))
     except InvalidSignature:
         raise EvidenceRefused(EVIDENCE, 2, "not signed by its own key") from None
-    if not certificate.not_before <= now <= certificate.not_after:
-        raise EvidenceRefused(EVIDENCE, 3, "not valid yet, or has expired")
+    if now < certificate.not_before:
+        raise EvidenceRefused(EVIDENCE, 3, f"valid only from {_iso(certificate.not_before)} on")
+    if now > certificate.not_after:
+        raise EvidenceRefused(EVIDENCE, 3, f"expired at {_iso(certificate.not_after)}")
     if certificate.claims is not None and not certificate.claims.name(certificate.public_key):
         raise EvidenceRefused(EVIDENCE, 4, "its claims name another key")
 
@@ -94,3 +97,7 @@ def check_binding(certificate: RatlsCertificate, report_data: bytes) -> None:
     expected = bound_report_data(certificate.form, certificate.key, certificate.encoded_claims)
     if not hmac.compare_digest(report_data, expected):
         raise EvidenceRefused(EVIDENCE, 6, "the evidence binds another key or other claims")
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

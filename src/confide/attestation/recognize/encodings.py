@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,11 +15,18 @@ from confide.errors import InvalidFormat
 MAX_INPUT_BYTES = 1024 * 1024
 _MAX_DEPTH = 3
 
-_TEXT = frozenset(b"\t\n\v\f\r" + bytes(range(0x20, 0x7F)))
-_SEPARATORS = re.compile(r"[\s:,]+")
-_HEX = re.compile(r"[0-9a-fA-F]+")
+_MAX_BLOCKS = 64
+_MAX_JSON_PARTS = 150_000
+_TEXT = b"\t\n\v\f\r" + bytes(range(0x20, 0x7F))
+_SEPARATORS = " \t\n\v\f\r:,"
+# Possessive: what is long is looked at once, and nothing of it is remembered.
+_HEX = re.compile(r"(?:(?:0[xX])?+[0-9a-fA-F]++(?:[\s:,]++|$))++")
+_PAIRS = re.compile(r"(?:(?:0[xX])?+(?:[0-9a-fA-F]{2})++(?:[\s:,]++|$))++")
+_PREFIXED = re.compile(r"(?:0[xX][0-9a-fA-F]++(?:[\s:,]++|$)){2,}+")
+_PREFIX = re.compile(r"0[xX]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+_DROPPED = dict.fromkeys(map(ord, _SEPARATORS))
 _BEGIN, _END = "-----BEGIN ", "-----END "
 _PEM = re.compile(r"-----BEGIN ([A-Za-z0-9 _-]{1,48})-----([^-]*)-----END \1-----")
 
@@ -54,7 +62,7 @@ def as_text(data: bytes) -> str | None:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(b"\xff\xfe"):
         data = data.decode("utf-16", errors="replace").encode("utf-8")
-    return data.decode("ascii") if data and _TEXT.issuperset(data) else None
+    return data.decode("ascii") if data and not data.translate(None, _TEXT) else None
 
 
 def decode_text(text: str) -> Decoded:
@@ -83,16 +91,13 @@ def decode_text(text: str) -> Decoded:
 
 
 def _decode(text: str) -> tuple[str, bytes]:
-    tokens = [each for each in _SEPARATORS.split(text.strip()) if each]
-    digits = [each[2:] if each[:2] in ("0x", "0X") else each for each in tokens]
-    if digits and all(map(_HEX.fullmatch, digits)):
-        prefixed = len(digits) > 1 and all(
-            len(each) > len(bare) for each, bare in zip(tokens, digits, strict=True)
-        )
-        apart = prefixed or ":" in text or "," in text
-        if any(len(each) % 2 for each in (digits if apart else ["".join(digits)])):
+    bare = text.strip(_SEPARATORS)
+    if _HEX.fullmatch(bare):
+        apart = ":" in text or "," in text or _PREFIXED.fullmatch(bare)
+        digits = _PREFIX.sub("", bare).translate(_DROPPED)
+        if len(digits) % 2 or (apart and not _PAIRS.fullmatch(bare)):
             raise InvalidFormat("hex with an odd number of digits: one is missing or too many")
-        return "hex", bytes.fromhex("".join(digits))
+        return "hex", bytes.fromhex(digits)
     joined = "".join(text.split())
     for name, pattern, altchars in (("base64", _BASE64, b"+/"), ("base64url", _BASE64URL, b"-_")):
         if pattern.fullmatch(joined):
@@ -111,6 +116,8 @@ def read_pem(text: str) -> list[Pem]:
     """
     if _BEGIN not in text:
         return []
+    if text.count(_BEGIN) > _MAX_BLOCKS:
+        raise InvalidFormat(f"PEM: more than {_MAX_BLOCKS} blocks")
     blocks = [_block(match) for match in _PEM.finditer(text)]
     if len(blocks) != text.count(_BEGIN) or len(blocks) != text.count(_END):
         raise InvalidFormat("PEM: a block without its beginning or its end, or with more than base64 in it")
@@ -131,11 +138,13 @@ def _block(match: re.Match[str]) -> Pem:
 
 
 def read_json(text: str) -> Any:
-    """Return what JSON says. Duplicate members, NaN and what nests too deeply are refused.
+    """Return what JSON says. Duplicate members, NaN, what nests too deeply and what has too many parts are refused.
 
     Raises:
         InvalidFormat: not JSON of this kind.
     """
+    if text.count(",") + 4 * text.count("{") > _MAX_JSON_PARTS:  # an object takes as long as some numbers
+        raise InvalidFormat("JSON of more parts than evidence has")
     try:
         return json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant)
     except InvalidFormat:
@@ -164,13 +173,10 @@ def octets(value: Any) -> bytes:
     """
     if isinstance(value, str):
         return decode_text(value).data
-    if isinstance(value, list) and value and all(map(_is_octet, value)):
-        return bytes(value)
+    if isinstance(value, list) and set(map(type, value)) == {int}:  # neither booleans nor anything else
+        with contextlib.suppress(ValueError):
+            return bytes(value)
     raise InvalidFormat("neither text in base64 or hex nor an array of bytes")
-
-
-def _is_octet(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
 
 
 def names_of(value: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ identity, CRLs, and the certificates of its chains.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from confide.attestation.amd.certificates import (
     load_crl,
 )
 from confide.attestation.amd.report import Report
+from confide.attestation.amd.verify import verify_signature
 from confide.attestation.endorsements import Endorsements
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.quote import Quote
@@ -36,7 +38,7 @@ from confide.attestation.recognize.encodings import (
     read_json,
     read_pem,
 )
-from confide.errors import CollateralUnavailable, InvalidFormat
+from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
 _TCB_SIGNER, _ROOT = "Intel SGX TCB Signing", "Intel SGX Root CA"
 _CAS = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
@@ -81,7 +83,7 @@ class FileEndorsements:
         if self.collaterals:  # the verifier says what it is for
             return self.collaterals[0]
         raise CollateralUnavailable(
-            f"no collateral for {quote.tee} on platforms {quote.fmspc} ({quote.ca} CA)"
+            f"no collateral for {quote.tee.upper()} on platforms {quote.fmspc} ({quote.ca} CA)"
         )
 
     def amd(self, report: Report, given: Certificates) -> Certificates:
@@ -92,7 +94,9 @@ class FileEndorsements:
         """
         key = given.endorsement or self._key(report)
         issuers = {each.issuer for each in (*given.chain, *self.chain)}
-        crl = given.crl or next((each for each in self.crls if each.issuer in issuers), None)
+        crl = given.crl
+        if crl is None:
+            crl = next((each for each in self.crls if each.issuer in issuers), None)
         if crl is None and key is not None:
             crl = next((each for each in self.crls if _same_product(each, key)), None)
         found = Certificates(key, given.chain or self.chain, crl)
@@ -106,17 +110,13 @@ class FileEndorsements:
             return found
 
     def _key(self, report: Report) -> x509.Certificate | None:
-        """Return the certificate of the report's chip and TCB, else whichever there is."""
-        for certificate in self.keys:
-            try:
-                endorsement = endorsement_of(certificate)
-                same = endorsement.tcb == report.tcb("reported_tcb", endorsement.product)
-            except InvalidFormat:
-                continue
-            chip = report.octets("chip_id")[: len(endorsement.hardware_id)]
-            if same and (not any(chip) or chip == endorsement.hardware_id):
+        """Return the certificate of the key that signed the report, else of its chip and TCB, else any."""
+        alike = [each for each in self.keys if _could_be_of(report, each)]
+        for certificate in alike:
+            with contextlib.suppress(EvidenceRefused):
+                verify_signature(report, certificate)
                 return certificate
-        return next(iter(self.keys), None)
+        return next(iter((*alike, *self.keys)), None)
 
 
 @dataclass
@@ -172,7 +172,7 @@ def describe_collateral(value: Mapping[str, Any]) -> str:
         collateral = _whole(value)
     except InvalidFormat as error:
         return f"Intel's collateral, which does not read ({error})"
-    return f"Intel's collateral for {collateral.tee} on platforms {collateral.fmspc} ({collateral.ca} CA)"
+    return f"Intel's collateral for {collateral.tee.upper()} on platforms {collateral.fmspc} ({collateral.ca} CA)"
 
 
 def _read(data: bytes, parts: _Parts) -> None:
@@ -315,6 +315,18 @@ def _pem(certificate: x509.Certificate) -> str:
 
 def _is_intel(name: x509.Name) -> bool:
     return common_name(name).startswith("Intel SGX ")
+
+
+def _could_be_of(report: Report, certificate: x509.Certificate) -> bool:
+    try:
+        endorsement = endorsement_of(certificate)
+        same = endorsement.tcb == report.tcb("reported_tcb", endorsement.product)
+    except InvalidFormat:
+        return False
+    chip = report.octets("chip_id")[: len(endorsement.hardware_id)]
+    return (
+        same and report.signing_key is endorsement.kind and (not any(chip) or chip == endorsement.hardware_id)
+    )
 
 
 def _same_product(crl: x509.CertificateRevocationList, key: x509.Certificate) -> bool:

@@ -57,6 +57,10 @@ def recognize_json(value: Mapping[str, Any], accepted: str) -> Recognized:
         raise InvalidFormat(
             "evidence of the TEE `simulated`, which protects nothing: only a broker checks it"
         )
+    if "ak_public" in value and "tpm_quote" in value:
+        raise InvalidFormat(
+            "evidence of the TEE `tpm`, whose memory is not confidential: only a broker that enrolled its key checks it"
+        )
     if described := describe_collateral(value):
         raise InvalidFormat(
             f"{described}: what evidence is verified with, and not evidence; `confide verify EVIDENCE --collateral "

@@ -9,9 +9,12 @@ from confide.attestation.recognize.encodings import as_text
 from confide.errors import InvalidFormat
 
 _JWT = re.compile(rb"\s*eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*")
+_DUMP = re.compile(rb"\s*0{4,16}:?[ \t]+[0-9a-fA-F]{2}[^\n]*\n0{3,15}10:?[ \t]")
+_LOG_AT = 32
 _TDREPORT_BYTES, _TDREPORT_TYPE = 1024, 0x81
 _MAGIC = (
     (b"HCLA", "an HCL report of an Azure VM: without the quote of its TPM it says nothing of the guest"),
+    (b"CCEL", "the ACPI table CCEL: the event log itself is /sys/firmware/acpi/tables/data/CCEL"),
     (b"\x1f\x8b", "compressed (gzip): unpack it first"),
     (b"PK\x03\x04", "compressed (zip): unpack it first"),
     (b"\x7fELF", "a program"),
@@ -27,8 +30,14 @@ def describe_other(data: bytes) -> str:
     for magic, words in _MAGIC:
         if data.startswith(magic):
             return words
+    if data[_LOG_AT:].startswith(b"Spec ID Event03"):
+        return "an event log: it goes with a TD's quote, as --event-log"
     if len(data) == _TDREPORT_BYTES and data[0] == _TDREPORT_TYPE:
         return "a TDREPORT: only the machine that made it can check it; ask its quoting service for a quote"
+    if _DUMP.match(data):
+        return (
+            "a hex dump with offsets: give the file itself (`xxd -r DUMP > FILE` makes it from a dump of xxd)"
+        )
     if _JWT.fullmatch(data):
         return "an attestation token (JWT): a verifier's word, and not evidence itself"
     if as_text(data) is not None:

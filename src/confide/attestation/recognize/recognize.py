@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -40,8 +41,10 @@ _INTEL_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 _QUOTE_VERSIONS = (3, 4, 5)
 _REPORT_VERSIONS = range(1, 16)
 _RESPONSE_HEADER = bytes(4) + REPORT_BYTES.to_bytes(4, "little") + bytes(24)
+_GUEST_POLICY_END = 0x10
 _TEE_TYPES = (bytes(4), b"\x81\0\0\0")
 _DER_SEQUENCE = 0x30
+_C_ARRAY = re.compile(r"\s*\{\s*(0[xX][^{}\"]*)\}\s*;?\s*")
 
 
 def recognize(data: bytes) -> Recognized:
@@ -67,12 +70,14 @@ def recognize(data: bytes) -> Recognized:
 
 
 def _text(text: str, encoding: tuple[str, ...]) -> Recognized:
+    if (array := _C_ARRAY.fullmatch(text)) is not None:
+        text = array[1]
     start = text.lstrip()[:1]
     if start == "{":
-        found = recognize_json(read_json(text), ACCEPTED)
+        found = recognize_json(_json(text), ACCEPTED)
         return replace(found, encoding=Decoded(b"", (*encoding, "JSON")).described)
     if start in ('"', "["):
-        decoded = Decoded(_quoted(read_json(text)), (*encoding, "JSON"))
+        decoded = Decoded(_quoted(_json(text)), (*encoding, "JSON"))
     elif blocks := read_pem(text):
         if len(blocks) > 1:
             raise InvalidFormat(_several(blocks))
@@ -90,6 +95,13 @@ def _text(text: str, encoding: tuple[str, ...]) -> Recognized:
     if inner is not None and inner.lstrip()[:1] in ("{", '"', "-") and len(decoded.encoding) <= 3:
         return _text(inner, decoded.encoding)
     return _binary(decoded)
+
+
+def _json(text: str) -> Any:
+    try:
+        return read_json(text)
+    except InvalidFormat as error:
+        raise InvalidFormat(f"{error}; {ACCEPTED}") from None
 
 
 def _quoted(value: Any) -> bytes:
@@ -126,7 +138,7 @@ def _binary(decoded: Decoded) -> Recognized:
         return _recognized(GivenSigstruct(data), decoded, 0)
     if data[:1] == bytes([_DER_SEQUENCE]):
         return _recognized(_certificate(data), decoded, 0)
-    other = describe_other(data) or f"{len(data)} bytes that are no evidence"
+    other = describe_other(data) or _cut(data) or f"{len(data)} bytes that are no evidence"
     raise InvalidFormat(
         f"{other} (read as {decoded.described}): tried quote, SNP report, SIGSTRUCT, certificate; {ACCEPTED}"
     )
@@ -150,6 +162,15 @@ def _is_report(data: bytes) -> bool:
     if len(data) < REPORT_BYTES or int.from_bytes(data[:4], "little") not in _REPORT_VERSIONS:
         return False
     return bool(data[10] & 0x02)
+
+
+def _cut(data: bytes) -> str:
+    """Return what a file may be the beginning of; empty where nothing says so."""
+    if len(data) >= len(SIGSTRUCT_HEADER) and data.startswith(SIGSTRUCT_HEADER):
+        return f"a SIGSTRUCT of {SIGSTRUCT_BYTES} bytes that was cut to {len(data)}"
+    if _is_report(data.ljust(REPORT_BYTES, b"\0")) and len(data) > _GUEST_POLICY_END:
+        return f"perhaps a SNP report of {REPORT_BYTES} bytes that was cut to {len(data)}"
+    return ""
 
 
 def _certificate(der: bytes) -> GivenRatls:

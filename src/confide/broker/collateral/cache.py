@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -76,24 +76,42 @@ class Cache:
             raise CollateralUnavailable(f"{item.title}: {error}{failure}") from None
         return value
 
-    def put(self, item: Item[Value], document: bytes, source: str) -> Value:
+    def put(
+        self,
+        item: Item[Value],
+        document: bytes,
+        source: str,
+        before_keeping: Callable[[Value], None] = lambda _: None,
+    ) -> Value:
         """Verify a document and keep it; return its value.
+
+        Args:
+            item: what it is said to be.
+            document: nothing in it is trusted.
+            source: where it comes from, for people.
+            before_keeping: is given the value once it is verified; what it raises passes through, and nothing is kept.
 
         Raises:
             CollateralUnavailable: it is not the item, not the maker's, not valid now, or older than what is kept.
                 Nothing changed then, but that a revocation which it proves counts.
         """
-        try:
+        with self._refusals(item, document, source):
             value = item.read(document)
             item.verify(value, self.now(), self._roots)
-            with self._store.transaction():
-                self._check_newer(item, value)
-                self._keep(item, document, source)
+        before_keeping(value)
+        with self._refusals(item, document, source), self._store.transaction():
+            self._check_newer(item, value)
+            self._keep(item, document, source)
+        return value
+
+    @contextlib.contextmanager
+    def _refusals(self, item: AnyItem, document: bytes, source: str) -> Iterator[None]:
+        try:
+            yield
         except (EvidenceRefused, InvalidFormat, CollateralUnavailable) as error:
             if isinstance(error, EvidenceRefused):
                 self._heed(item, document)
             raise CollateralUnavailable(f"{item.title} from {source}: {error}") from None
-        return value
 
     def failed(self, item: AnyItem, reason: str) -> None:
         """Remember why a refresh failed."""

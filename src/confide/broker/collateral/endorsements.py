@@ -5,6 +5,7 @@ from __future__ import annotations
 from confide.attestation.amd.certificates import Certificates, endorsement_of
 from confide.attestation.amd.kds import Kind
 from confide.attestation.amd.report import Product, Report, SigningKey
+from confide.attestation.amd.verify import verify_signature
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.pck_chain import check_pck_chain
 from confide.attestation.intel.quote import Quote
@@ -85,16 +86,28 @@ class FoundEndorsements:
                 f"is asked: {_HAVE_IT_SENT}"
             )
         if product is not None:
-            return self._finder.find(_chip(report, product))
+            return self._find_chip(report, product)
         failures = []
         for candidate in _BEFORE_CPUID:
             try:
-                return self._finder.find(_chip(report, candidate))
+                return self._find_chip(report, candidate)
             except CollateralUnavailable as error:
                 failures.append(str(error))
         raise CollateralUnavailable(
             f"{failures[0]}. A report of version 2 does not say its product, so it may be `--product Genoa` as well"
         )
+
+    def _find_chip(self, report: Report, product: Product) -> Certificates:
+        """Return the certificate of a report's chip; fetched, it is kept only if its key signed the report.
+
+        AMD has one for each chip and each TCB version that anybody may write into a report.
+        """
+
+        def check_signed(found: Certificates) -> None:
+            if found.endorsement is not None:
+                verify_signature(report, found.endorsement)
+
+        return self._finder.find(_chip(report, product), before_keeping=check_signed)
 
 
 def _chip(report: Report, product: Product) -> AmdChip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 
@@ -60,6 +60,11 @@ def items_in(files: Iterable[tuple[str, bytes]]) -> list[Found]:
         raise InvalidFormat(
             "the certificate of a VLEK is not kept: it comes with every report that the VLEK signed"
         )
+    if read.chain:
+        raise InvalidFormat(
+            "AMD's certificates of root and intermediate alone are not kept: give the CRL of that root with them, as "
+            "from https://kdsintf.amd.com/vcek/v1/Milan/crl"
+        )
     raise InvalidFormat(
         "nothing in it can be kept: neither Intel's collateral, nor a VCEK's certificate, nor AMD's CRL"
     )
@@ -110,7 +115,7 @@ def one_file(found: Iterable[Found]) -> bytes:
             continue
         part = Certificates.from_pem(each.document)
         chain = (*bundle.chain, *(other for other in part.chain if other not in bundle.chain))
-        bundle = Certificates(bundle.endorsement or part.endorsement, chain, bundle.crl or part.crl)
+        bundle = replace(bundle.completed_by(part), chain=chain)
     if len(intel) + (bundle != Certificates()) != 1:
         raise Misuse("a file has collateral of one platform: give one of --fmspc and --product for each")
     return intel[0] if intel else bundle.to_pem()

@@ -59,12 +59,18 @@ class Finder:
         self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._failures_lock = threading.Lock()
 
-    def find(self, item: Item[Value], before_fetching: Callable[[], None] = lambda: None) -> Value:
+    def find(
+        self,
+        item: Item[Value],
+        before_fetching: Callable[[], None] = lambda: None,
+        before_keeping: Callable[[Value], None] = lambda _: None,
+    ) -> Value:
         """Return an item's value from the cache, or else fetched, verified and kept.
 
         Args:
             item: what to find.
             before_fetching: raises what should keep it from being fetched.
+            before_keeping: is given what was fetched and verified, and raises what should keep it from being kept.
 
         Raises:
             CollateralUnavailable: it is not to be had; why, and what to type.
@@ -81,11 +87,11 @@ class Finder:
             raise CollateralUnavailable(f"{state}; too many wait for what is fetched right now, try again")
         try:
             with self._doors[hash(item.name) % DOORS]:
-                return self._behind_door(item, server)
+                return self._behind_door(item, server, before_keeping)
         finally:
             self._room.release()
 
-    def _behind_door(self, item: Item[Value], server: str) -> Value:
+    def _behind_door(self, item: Item[Value], server: str, before_keeping: Callable[[Value], None]) -> Value:
         try:
             return self._cache.get(item)  # who was here before has it
         except CollateralUnavailable as error:
@@ -93,7 +99,7 @@ class Finder:
         reason = self._recent_failure(item.name)
         if reason is None:
             try:
-                return self._fetch(item, server)
+                return self._fetch(item, server, before_keeping)
             except CollateralUnavailable as error:
                 reason = str(error)
                 self._remember(item.name, reason)
@@ -101,12 +107,12 @@ class Finder:
         known = state if reason in state else f"{state}; {reason}"
         raise CollateralUnavailable(f"{known}. {_online(item)}")
 
-    def _fetch(self, item: Item[Value], server: str) -> Value:
+    def _fetch(self, item: Item[Value], server: str, before_keeping: Callable[[Value], None]) -> Value:
         try:
             self._limit.take(server)
         except BrokerUnavailable:
             raise CollateralUnavailable(f"{server} was asked too often just now") from None
-        return self._cache.put(item, item.fetch(self._sources), server)
+        return self._cache.put(item, item.fetch(self._sources), server, before_keeping)
 
     def _recent_failure(self, name: str) -> str | None:
         with self._failures_lock:

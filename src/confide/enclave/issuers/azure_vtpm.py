@@ -27,9 +27,9 @@ from confide.attestation.azure.evidence import (
 )
 from confide.attestation.azure.hcl import HardwareReport, HclReport, read_hcl
 from confide.attestation.azure.structures import base64url
-from confide.attestation.azure.tpm import has_digest, read_quote
 from confide.attestation.claims import Tee
 from confide.attestation.evidence import describe
+from confide.attestation.tpm.quote import has_digest, read_quote
 from confide.enclave.issuers.kernel_files import asking
 from confide.enclave.issuers.tpm_device import TPM, Tpm, open_tpm
 from confide.errors import AttestationRefused, InvalidFormat
@@ -150,11 +150,12 @@ def _ask(client: httpx.Client, method: str, path: str, body: dict[str, str] | No
         InvalidFormat: its answer is too large or no JSON object.
     """
     content = b""
+    headers = {"Metadata": "true", "Accept-Encoding": "identity"}
     try:
-        with client.stream(method, path, json=body, headers={"Metadata": "true"}) as response:
+        with client.stream(method, path, json=body, headers=headers) as response:
             if response.status_code != httpx.codes.OK:
                 raise OSError(f"status {response.status_code}")
-            for part in response.iter_bytes():
+            for part in response.iter_raw():  # nothing unpacks itself here
                 content += part
                 if len(content) > _MAX_ANSWER_BYTES:
                     raise InvalidFormat(f"metadata: more than {_MAX_ANSWER_BYTES} bytes")

@@ -1,8 +1,8 @@
-"""The three questions that an issuer asks a TPM 2.0: what an NV index holds, what the PCRs are, and a quote of them.
+"""What an issuer asks a TPM 2.0: what an NV index holds, what the PCRs are, a quote of them, and a key for that.
 
 Spoken directly to the kernel's resource manager, as commands of fixed form without secrets; nothing here verifies
 anything. Source: Trusted Platform Module Library, Part 3: Commands (TPM2_NV_ReadPublic, TPM2_NV_Read, TPM2_PCR_Read,
-TPM2_Quote), Part 2: Structures. Numbers are big-endian.
+TPM2_Quote, TPM2_CreatePrimary, TPM2_FlushContext), Part 2: Structures. Numbers are big-endian.
 """
 
 from __future__ import annotations
@@ -14,18 +14,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from confide.attestation.azure.structures import TpmReader
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+
+from confide.attestation.tpm.structures import TpmReader
 from confide.errors import InvalidFormat
 
 TPM = Path("/dev/tpmrm0")
 
 _NO_SESSIONS, _SESSIONS = 0x8001, 0x8002
 _NV_READ, _QUOTE, _NV_READ_PUBLIC, _PCR_READ = 0x14E, 0x158, 0x169, 0x17E
-_OWNER = 0x40000001
+_CREATE_PRIMARY, _FLUSH_CONTEXT = 0x131, 0x165
+_OWNER, _ENDORSEMENT = 0x40000001, 0x4000000B
 _EMPTY_PASSWORD = struct.pack(
     ">I I H B H", 9, 0x40000009, 0, 0, 0
 )  # TPM_RS_PW, no nonce, no attributes, no value
-_SHA256, _RSASSA, _NULL = 0x000B, 0x0014, 0x0010
+_RSA, _SHA256, _RSASSA, _NULL = 0x0001, 0x000B, 0x0014, 0x0010
+_KEY_BITS, _EXPONENT = 2048, 65537
+_ATTRIBUTES = 0x00050072  # fixed to this TPM and made in it, restricted, signs, password (empty)
+_KEY_HEAD = struct.pack(">HHIHHHHHI", _RSA, _SHA256, _ATTRIBUTES, 0, _NULL, _RSASSA, _SHA256, _KEY_BITS, 0)
+"""TPMT_PUBLIC of the attestation key up to its modulus."""
 _PCRS = 24
 _NV_PART_BYTES = 512
 _MAX_NV_BYTES = 16 * 1024
@@ -86,11 +93,41 @@ class Tpm:
             values.update(zip(given, digests, strict=True))
         return tuple(values[index] for index in range(_PCRS))
 
+    @contextmanager
+    def attestation_key(self) -> Iterator[tuple[int, RSAPublicKey]]:
+        """Yield handle and public half of this TPM's attestation key, an RSA key of 2048 bits.
+
+        It is a primary key of the endorsement hierarchy, whose password is empty: derived from the TPM's seed, always
+        the same, stored nowhere. It is restricted, so that it signs only what the TPM itself says.
+
+        Raises:
+            OSError: the TPM refuses.
+            InvalidFormat: it answers nonsense.
+        """
+        template = _KEY_HEAD + struct.pack(">H", 0)
+        parameters = struct.pack(">HHH", 4, 0, 0) + struct.pack(">H", len(template)) + template
+        message = struct.pack(">I", _ENDORSEMENT) + _EMPTY_PASSWORD + parameters + struct.pack(">HI", 0, 0)
+        answer = TpmReader(self._ask(_CREATE_PRIMARY, message, _SESSIONS))
+        handle = answer.number(4)
+        answer.take(4)  # size of the parameters
+        public = TpmReader(answer.sized())
+        try:
+            if public.take(len(_KEY_HEAD)) != _KEY_HEAD:
+                raise InvalidFormat("TPM: another key than was asked for")
+            modulus = int.from_bytes(public.sized(), "big")
+            try:
+                key = RSAPublicNumbers(_EXPONENT, modulus).public_key()
+            except ValueError:
+                raise InvalidFormat("TPM: not an RSA key") from None
+            yield handle, key
+        finally:
+            self._ask(_FLUSH_CONTEXT, struct.pack(">I", handle))
+
     def quote(self, key: int, data: bytes) -> SignedQuote:
         """Return a quote of the 24 PCRs of the SHA-256 bank.
 
         Args:
-            key: persistent handle of the signing key, whose password is empty.
+            key: handle of the signing key, whose password is empty.
             data: signed along, at most as long as the TPM's longest digest.
 
         Raises:

@@ -50,6 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            if content.startswith(b"\x1f\x8b"):
+                self.send_header("Content-Encoding", "gzip")
             if status in (301, 302):
                 self.send_header("Location", "/metadata/THIM/amd/certification?elsewhere")
             self.end_headers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import threading
@@ -10,8 +11,8 @@ import pytest
 
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import HardwareReport, read_hcl, read_runtime
-from confide.attestation.azure.tpm import has_digest, read_quote, signed_by
 from confide.attestation.claims import Tee
+from confide.attestation.tpm.quote import has_digest, read_quote, signed_by
 from confide.enclave.issuers.azure_vtpm import AzureIssuer, detect
 from confide.enclave.issuers.tpm_device import open_tpm
 from confide.errors import AttestationRefused
@@ -147,6 +148,9 @@ def test_detected(azure, kind):
     assert detect(azure(kind).device) is TEE[kind]
 
 
+COMPRESSED = gzip.compress(b'{"quote": "AAAA"' + b" " * 10_000_000 + b"}")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -158,6 +162,7 @@ def test_detected(azure, kind):
         (200, b"[" * 5000),
         (200, b" " * 100_000),
         (200, b'{"quote": "' + b"A" * 40_000 + b'"}'),
+        (200, COMPRESSED),
         (302, b""),
         (404, b""),
         (500, b""),

@@ -83,8 +83,15 @@ def test_reading_a_table_as_text_with_a_schema_or_in_small_splits(world):
         world.spark.sparkContext.textFile("read/uniform", 50).collect()
 
 
+def test_reading_only_a_later_part_of_a_table_as_text(world):
+    context = world.spark.sparkContext
+    splits = context.textFile("read/uniform", 50)
+    with pytest.raises(Exception, match=IS_A_TABLE):
+        context.runJob(splits, list, [splits.getNumPartitions() // 2])
+
+
 def test_reading_a_table_as_orc(world):
-    with pytest.raises(Exception, match=r"NoGrant|Malformed ORC"):
+    with pytest.raises(Exception, match=IS_A_TABLE):
         world.spark.read.orc("read/uniform").collect()
 
 

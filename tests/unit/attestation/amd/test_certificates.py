@@ -131,6 +131,15 @@ def test_what_one_lacks_is_taken_from_others(machine):
     assert Certificates(given.endorsement).completed_by(other) == Certificates(given.endorsement, other.chain)
 
 
+def test_a_crl_that_revokes_nobody_is_one(machine, authority):
+    empty, fuller = (
+        load_crl(authority.crl(MILAN, revoked).public_bytes(Encoding.DER)) for revoked in ((), [7])
+    )
+    assert Certificates(crl=empty).completed_by(Certificates()).crl == empty
+    assert Certificates(crl=empty).completed_by(Certificates(crl=fuller)).crl == empty
+    assert Certificates().completed_by(Certificates(crl=empty)).crl == empty
+
+
 def test_by_name(machine):
     given, vlek = machine.certificates(), machine.of(kind=VLEK).certificates()
     named = {

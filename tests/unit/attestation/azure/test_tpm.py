@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from confide.attestation.azure.evidence import AzureEvidence
 from confide.attestation.azure.hcl import read_hcl, read_runtime
-from confide.attestation.azure.tpm import MAX_QUOTE_BYTES, has_digest, read_quote, signed_by
+from confide.attestation.tpm.quote import MAX_QUOTE_BYTES, has_digest, read_quote, signed_by
 from confide.errors import InvalidFormat
 
 from .synthetic import PCRS, quote_message, sign

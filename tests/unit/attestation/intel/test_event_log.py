@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confide.attestation.event_log import MAX_EVENTS, Event
 from confide.attestation.explain.event_log import event_group
 from confide.attestation.intel.event_log import (
-    MAX_EVENTS,
     MAX_LOG_BYTES,
-    Event,
     check_event_log,
     parse_event_log,
     replay,
@@ -77,7 +76,7 @@ def refused(log, quote, step, reason):
 
 def test_a_log_that_replays(td_quote):
     events = check_event_log(LOG, td_quote(*RTMRS))
-    assert [(each.rtmr, each.name, each.data) for each in events] == [
+    assert [(each.register, each.name, each.data) for each in events] == [
         (0, "EV_SEPARATOR", b"a"),
         (1, "EV_EFI_ACTION", b"b"),
         (0, "EV_SEPARATOR", bytes(4)),
@@ -178,7 +177,9 @@ def test_a_flipped_bit(position, bit):
         return
     before = parse_event_log(LOG)
     if replay(events) == RTMRS:
-        assert [(each.rtmr, each.digest) for each in events] == [(each.rtmr, each.digest) for each in before]
+        assert [(each.register, each.digest) for each in events] == [
+            (each.register, each.digest) for each in before
+        ]
         assert sum(not each.proven for each in events) <= 1
 
 
@@ -189,7 +190,7 @@ def test_any_bytes(data):
             events = parse_event_log(log)
         except EvidenceRefused:
             continue
-        assert all(isinstance(each, Event) and 0 <= each.rtmr < 4 for each in events)
+        assert all(isinstance(each, Event) and 0 <= each.register < 4 for each in events)
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def test_collateral_for_another_platform(sgx, sgx_debug, tdx, tdx5):
     for real, other in ((sgx, sgx_debug), (tdx, tdx5), (tdx, sgx), (sgx, tdx)):
         kind, reason = outcome(real.raw, other.collateral, real.now)
         assert kind is CollateralUnavailable
-        assert f"the collateral is for {other.collateral.tee} on {other.collateral.fmspc}" in reason
+        assert f"the collateral is for {other.collateral.tee.upper()} on {other.collateral.fmspc}" in reason
 
 
 def test_changed_signatures(each):

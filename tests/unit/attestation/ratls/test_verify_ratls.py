@@ -506,14 +506,16 @@ def test_step_3_validity():
     der = draft.der()
     for now in (draft.before, draft.after):
         verify_ratls(der, now, verify_evidence)
-    for now in (draft.before - 1, draft.after + 1, 0, -1, 2**70, -(2**70)):
-        refused(3, "expired", der, now)
+    for now in (draft.after + 1, 2**70):
+        refused(3, "expired at", der, now)
+    for now in (draft.before - 1, 0, -1, -(2**70)):
+        refused(3, "valid only from", der, now)
 
 
 def test_step_3_a_validity_that_ends_before_it_starts():
     draft = Draft()
     draft.before, draft.after = draft.after, draft.before
-    refused(3, "expired", draft.der())
+    refused(3, "valid only from", draft.der())
 
 
 def test_step_4_claims_of_another_key():

@@ -1,7 +1,7 @@
 """TPM 2.0 quotes: read and verified against a key and the PCR values that they summarise.
 
-Source: Trusted Platform Module Library, Part 2: Structures (TPMS_ATTEST, TPMS_QUOTE_INFO, TPML_PCR_SELECTION;
-big-endian), and Part 1, "Attestation": the digest is over the selected PCRs in ascending order.
+Source: Trusted Platform Module Library, Part 2: Structures (TPMS_ATTEST, TPMS_QUOTE_INFO, TPML_PCR_SELECTION,
+TPMT_SIGNATURE; big-endian), and Part 1, "Attestation": the digest is over the selected PCRs in ascending order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from confide.attestation.azure.structures import TpmReader
+from confide.attestation.tpm.structures import TpmReader
 from confide.errors import InvalidFormat
 
 MAX_QUOTE_BYTES = 512
@@ -26,6 +26,7 @@ PCR_BYTES = 32
 _GENERATED = 0xFF544347  # TPM_GENERATED_VALUE: a restricted key signs nothing from outside that starts so
 _ATTEST_QUOTE = 0x8018
 _SHA256 = 0x000B
+_RSASSA = 0x0014
 _ALL_PCRS = b"\xff\xff\xff"
 
 
@@ -72,6 +73,21 @@ def read_quote(message: bytes) -> TpmQuote:
     if len(pcr_digest) != PCR_BYTES or rest.left():
         raise InvalidFormat("TPM quote: does not end with a SHA-256 digest")
     return TpmQuote(extra_data, pcr_digest, firmware)
+
+
+def read_signature(signature: bytes) -> bytes:
+    """Return the RSASSA signature with SHA-256 that a TPMT_SIGNATURE holds.
+
+    Raises:
+        InvalidFormat: truncated, followed by more, or of another scheme.
+    """
+    rest = TpmReader(signature)
+    if (rest.number(2), rest.number(2)) != (_RSASSA, _SHA256):
+        raise InvalidFormat("TPM signature: not RSASSA with SHA-256")
+    raw = rest.sized()
+    if rest.left():
+        raise InvalidFormat("TPM signature: more after its end")
+    return raw
 
 
 def signed_by(key: RSAPublicKey, message: bytes, signature: bytes) -> bool:

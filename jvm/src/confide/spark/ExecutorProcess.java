@@ -1,0 +1,28 @@
+package confide.spark;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import confide.AgentClient;
+import java.util.Map;
+import org.apache.spark.executor.CoarseGrainedExecutorBackend;
+
+/**
+ * The JVM of a confined Spark executor: Spark's own, given its secrets and hardened settings by the agent's socket.
+ *
+ * <p>What the driver sends later as its configuration is compared with these settings before a key is used.
+ */
+public final class ExecutorProcess {
+  private ExecutorProcess() {}
+
+  /**
+   * @param args those of Spark's executor; they hold no secret.
+   */
+  public static void main(String[] args) throws Exception {
+    JsonNode secret = AgentClient.fromEnvironment().secret("executor");
+    Hardening.installExecutor(secret.path("settings"));
+    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
+      System.setProperty(property.getKey(), property.getValue().asText());
+    }
+    TrustStore.require(System.getProperty(TrustStore.FILE), System.getProperty(TrustStore.PASSWORD));
+    CoarseGrainedExecutorBackend.main(args);
+  }
+}

@@ -1,0 +1,75 @@
+"""The profile of executors: one JVM in an enclave of its own, a member of the job that its launch parameters name."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from confide.broker.mesh_names import JOB, MEMBER
+from confide.enclave.launch import ADDRESS, APPLICATION, DRIVER, HOST
+from confide.enclave.profile import Context
+from confide.spark import jvm
+from confide.spark.cluster_settings import Job
+from confide.spark.installation import Installation, Sandbox, cores, own_settings
+from confide.spark.settings import settings
+from confide.spark.stores import write_stores
+
+EXECUTOR = "executor"
+"""The role."""
+CORES = r"[1-9][0-9]{0,2}"
+LAUNCH = {
+    JOB: r"[0-9a-f]{32}",
+    MEMBER: r"[1-9][0-9]{0,8}",
+    DRIVER: ADDRESS,
+    "application": APPLICATION,
+    "host": HOST,
+    "cores": CORES,
+}
+"""Launch parameters of an executor: all of them are needed. Its name in the job is Spark's executor id."""
+
+
+@dataclass(frozen=True)
+class ExecutorProfile:
+    """Runs an executor to the end of its job (`confide.enclave.profile.Profile`).
+
+    Attributes:
+        installation: where the parts lie.
+        sandbox: of Python processes.
+    """
+
+    installation: Installation
+    sandbox: Sandbox
+
+    def run(self, context: Context) -> int:
+        """Run the executor and return its JVM's exit code."""
+        environment = self.installation.prepare(context, self.sandbox)
+        identity, launch = context.mesh(), context.launch
+        job = Job(launch["host"], 1, identity.secret, write_stores(identity, context.socket.parent))
+        table = settings(
+            PurePosixPath(context.scratch), cores=cores(context), job=job, own=own_settings(context.image)
+        )
+        context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
+        java = subprocess.Popen(
+            self.installation.java_command(context, jvm.EXECUTOR_CLASS, *_arguments(context)),
+            stdin=subprocess.DEVNULL,
+            stdout=context.output,
+            stderr=context.output,
+            cwd=context.scratch,
+            env=environment,
+        )
+        context.started()
+        return java.wait()
+
+
+def _arguments(context: Context) -> list[str]:
+    launch = context.launch
+    given = {
+        "driver-url": f"spark://CoarseGrainedScheduler@{launch[DRIVER]}",
+        "executor-id": launch[MEMBER],
+        "bind-address": launch["host"],
+        "hostname": launch["host"],
+        "cores": launch["cores"],
+        "app-id": launch["application"],
+    }
+    return [word for name, value in given.items() for word in (f"--{name}", value)]

@@ -1,0 +1,89 @@
+"""Where the parts of Spark lie inside the enclave, and what driver and executor make of them alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from confide.enclave.image import JARS, Image
+from confide.enclave.profile import Context
+from confide.jvm.command import heap_mib
+from confide.spark import jvm
+from confide.spark.worker import write_launcher
+
+FOLDERS = ("tmp", "sockets", "local", "hadoop", "warehouse", "derby")
+CLASS = "class"
+"""Setting of an image: the class whose `main` is the program, of its jars."""
+LAUNCHER = "worker-python"
+"""In scratch: what Spark starts for the program's functions; at the same place in driver and executors."""
+
+Sandbox = Callable[[bool], Sequence[str]]
+"""Returns what to put before the argv of a Python process, which runs the user's code; the argument says whether that
+may reach the agent's socket."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the parts lie inside the enclave.
+
+    Attributes:
+        java: the `java` program.
+        python: the interpreter.
+        jars: Spark's jars.
+        jar: our jar.
+        log_config: log4j2's configuration.
+        archive: of classes; need not exist.
+    """
+
+    java: Path
+    python: Path
+    jars: Path
+    jar: Path
+    log_config: Path
+    archive: Path | None = None
+
+    def prepare(self, context: Context, sandbox: Sandbox) -> dict[str, str]:
+        """Make the folders in scratch and the launcher of Python workers; return the environment of a JVM."""
+        scratch = context.scratch
+        for name in FOLDERS:
+            (scratch / name).mkdir(mode=0o700)
+        modules = Path(context.image.program).parent
+        write_launcher(scratch / LAUNCHER, self.python, sandbox(False), modules)
+        return {
+            **os.environ,
+            **context.image.env,
+            "CONFIDE_AGENT": str(context.socket),
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch / "tmp"),
+            "SPARK_LOCAL_DIRS": str(scratch / "local"),  # goes before spark.local.dir
+        }
+
+    def java_command(self, context: Context, *main: str) -> list[str]:
+        """Return the argv of a JVM that runs a class with arguments; the program's jars come last on its class path."""
+        archive, program = self.archive, Path(context.image.program)
+        jars = [*self.jars.glob("*.jar")]
+        own = [*([program] if program.suffix == ".jar" else []), *sorted(Path(JARS).glob("*.jar"))]
+        return jvm.command(
+            java=PurePosixPath(self.java),
+            class_path=jvm.class_path(
+                PurePosixPath(self.jar), map(PurePosixPath, jars), map(PurePosixPath, own)
+            ),
+            archive=PurePosixPath(archive) if archive and archive.exists() else None,
+            log_config=PurePosixPath(self.log_config),
+            scratch=PurePosixPath(context.scratch),
+            heap_mib=heap_mib(context.image.limits.memory_mib),
+            main=main,
+        )
+
+
+def own_settings(image: Image) -> dict[str, str]:
+    """Return the Spark settings of an image."""
+    return {name: value for name, value in image.settings.items() if name.startswith("spark.")}
+
+
+def cores(context: Context) -> int:
+    """Return the processors for tasks."""
+    asked = context.launch.get("cores")
+    return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1

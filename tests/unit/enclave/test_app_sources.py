@@ -1,0 +1,62 @@
+"""What of a program goes into its image: modules from elsewhere (`--py-files`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from confide.enclave.app_sources import read_app
+from confide.errors import InvalidImage
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "app/job.py"
+    path.parent.mkdir()
+    path.write_text("import helper, pandas\n")
+    return path
+
+
+def test_modules_from_elsewhere_are_taken_and_found(program, tmp_path):
+    helper, archive = tmp_path / "helper.py", tmp_path / "more.zip"
+    helper.write_text("import numpy\n")
+    archive.write_bytes(b"PK")
+    app = read_app(program, (), (helper, archive))
+    assert app.files["app/py-files/helper.py"] == helper
+    assert app.files["app/py-files/more.zip"] == archive
+    assert app.python_path == ("/app/py-files", "/app/py-files/more.zip")
+    assert app.imports == {"pandas", "numpy"}
+
+
+def test_without_any_nothing_is_on_the_path(program):
+    assert read_app(program).python_path == ()
+
+
+@pytest.mark.parametrize("name", ["x.jar", "x.so", "x", "folder.py", "missing.py"])
+def test_other_files_are_refused(program, tmp_path, name):
+    path = tmp_path / name
+    if name == "folder.py":
+        path.mkdir()
+    elif name != "missing.py":
+        path.write_bytes(b"")
+    with pytest.raises(InvalidImage, match="--py-files"):
+        read_app(program, (), (path,))
+
+
+def test_jars_are_taken(tmp_path):
+    program, other = tmp_path / "app.jar", tmp_path / "lib/other.jar"
+    other.parent.mkdir()
+    for path in (program, other):
+        path.write_bytes(b"PK\n# /// script\n# dependencies = [1]\n# ///\n")
+    app = read_app(program, jars=(other,))
+    assert app.program == "/app/app.jar"
+    assert app.files == {"app/app.jar": program, "app/jars/other.jar": other}
+    with pytest.raises(InvalidImage, match="--jars"):
+        read_app(program, jars=(tmp_path / "missing.jar",))
+
+
+def test_two_of_one_name(program, tmp_path):
+    (tmp_path / "a").mkdir()
+    for path in (tmp_path / "helper.py", tmp_path / "a/helper.py"):
+        path.write_text("")
+    with pytest.raises(InvalidImage, match="two files"):
+        read_app(program, (), (tmp_path / "helper.py", tmp_path / "a/helper.py"))
