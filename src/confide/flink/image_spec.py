@@ -26,7 +26,7 @@ _HADOOP = (
     "jackson-core",
     "jackson-databind",
 )
-_NEEDED = (*_HADOOP, "parquet-", "tink", "zstd-jni")
+_NEEDED = (*_HADOOP, "parquet-", "jts-core", "tink", "zstd-jni")
 _SERVICES = {
     "org.apache.flink.core.fs.FileSystemFactory": "confide.flink.GuardedFileSystem$Factory\n",
     "org.apache.flink.core.execution.PipelineExecutorFactory": "confide.flink.CheckedExecutorFactory\n",
