@@ -30,11 +30,12 @@ pytestmark = [
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 MARK = "NEEDLE-4711"
+# Whole milliseconds: PyFlink hands no more of a collected timestamp to the program.
 PATIENTS = pa.table(
     {
         "id": [1, 2, None],
         "born": [datetime.date(1950, 1, 2), None, datetime.date(1999, 12, 31)],
-        "seen": [datetime.datetime(2026, 1, 2, 3, 4, 5, 678901), datetime.datetime(1969, 12, 31, 23), None],
+        "seen": [datetime.datetime(2026, 1, 2, 3, 4, 5, 678_000), datetime.datetime(1969, 12, 31, 23), None],
         "weight": [70.5, None, -0.25],
         "well": [True, False, None],
         "paid": [Decimal("12.34"), Decimal("-0.01"), None],
