@@ -1,7 +1,6 @@
 package confide;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import confide.spark.Hardening;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.hadoop.fs.Path;
@@ -44,7 +43,7 @@ final class Guard {
 
   /** The keys; there is no other way to them, so none is used under a weakened configuration. */
   Keys keys() {
-    Hardening.required();
+    KeyUse.check();
     return keys;
   }
 
@@ -58,7 +57,7 @@ final class Guard {
    * driver's commits. The driver itself goes by what it read and committed.
    */
   boolean refresh() throws ConfideException {
-    if (!Hardening.isExecutor()) {
+    if (!KeyUse.committedElsewhere()) {
       return false;
     }
     for (JsonNode now : agent.refresh().path("release").path("grants")) {

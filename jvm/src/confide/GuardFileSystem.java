@@ -42,7 +42,7 @@ public final class GuardFileSystem extends FileSystem {
     guard = Guard.get();
     String scheme = name.getScheme();
     if (scheme.equals("file")) {
-      raw = new LocalStorage();
+      raw = new LocalStorage(guard.root(), System.getProperty("confide.storage", guard.root()));
     } else {
       Class<?> type = conf.getClass("confide.fs." + scheme + ".impl", null);
       if (type == null) {

@@ -1,5 +1,6 @@
 package confide;
 
+import java.io.File;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.AtomicMoveNotSupportedException;
@@ -23,6 +24,26 @@ import org.apache.hadoop.fs.permission.FsPermission;
  */
 final class LocalStorage extends RawLocalFileSystem {
   private static final boolean IN_LIBRARY_OS = System.getenv("CONFIDE_LIBOS") != null;
+
+  private final String root;
+  private final String mount;
+
+  /**
+   * @param root the data root in paths
+   * @param mount where the data root lies in this process; the same, unless the engine runs code of a program in
+   *     its own process, which would else find storage at the path that it knows
+   */
+  LocalStorage(String root, String mount) {
+    this.root = root;
+    this.mount = mount;
+  }
+
+  @Override
+  public File pathToFile(Path path) {
+    File file = super.pathToFile(path);
+    String text = file.getPath();
+    return Names.isWithin(text, root) ? new File(mount + text.substring(root.length())) : file;
+  }
 
   @Override
   public boolean rename(Path from, Path to) throws IOException {
@@ -76,7 +97,7 @@ final class LocalStorage extends RawLocalFileSystem {
   public FileStatus getFileStatus(Path path) throws IOException {
     FileStatus found = super.getFileStatus(path);
     return new FileStatus(found.getLen(), found.isDirectory(), 1, found.getBlockSize(),
-        found.getModificationTime(), found.getPath());
+        found.getModificationTime(), makeQualified(path));
   }
 
   /** Refuses a path with a symbolic link in its part below {@code root}: it would lead somewhere else. */

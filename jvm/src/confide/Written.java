@@ -55,6 +55,11 @@ final class Written {
     return found;
   }
 
+  /** Files that were written at a path or below it. */
+  synchronized List<ListedFile> within(Grant grant, String path) {
+    return namesWithin(grant, path).stream().map(files::get).toList();
+  }
+
   private List<String> namesWithin(Grant grant, String path) {
     List<String> found = new ArrayList<>();
     for (Map.Entry<String, ListedFile> entry : files.entrySet()) {

@@ -13,7 +13,9 @@ from confide.errors import Misuse
 if TYPE_CHECKING:
     from confide.cli.programs import ProgramOptions
 
-ProfileOption = Annotated[str, typer.Option(help="What hardens the engine: `spark`, `python` or `serving`.")]
+ProfileOption = Annotated[
+    str, typer.Option(help="What hardens the engine: `spark`, `flink`, `python` or `serving`.")
+]
 ArgOption = Annotated[
     list[str] | None,
     typer.Option(help="Regular expression of arguments that may be given at launch; measured; repeat."),

@@ -38,12 +38,21 @@ def _serving(_: Path, libos: str | None) -> ImageProfile:
     return image_profile()
 
 
+def _flink(cache: Path, libos: str | None) -> ImageProfile:
+    from confide.flink.image_spec import image_profile
+
+    if libos is not None:
+        raise Misuse("the profile flink does not run in enclaves of SGX yet; confidential VMs can")
+    return image_profile(cache)
+
+
 PROFILES: Mapping[str, Callable[[Path, str | None], ImageProfile]] = {
     "spark": _spark,
+    "flink": _flink,
     "python": _python,
     "serving": _serving,
 }
-"""Profile -> what its images hold, given a folder for what has to be compiled, and a library OS."""
+"""Profile -> what its images hold, given the cache (for what has to be fetched or compiled) and a library OS."""
 
 
 def _spark_needs(image: Image) -> EnclaveNeeds:
@@ -70,7 +79,7 @@ class ProgramOptions:
     """What a user may say about a program, on the command line of `allow`, `image build` and `run` alike.
 
     Attributes:
-        profile: `spark`, `python` or `serving`.
+        profile: `spark`, `flink`, `python` or `serving`.
         args: regular expressions of further arguments that may be given at launch.
         includes: files or folders beside the program to take along.
         owners: owners whose release is needed.

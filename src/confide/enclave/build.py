@@ -33,7 +33,7 @@ from confide.enclave.image import (
 from confide.enclave.java_sources import java_files, java_home
 from confide.enclave.layers import Layer, Source, cached_layer, link_files
 from confide.enclave.libraries import library_sources
-from confide.enclave.locked import beside_engine, lock_path, locked_wheels, wheel_layers
+from confide.enclave.locked import beside_engine, lock_path, locked_wheels, wheel_layers, with_engine
 from confide.enclave.matrix import check_program
 from confide.enclave.profile import ImageProfile
 from confide.enclave.python_sources import (
@@ -220,15 +220,18 @@ def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
 
 def _site_layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     """Return the layers of distributions: the engine's, and the program's own, locked where it declares them."""
-    roots = {*recipe.profile.distributions, *recipe.distributions}
+    profile = recipe.profile
+    roots = {*profile.distributions, *recipe.distributions}
     if app.metadata.dependencies:
-        wheels = locked_wheels(recipe.program)
-        engine = required_distributions(sorted(roots))
-        taken, names = beside_engine(wheels, engine, lock_path(recipe.program).name)
-        own = wheel_layers(taken, recipe.program, cache)
+        wheels, lock_name = locked_wheels(recipe.program), lock_path(recipe.program).name
     else:
-        imported = {name for module in app.imports if (name := distribution_of(module))}
-        names, own = list(required_distributions(sorted(roots | imported))), []
+        wheels, lock_name = [], ""
+        roots |= {name for module in app.imports if (name := distribution_of(module))}
+    if profile.engine is not None:
+        wheels = with_engine(wheels, locked_wheels(profile.engine), lock_name)
+        lock_name = lock_name or lock_path(profile.engine).name
+    taken, names = beside_engine(wheels, required_distributions(sorted(roots)), lock_name)
+    own = wheel_layers(taken, recipe.program, cache)
     installed = [cached_layer(cache, name, files) for name in names if (files := distribution_files(name))]
     return [*installed, *own]
 

@@ -140,6 +140,25 @@ def beside_engine(
     return list(taken.values()), kept
 
 
+def with_engine(
+    wheels: Iterable[LockedWheel], engine: Iterable[LockedWheel], lock_name: str
+) -> list[LockedWheel]:
+    """Return a program's wheels and those of an engine that has a lock of its own, sorted by name.
+
+    Raises:
+        InvalidImage: they have different versions of a package.
+    """
+    all_of_them = {wheel.name: wheel for wheel in engine}
+    for wheel in wheels:
+        known = all_of_them.setdefault(wheel.name, wheel)
+        if known.version != wheel.version:
+            raise InvalidImage(
+                f"{lock_name} has {wheel.name} {wheel.version}, but the engine in the image comes with "
+                f"{known.version}: declare {wheel.name}=={known.version} among the dependencies, and lock again"
+            )
+    return sorted(all_of_them.values(), key=lambda wheel: wheel.name)
+
+
 def wheel_layers(wheels: list[LockedWheel], program: Path, cache: Path) -> list[Layer]:
     """Return a layer for each wheel, fetching and unpacking them unless the cache has all (step 4).
 

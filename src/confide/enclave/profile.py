@@ -25,6 +25,8 @@ class ImageProfile:
     Attributes:
         name: of the profile.
         entry: module whose `__main__` is the first process in the enclave.
+        engine: a script that declares (PEP 723) and locks what the engine takes from a package index; None: nothing,
+            it is installed beside `confide`.
         distributions: installed Python distributions to take along with what they require; an extra is
             written `name[extra]`.
         programs: host programs to take along at their own path, besides bubblewrap.
@@ -41,6 +43,7 @@ class ImageProfile:
 
     name: str
     entry: str
+    engine: Path | None = None
     distributions: tuple[str, ...] = ("confide",)
     programs: tuple[str, ...] = ()
     java: bool = False

@@ -19,6 +19,7 @@ _NOT_AS_IS = frozenset({"proc", "dev", "tmp", "run", WORK.lstrip("/"), SCRATCH.l
 def sandbox_prefix(
     binds: Mapping[str, Path],
     agent_socket: bool = False,
+    network: bool = True,
     root: Path = Path("/"),
     shown: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[str]:
@@ -28,10 +29,11 @@ def sandbox_prefix(
         binds: path inside the sandbox -> folder of the enclave, writable. `/work` is an empty read-only
             folder unless it is among them or `shown`; so is `/scratch`.
         agent_socket: whether the agent socket can be reached.
+        network: the enclave's network; without, a new one that holds nothing but its loopback device.
         root: where to look for the image's top-level folders.
         shown: as `binds`, but read-only; those may lie within these.
     """
-    argv = [BWRAP, "--unshare-user"]
+    argv = [BWRAP, "--unshare-user", *(() if network else ("--unshare-net",))]
     for entry in sorted({path.name for path in root.iterdir()} - _NOT_AS_IS):
         argv += ["--ro-bind", f"/{entry}", f"/{entry}"]
     argv += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev", "--bind", "/tmp", "/tmp"]  # noqa: S108

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from confide.enclave.image import JAVA, SITE
 from confide.enclave.layers import set_time
+from confide.jvm.jar import spark_jars
 from confide.spark import jvm
-from confide.spark.jar import spark_jars
 
 _SECONDS = 600
 _TRIES = 3  # Java 17 crashes now and then while it writes an archive

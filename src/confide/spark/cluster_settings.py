@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from confide.enclave.launch import HOST
-from confide.spark.setting import Forbidden, Setting
+from confide.jvm.settings import Forbidden, Setting
 from confide.spark.stores import Stores
 
 MASTER = r"confide://[1-9][0-9]{0,4}"

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from confide.errors import ConfideError, Unavailable
+from confide.jvm.agent import ask
+from confide.jvm.explanation import explain
 from confide.spark import sql_program
-from confide.spark.agent import ask
-from confide.spark.explanation import explain
 
 _MAX_LINE_BYTES = 16
 

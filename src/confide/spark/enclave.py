@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from confide.enclave.enclave_needs import EnclaveNeeds, enclave_cores
 from confide.enclave.image import Image
+from confide.jvm.command import heap_mib
 from confide.spark import jvm
 
 JVM_THREADS = 24
@@ -26,7 +27,7 @@ PROCESSES = 3
 def enclave_needs(image: Image) -> EnclaveNeeds:
     """Return the needs of an image of the profile `spark`: its largest process is the JVM, or Python with the rest."""
     cores = enclave_cores(image.limits)
-    heap = jvm.heap_mib(image.limits.memory_mib)
+    heap = heap_mib(image.limits.memory_mib)
     return EnclaveNeeds(
         memory_mib=max(jvm_mib(heap), image.limits.memory_mib - heap),
         threads=JVM_THREADS + SPARK_THREADS + THREADS_PER_CORE * cores,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import ssl
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -17,8 +14,8 @@ from pyspark.core import context as core_context
 from pyspark.core import rdd as core_rdd
 from pyspark.util import _load_from_socket
 
-from confide.enclave.libos import inside_libos
 from confide.errors import LaunchRefused
+from confide.jvm.tls import tls_contexts
 
 JAVA_IMPORTS = (
     # What pyspark.java_gateway.launch_gateway imports in Spark 4.3; a test compares.
@@ -38,16 +35,6 @@ JAVA_IMPORTS = (
 )
 
 
-class _CallbackContext(ssl.SSLContext):
-    """Leaves the handshake to the connection's own thread.
-
-    Py4J would do it in the thread that accepts, where a peer that fails it ends the callback server.
-    """
-
-    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*args, **{**kwargs, "do_handshake_on_connect": False})
-
-
 def connect(port: int, secret: Mapping[str, str]) -> ClientServer:
     """Connect to the JVM's gateway on loopback.
 
@@ -58,8 +45,7 @@ def connect(port: int, secret: Mapping[str, str]) -> ClientServer:
     Raises:
         ssl.SSLError: the peer has not the expected certificate.
     """
-    client = _tls(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), secret)
-    server = _tls(_CallbackContext(ssl.PROTOCOL_TLS_SERVER), secret)
+    client, server = tls_contexts(secret)
     gateway = ClientServer(
         java_parameters=JavaParameters(
             port=port, auth_token=secret["token"], auto_convert=True, ssl_context=client
@@ -70,33 +56,6 @@ def connect(port: int, secret: Mapping[str, str]) -> ClientServer:
     for name in JAVA_IMPORTS:
         java_import(gateway.jvm, name)
     return gateway
-
-
-def _tls(context: ssl.SSLContext, secret: Mapping[str, str]) -> ssl.SSLContext:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=secret["peer"])
-    with _file_in_memory((secret["key"] + secret["certificate"]).encode()) as path:
-        context.load_cert_chain(path)  # it takes only a file
-    return context
-
-
-@contextmanager
-def _file_in_memory(content: bytes) -> Iterator[str]:
-    """Yield the path of a file that lies in this process's memory."""
-    if inside_libos():  # which gives each process a /tmp of its own, in memory, and no nameless files
-        with tempfile.NamedTemporaryFile(dir="/tmp") as named:
-            named.write(content)
-            named.flush()
-            yield named.name
-        return
-    fd = os.memfd_create("driver", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(content)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
 
 
 def install(gateway: ClientServer) -> None:
@@ -140,6 +99,6 @@ def check(gateway: ClientServer, jconf: Any) -> None:
         gateway.jvm.confide.spark.Hardening.check(jconf)
     except Py4JJavaError as error:
         java = cast(Any, error).java_exception
-        if java.getClass().getName() == "confide.spark.LaunchRefused":
+        if java.getClass().getName() == "confide.LaunchRefused":
             raise LaunchRefused(java.getMessage()) from None
         raise

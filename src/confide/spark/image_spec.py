@@ -10,10 +10,10 @@ from confide.enclave.java_sources import java_home
 from confide.enclave.launch import HOST
 from confide.enclave.profile import ImageProfile
 from confide.errors import Misuse
+from confide.jvm.jar import build_jar, java_sources, spark_jars
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
 from confide.spark.executor import CORES, EXECUTOR, LAUNCH
-from confide.spark.jar import build_jar
 from confide.spark.settings import settings
 from confide.spark.stores import Stores
 
@@ -23,6 +23,8 @@ FOLDER = "/opt/confide/spark"
 JAR = f"{FOLDER}/confide.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
+
+_SERVICES = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
 
 
 def check_settings(own: Mapping[str, str]) -> None:
@@ -40,6 +42,15 @@ def check_settings(own: Mapping[str, str]) -> None:
         settings(PurePosixPath(SCRATCH), cores=1, job=job).check(own)
 
 
+def spark_jar(cache: Path) -> Path:
+    """Return our jar for Spark, building it in the folder `cache` if it is not there yet.
+
+    Raises:
+        MissingDependency: no Spark, or no Java compiler.
+    """
+    return build_jar(cache, "Spark", java_sources(without=("flink/",)), spark_jars(), _SERVICES)
+
+
 def image_profile(jar_cache: Path, *, enclave: bool = False) -> ImageProfile:
     """Return the Spark profile, building the jar and the class archive first if they are not in the cache.
 
@@ -51,7 +62,7 @@ def image_profile(jar_cache: Path, *, enclave: bool = False) -> ImageProfile:
     Raises:
         MissingDependency: no Spark, or no Java compiler.
     """
-    jar = build_jar(jar_cache)
+    jar = spark_jar(jar_cache)
     files = {JAR: jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
     if not enclave and (archive := build_archive(jar_cache, jar, java_home(), PurePosixPath(JAR))):
         files[ARCHIVE] = archive

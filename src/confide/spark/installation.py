@@ -11,6 +11,7 @@ from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, Image
 from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
+from confide.jvm.command import heap_mib
 from confide.spark import jvm
 from confide.spark.worker import write_launcher
 
@@ -74,7 +75,7 @@ class Installation:
             archive=PurePosixPath(archive) if archive and archive.exists() else None,
             log_config=PurePosixPath(self.log_config),
             scratch=PurePosixPath(context.scratch),
-            heap_mib=jvm.heap_mib(context.image.limits.memory_mib),
+            heap_mib=heap_mib(context.image.limits.memory_mib),
             main=main,
             enclave_cores=cores(context) if inside_libos() else None,
             spawn=inside_libos() != GRAMINE,

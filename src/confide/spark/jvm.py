@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from confide.jvm.command import CLOSED
+
 MODULE_OPTIONS: tuple[str, ...] = (
     # org.apache.spark.launcher.JavaModuleOptions of Spark 4.3; a test compares.
     "-XX:+IgnoreUnrecognizedVMOptions",
@@ -75,11 +77,7 @@ def command(
         f"-Xmx{heap_mib}m",
         "-Xshare:auto",  # an archive that does not fit is left aside
         *((f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off") if archive else ()),
-        # Nothing that copies memory out: no attaching debugger, dumps, or counters in a shared file.
-        "-XX:+DisableAttachMechanism",
-        "-XX:-UsePerfData",
-        "-XX:-CreateCoredumpOnCrash",
-        "-XX:-HeapDumpOnOutOfMemoryError",
+        *CLOSED,
         f"-XX:ErrorFile={scratch / 'jvm-error.log'}",
         f"-Djava.io.tmpdir={scratch / 'tmp'}",
         f"-Dderby.system.home={scratch / 'derby'}",
@@ -128,8 +126,3 @@ def enclave_options(heap_mib: int, cores: int, spawn: bool) -> list[str]:
 def direct_mib(heap_mib: int) -> int:
     """Return the memory outside the heap that buffers may take in an enclave."""
     return max(64, heap_mib // 8)
-
-
-def heap_mib(memory_mib: int) -> int:
-    """Return the Java heap for an enclave of that memory; the rest is for Python and the JVM's own."""
-    return max(256, memory_mib * 5 // 8)

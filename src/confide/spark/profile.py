@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from confide.enclave.libos import inside_libos
 from confide.enclave.processes import Process, Program
 from confide.enclave.profile import Context
+from confide.jvm.certificates import gateway_secrets
 from confide.spark import jvm
-from confide.spark.certificates import run_secrets
 from confide.spark.cluster_settings import Job
 from confide.spark.installation import CLASS, LAUNCHER, Installation, Sandbox, cores, own_settings
 from confide.spark.settings import settings
@@ -44,7 +44,9 @@ class SparkProfile:
             own=own_settings(context.image),
             enclave=inside_libos() is not None,
         )
-        context.secrets.update(run_secrets(table, datetime.datetime.now(datetime.UTC)))
+        gateway, driver = gateway_secrets(datetime.datetime.now(datetime.UTC))
+        gateway |= {"properties": table.values(), "settings": table.rules()}
+        context.secrets.update(gateway=gateway, driver=driver)
         if CLASS in context.image.settings:
             return self._run_class(context, environment)
         return self._run_python(context, environment)

@@ -1,56 +1,12 @@
-"""The hardened Spark settings: one table, with the reason of each row.
-
-`fixed` rows hold: a program that sets another value is refused with the setting's name. `default` rows are
-ours unless the program says otherwise. `forbidden` names must not be set at all. The JVM enforces the table
-(`confide.spark.Hardening`), which reaches it through the agent's socket.
-"""
+"""The hardened Spark settings: one table, with the reason of each row, which `confide.spark.Hardening` enforces."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
-from confide.errors import LaunchRefused
+from confide.jvm.settings import Forbidden, Setting, Settings
 from confide.spark import cluster_settings
-from confide.spark.setting import Forbidden, Setting
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The whole table; `own` are the image's, which are measured and were checked."""
-
-    fixed: tuple[Setting, ...]
-    default: tuple[Setting, ...]
-    forbidden: tuple[Forbidden, ...]
-    own: Mapping[str, str] = field(default_factory=dict)
-
-    def values(self) -> dict[str, str]:
-        """Return name -> value for the start of the JVM."""
-        return {**{row.name: row.value for row in (*self.default, *self.fixed)}, **self.own}
-
-    def check(self, own: Mapping[str, str]) -> None:
-        """Return if these settings weaken nothing, as `confide.spark.Hardening` will find again.
-
-        Raises:
-            LaunchRefused: names the first that does, and why.
-        """
-        fixed = {row.name: row for row in self.fixed}
-        for name, value in sorted(own.items()):
-            reasons = [rule.reason for rule in self.forbidden if re.fullmatch(rule.name, name)]
-            if name in fixed:
-                reasons = [] if re.fullmatch(fixed[name].pattern, value) else [fixed[name].reason]
-            if reasons:
-                raise LaunchRefused(f"{name}={value} would weaken the protection: {reasons[0]}")
-
-    def rules(self) -> dict[str, Any]:
-        """Return what `confide.spark.Hardening` enforces, as JSON values."""
-        return {
-            "fixed": [{"name": s.name, "accepts": s.pattern, "reason": s.reason} for s in self.fixed],
-            "forbidden": [{"name": f.name, "reason": f.reason} for f in self.forbidden],
-        }
 
 
 def settings(

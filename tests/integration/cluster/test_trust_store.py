@@ -16,8 +16,9 @@ from confide.broker.mesh_certificate import Member, issue_member, job_authority
 from confide.broker.mesh_member import MeshIdentity
 from confide.broker.release import Release
 from confide.enclave.agent_socket import AgentSocket
+from confide.jvm.jar import spark_jars
 from confide.spark import jvm
-from confide.spark.jar import build_jar, spark_jars
+from confide.spark.image_spec import spark_jar
 from confide.spark.stores import write_stores
 
 pytestmark = pytest.mark.spark
@@ -29,7 +30,7 @@ RELEASE = Release(workload="job", owners=("clinic",), keys={}, grants=(), expire
 
 @pytest.fixture(scope="module")
 def jar(tmp_path_factory) -> Path:
-    return build_jar(tmp_path_factory.mktemp("jar"))
+    return spark_jar(tmp_path_factory.mktemp("jar"))
 
 
 @pytest.fixture

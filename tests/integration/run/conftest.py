@@ -72,14 +72,17 @@ class Owner:
         logs: str | None = None,
         until: str = "2120-01-01T00:00:00Z",
         files: Sequence[str] = (),
+        read_files: Sequence[str] = (),
         key: str | None = None,
         tee: str = "simulated",
         platform: str = "",
         executor: Image | None = None,
     ) -> None:
-        """Put a policy into force: grants are (location, access[, key]) of tables; `files` may be written, under `key`.
+        """Put a policy into force: grants are (location, access[, key]) of tables.
 
         Args:
+            files: locations of files that may be written, under `key`.
+            read_files: locations of files that may be read.
             key: of `files`; None: the owner's own.
             executor: image of the executors; None: there are none.
         """
@@ -98,9 +101,10 @@ class Owner:
         for location, access, *under in grants:
             lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
             lines.append(f'format = "table"\nkey = "{under[0] if under else self.key}"')
-        for location in files:
-            lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "write"')
-            lines.append(f'format = "files"\nkey = "{key or self.key}"')
+        for access, locations in (("write", files), ("read", read_files)):
+            for location in locations:
+                lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
+                lines.append(f'format = "files"\nkey = "{key or self.key}"')
         toml = "\n".join(lines).encode()
         self.store.put_policy(self.name, self._serial, sign_policy(toml, self._signing_key), toml)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from confide.enclave.build import Recipe, build_cached
-from confide.spark.jar import spark_jars
+from confide.jvm.jar import spark_jars
 
 pytestmark = pytest.mark.spark
 

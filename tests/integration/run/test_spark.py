@@ -30,7 +30,7 @@ def read(location):
     return spark.read.parquet(location).selectExpr("max(value) AS v", "max(id)").first()["v"]
 
 def each():
-    from confide.spark.explanation import explain
+    from confide.jvm.explanation import explain
     for name, act in {
         "ungranted": lambda: read("data/ungranted"),
         "csv": lambda: spark.range(3).write.csv("out/table"),

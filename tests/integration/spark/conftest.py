@@ -20,8 +20,8 @@ from confide.enclave.agent_socket import AgentSocket
 from confide.enclave.attester import OwnEvidence
 from confide.enclave.image import Image, Limits
 from confide.enclave.profile import Context
+from confide.spark.image_spec import spark_jar
 from confide.spark.installation import Installation
-from confide.spark.jar import build_jar
 from confide.spark.profile import SparkProfile
 
 LOG_CONFIG = Path(confide.spark.__file__).with_name("log4j2.properties")
@@ -39,7 +39,7 @@ class Ran:
 @pytest.fixture(scope="session")
 def jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our jar, built from this tree."""
-    return build_jar(tmp_path_factory.mktemp("jar"))
+    return spark_jar(tmp_path_factory.mktemp("jar"))
 
 
 @pytest.fixture

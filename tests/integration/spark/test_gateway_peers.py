@@ -10,8 +10,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 from pyspark import SparkContext
 from confide.spark import gateway
-from confide.spark.agent import ask
-from confide.spark.certificates import Identity
+from confide.jvm.agent import ask
+from confide.jvm.certificates import Identity
 
 secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
 port = SparkContext._gateway.gateway_parameters.port

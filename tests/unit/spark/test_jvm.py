@@ -66,11 +66,6 @@ def test_every_path_that_java_writes_is_below_the_scratch():
     assert all("=/scratch/" in part for part in written)
 
 
-@pytest.mark.parametrize(("memory", "heap"), [(64, 256), (400, 256), (4096, 2560)])
-def test_heap(memory, heap):
-    assert jvm.heap_mib(memory) == heap
-
-
 @pytest.mark.skipif(shutil.which("javap") is None, reason="no JDK")
 def test_module_options_are_those_of_this_spark():
     (jar,) = (Path(pyspark.__file__).parent / "jars").glob("spark-launcher_*.jar")

@@ -2,6 +2,7 @@ package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
+import confide.MutualTls;
 import java.io.PrintStream;
 import java.util.Map;
 

@@ -1,11 +1,11 @@
 package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.ArrayList;
-import java.util.List;
+import confide.KeyUse;
+import confide.LaunchRefused;
+import confide.SettingsTable;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.regex.Pattern;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.plugin.DriverPlugin;
@@ -22,49 +22,40 @@ import scala.Tuple2;
  * agent's socket.
  */
 public final class Hardening implements SparkPlugin {
-  private static volatile Table table;
+  /** A session may name a Hadoop setting without Spark's prefix. */
+  private static final String HADOOP = "spark.hadoop.";
+
+  private static volatile SettingsTable table;
   private static volatile boolean enforced;
   private static volatile boolean executor;
 
-  private record Fixed(Pattern accepted, String reason) {
-    boolean accepts(String value) {
-      return value != null && accepted.matcher(value).matches();
-    }
+  static {
+    KeyUse.allowedBy(
+        new KeyUse.Rule() {
+          @Override
+          public void check() {
+            required();
+          }
+
+          @Override
+          public boolean committedElsewhere() {
+            return executor;
+          }
+        });
   }
 
-  private record Forbidden(Pattern name, String reason) {}
-
-  private record Table(Map<String, Fixed> fixed, List<Forbidden> forbidden) {}
-
-  /** Takes the table: {@code fixed} {name, accepts, reason}, {@code forbidden} {name, reason}; regular expressions. */
+  /** Takes the table, as {@link SettingsTable} has it. */
   static synchronized void install(JsonNode settings) {
     if (table != null) {
       throw new LaunchRefused("the hardened settings are already in place");
     }
-    Map<String, Fixed> fixed = new TreeMap<>();
-    for (JsonNode row : settings.path("fixed")) {
-      Pattern accepted = Pattern.compile(row.path("accepts").asText());
-      fixed.put(row.path("name").asText(), new Fixed(accepted, row.path("reason").asText()));
-    }
-    List<Forbidden> forbidden = new ArrayList<>();
-    for (JsonNode row : settings.path("forbidden")) {
-      forbidden.add(new Forbidden(Pattern.compile(row.path("name").asText()), row.path("reason").asText()));
-    }
-    if (fixed.isEmpty()) {
-      throw new LaunchRefused("the agent gave no hardened settings");
-    }
-    table = new Table(fixed, forbidden);
+    table = new SettingsTable(settings);
   }
 
   /** The same in the JVM of an executor, which follows the driver's commits. */
   static void installExecutor(JsonNode settings) {
     install(settings);
     executor = true;
-  }
-
-  /** Whether this JVM is an executor, so that what lies at a location is committed elsewhere. */
-  public static boolean isExecutor() {
-    return executor;
   }
 
   /**
@@ -77,50 +68,19 @@ public final class Hardening implements SparkPlugin {
     for (Tuple2<String, String> setting : conf.getAll()) {
       actual.put(setting._1(), setting._2());
     }
-    rules()
-        .fixed
-        .forEach(
-            (name, fixed) -> {
-              if (!fixed.accepts(actual.get(name))) {
-                throw refusal(name, actual.get(name), fixed.reason);
-              }
-            });
-    checkPresent(actual);
-    if (rules().fixed.containsKey(TrustStore.FILE)) {
+    rules().check(actual, HADOOP);
+    if (rules().fixes(TrustStore.FILE)) {
       TrustStore.require(actual.get(TrustStore.FILE), actual.get(TrustStore.PASSWORD));
     }
   }
 
   /** Refuses settings of one session or one query that contradict the table; absent ones are in order. */
   static void checkPresent(Map<String, String> actual) {
-    Table rules = rules();
-    actual.forEach(
-        (name, value) -> {
-          // A session may name a Hadoop setting without Spark's prefix.
-          for (String full : List.of(name, "spark.hadoop." + name)) {
-            Fixed fixed = rules.fixed.get(full);
-            if (fixed != null) {
-              if (!fixed.accepts(value)) {
-                throw refusal(name, value, fixed.reason);
-              }
-              return;
-            }
-          }
-          for (Forbidden rule : rules.forbidden) {
-            if (rule.name.matcher(name).matches() || rule.name.matcher("spark.hadoop." + name).matches()) {
-              throw refusal(name, value, rule.reason);
-            }
-          }
-        });
+    rules().checkPresent(actual, HADOOP);
   }
 
-  private static LaunchRefused refusal(String name, String value, String reason) {
-    return new LaunchRefused(
-        (value == null ? "unsetting " + name : name + "=" + value) + " would weaken the protection: " + reason);
-  }
-
-  private static Table rules() {
-    Table rules = table;
+  private static SettingsTable rules() {
+    SettingsTable rules = table;
     if (rules == null) {
       throw new LaunchRefused("this JVM was not started by confide");
     }

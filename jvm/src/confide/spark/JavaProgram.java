@@ -3,11 +3,12 @@ package confide.spark;
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
 import confide.ConfideException;
+import confide.LaunchRefused;
 import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
 import java.util.Map;
-import org.apache.spark.SparkContext;
 import org.apache.spark.SparkContext$;
+import org.apache.spark.SparkContext;
 import scala.Option;
 
 /**

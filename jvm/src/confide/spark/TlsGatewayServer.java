@@ -1,5 +1,6 @@
 package confide.spark;
 
+import confide.MutualTls;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.Socket;

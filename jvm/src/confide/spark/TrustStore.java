@@ -1,5 +1,6 @@
 package confide.spark;
 
+import confide.LaunchRefused;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;

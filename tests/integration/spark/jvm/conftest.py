@@ -24,7 +24,7 @@ from confide.enclave.agent_socket import AgentSocket
 from confide.errors import Conflict, NoGrant
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
-from confide.spark.jar import build_jar
+from confide.spark.image_spec import spark_jar
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "sealed"
 VECTOR_FOLDERS = ("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100")
@@ -241,7 +241,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     _grants(agent, keyset)
     agent.start()
     world = World(agent, keyset)
-    jar = build_jar(tmp_path_factory.mktemp("jar"))
+    jar = spark_jar(tmp_path_factory.mktemp("jar"))
     builder = SparkSession.builder.appName("test")
     options = f"-Dconfide.agent={agent.path} -Djava.io.tmpdir={agent.scratch}"
     settings = SETTINGS | {

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from confide.spark.explanation import explain
+from confide.jvm.explanation import explain
 
 pytestmark = pytest.mark.spark
 

@@ -1,6 +1,6 @@
 import pytest
 
-from confide.spark.explanation import MAX_CHARS, explain
+from confide.jvm.explanation import MAX_CHARS, explain
 
 STACK = """An error occurred while calling o42.count.
 : org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered error while reading file

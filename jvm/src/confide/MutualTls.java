@@ -1,4 +1,4 @@
-package confide.spark;
+package confide;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
@@ -29,7 +29,7 @@ import javax.net.ssl.TrustManagerFactory;
  * <p>Both certificates live for one run and are self-signed; each side trusts exactly the other's, so there is
  * no authority whose key could sign a third.
  */
-final class MutualTls {
+public final class MutualTls {
   private static final String[] PROTOCOLS = {"TLSv1.3"};
 
   private final SSLContext context;
@@ -37,7 +37,7 @@ final class MutualTls {
   /**
    * @param material fields {@code key} (PKCS #8), {@code certificate} and {@code peer} (X.509), base64 of DER.
    */
-  MutualTls(JsonNode material) throws GeneralSecurityException, IOException {
+  public MutualTls(JsonNode material) throws GeneralSecurityException, IOException {
     PrivateKey key =
         KeyFactory.getInstance("EC").generatePrivate(new PKCS8EncodedKeySpec(der(material, "key")));
     KeyStore own = emptyStore();
@@ -69,7 +69,7 @@ final class MutualTls {
   }
 
   /** Listening sockets that take only the peer's certificate. */
-  ServerSocketFactory serverSockets() {
+  public ServerSocketFactory serverSockets() {
     ServerSocketFactory plain = context.getServerSocketFactory();
     return new ServerSocketFactory() {
       @Override
@@ -102,7 +102,7 @@ final class MutualTls {
   }
 
   /** Sockets towards the peer: its certificate and its address are checked. */
-  SocketFactory clientSockets() {
+  public SocketFactory clientSockets() {
     SocketFactory plain = context.getSocketFactory();
     return new SocketFactory() {
       @Override

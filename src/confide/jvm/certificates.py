@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from confide.spark.settings import Settings
-
 LIFETIME = datetime.timedelta(days=397)
 """Longer than any run; the keys die with the processes."""
 
@@ -57,11 +55,10 @@ class Identity:
         return self.key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
 
 
-def run_secrets(settings: Settings, now: datetime.datetime) -> dict[str, Any]:
-    """Return the per-run secrets: `gateway` for the JVM, `driver` for the Python driver.
+def gateway_secrets(now: datetime.datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the JVM's end of the gateway and Python's get.
 
-    Each side gets its own private key, the other's certificate and the common token. The JVM also gets the
-    hardened settings and the rules that it enforces.
+    Each its own private key, the other's certificate, and the common token.
     """
     jvm, python = Identity.new("jvm", now), Identity.new("driver", now)
     token = secrets.token_hex(32)
@@ -69,21 +66,18 @@ def run_secrets(settings: Settings, now: datetime.datetime) -> dict[str, Any]:
     def der(data: bytes) -> str:
         return base64.b64encode(data).decode()
 
-    return {
-        "gateway": {
-            "token": token,
-            "tls": {
-                "key": der(jvm.key_bytes(Encoding.DER)),
-                "certificate": der(jvm.certificate.public_bytes(Encoding.DER)),
-                "peer": der(python.certificate.public_bytes(Encoding.DER)),
-            },
-            "properties": settings.values(),
-            "settings": settings.rules(),
-        },
-        "driver": {
-            "token": token,
-            "key": python.key_bytes(Encoding.PEM).decode(),
-            "certificate": python.certificate.public_bytes(Encoding.PEM).decode(),
-            "peer": jvm.certificate.public_bytes(Encoding.PEM).decode(),
+    gateway = {
+        "token": token,
+        "tls": {
+            "key": der(jvm.key_bytes(Encoding.DER)),
+            "certificate": der(jvm.certificate.public_bytes(Encoding.DER)),
+            "peer": der(python.certificate.public_bytes(Encoding.DER)),
         },
     }
+    driver = {
+        "token": token,
+        "key": python.key_bytes(Encoding.PEM).decode(),
+        "certificate": python.certificate.public_bytes(Encoding.PEM).decode(),
+        "peer": jvm.certificate.public_bytes(Encoding.PEM).decode(),
+    }
+    return gateway, driver

@@ -1,17 +1,13 @@
 import datetime
 import json
-from pathlib import PurePosixPath
 
-from confide.spark.certificates import Identity, run_secrets
-from confide.spark.settings import settings
+from confide.jvm.certificates import Identity, gateway_secrets
 
 NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
-TABLE = settings(PurePosixPath("/scratch"), cores=1)
 
 
 def test_each_side_has_only_its_own_key():
-    made = run_secrets(TABLE, NOW)
-    jvm, driver = made["gateway"], made["driver"]
+    jvm, driver = gateway_secrets(NOW)
     assert jvm["token"] == driver["token"]
     assert len(jvm["token"]) == 64
     assert jvm["tls"]["key"] not in json.dumps(driver)
@@ -21,9 +17,9 @@ def test_each_side_has_only_its_own_key():
 
 
 def test_every_run_has_its_own():
-    first, second = run_secrets(TABLE, NOW), run_secrets(TABLE, NOW)
-    assert first["driver"]["token"] != second["driver"]["token"]
-    assert first["driver"]["certificate"] != second["driver"]["certificate"]
+    (_, first), (_, second) = gateway_secrets(NOW), gateway_secrets(NOW)
+    assert first["token"] != second["token"]
+    assert first["certificate"] != second["certificate"]
 
 
 def test_representation_shows_no_key():

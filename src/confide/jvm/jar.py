@@ -1,4 +1,4 @@
-"""The jar that Spark loads: compiled once for each set of sources, engine jars and compiler.
+"""The jar that an engine loads: compiled once for each set of sources, engine jars and compiler.
 
 The Java is compiled where it is used, against the very jars it will run with, so no binary is shipped and
 none can be out of step with the engine.
@@ -12,54 +12,73 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from confide.errors import MissingDependency
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _COMPILE_SECONDS = 300
-_SERVICES = {
-    "META-INF/services/org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"
-}
-"""What Spark finds by Java's ServiceLoader: path in the jar -> content."""
 
 
-def build_jar(cache: Path) -> Path:
+def build_jar(
+    cache: Path,
+    engine: str,
+    sources: Sequence[Path],
+    jars: Sequence[Path],
+    services: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Return the jar of `confide.*` classes, building it in the folder `cache` if it is not there yet.
 
     The name holds a hash of the sources, of the engine jars' names (which carry their versions) and of the
     compiler's version. Equal inputs give equal bytes.
 
+    Args:
+        cache: where it is kept.
+        engine: whose jars these are, for messages.
+        sources: what to compile.
+        jars: of the engine, to compile against.
+        services: interface -> classes of ours that implement it, a line each (`java.util.ServiceLoader`).
+
     Raises:
-        MissingDependency: no Spark, or no Java compiler, or the sources do not compile against this Spark.
+        MissingDependency: no Java compiler, or the sources do not compile against this engine.
     """
-    sources = java_sources()
-    jars = spark_jars()
     javac = _javac()
-    target = cache / f"confide-{_identity(sources, jars, javac)[:32]}.jar"
+    target = cache / f"confide-{_identity(sources, jars, services, javac)[:32]}.jar"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             classes = Path(scratch, "classes")
-            _compile(javac, sources, jars, classes)
+            _compile(javac, engine, sources, jars, classes)
+            for interface, names in services.items():
+                listed = classes / "META-INF" / "services" / interface
+                listed.parent.mkdir(parents=True, exist_ok=True)
+                listed.write_text(names, encoding="utf-8")
             _zip(classes, Path(scratch, "jar"))
             Path(scratch, "jar").replace(target)
     return target
 
 
-def java_sources() -> list[Path]:
+def java_sources(without: Sequence[str] = ()) -> list[Path]:
     """Return the Java sources, from the installed package or from the repository.
+
+    Args:
+        without: beginnings of paths below `confide/` to leave out: what belongs to another engine.
 
     Raises:
         MissingDependency: this installation holds none.
     """
     package = Path(str(resources.files("confide")))
-    for folder in (package / "spark" / "jvm", package.parent.parent / "jvm" / "src"):
-        found = sorted(folder.rglob("*.java"))
+    for folder in (package / "jvm" / "src", package.parent.parent / "jvm" / "src"):
+        ours = folder / "confide"
+        found = sorted(ours.rglob("*.java"))
         if found:
-            return found
+            return [
+                path for path in found if not path.relative_to(ours).as_posix().startswith(tuple(without))
+            ]
     raise MissingDependency("the Java sources of confide are not installed")
 
 
@@ -87,7 +106,7 @@ def _javac() -> str:
     return found
 
 
-def _identity(sources: list[Path], jars: list[Path], javac: str) -> str:
+def _identity(sources: Sequence[Path], jars: Sequence[Path], services: Mapping[str, str], javac: str) -> str:
     digest = hashlib.sha256()
     version = subprocess.run([javac, "-version"], capture_output=True, check=True, timeout=60)
     digest.update(version.stdout + version.stderr)
@@ -95,25 +114,24 @@ def _identity(sources: list[Path], jars: list[Path], javac: str) -> str:
         digest.update(f"{source.name}\0{hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
     for jar in jars:
         digest.update(f"{jar.name}\n".encode())
-    digest.update(repr(_SERVICES).encode())
+    for interface, names in sorted(services.items()):
+        digest.update(f"{interface}\0{names}\n".encode())
     return digest.hexdigest()
 
 
-def _compile(javac: str, sources: list[Path], jars: list[Path], classes: Path) -> None:
+def _compile(javac: str, engine: str, sources: Sequence[Path], jars: Sequence[Path], classes: Path) -> None:
     argv = [javac, "--release", "17", "-nowarn", "-proc:none", "-encoding", "UTF-8", "-d", str(classes)]
     argv += ["-cp", os.pathsep.join(map(str, jars)), *map(str, sources)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_COMPILE_SECONDS)
     if done.returncode != 0:
         raise MissingDependency(
-            f"a JDK and Spark that confide compiles with; javac says: {done.stderr[-2000:]}"
+            f"a JDK and {engine} that confide compiles with; javac says: {done.stderr[-2000:]}"
         )
 
 
 def _zip(classes: Path, target: Path) -> None:
-    files = {path.relative_to(classes).as_posix(): path.read_bytes() for path in classes.rglob("*.class")}
-    files |= {path: content.encode() for path, content in _SERVICES.items()}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as jar:
-        for path, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(path, _EPOCH)
+        for file in sorted(path for path in classes.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(classes).as_posix(), _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            jar.writestr(entry, content)
+            jar.writestr(entry, file.read_bytes())

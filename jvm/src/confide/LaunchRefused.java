@@ -1,6 +1,6 @@
-package confide.spark;
+package confide;
 
-/** A Spark setting that would weaken the protection of the data; the message begins with the setting's name. */
+/** A setting of an engine that would weaken the protection of the data; the message begins with the setting's name. */
 public final class LaunchRefused extends RuntimeException {
   private static final long serialVersionUID = 1L;
 

@@ -1,0 +1,39 @@
+package confide;
+
+/**
+ * Whether keys may be used in this JVM: only once the engine in it has shown its hardened settings.
+ *
+ * <p>The engine's own part says so; before it does, nobody does.
+ */
+public final class KeyUse {
+  /** What an engine's part says. */
+  public interface Rule {
+    /** Returns if the engine runs with its hardened settings; throws otherwise. */
+    void check();
+
+    /** Whether what lies at a location is committed by another JVM, so that it may change during the run. */
+    default boolean committedElsewhere() {
+      return false;
+    }
+  }
+
+  private static volatile Rule rule =
+      () -> {
+        throw new IllegalStateException("keys are used only by an engine that confide started");
+      };
+
+  private KeyUse() {}
+
+  /** Takes the engine's rule, when the engine's part is loaded. */
+  public static void allowedBy(Rule engine) {
+    rule = engine;
+  }
+
+  static void check() {
+    rule.check();
+  }
+
+  static boolean committedElsewhere() {
+    return rule.committedElsewhere();
+  }
+}

@@ -1,0 +1,29 @@
+"""First process of a Flink image: the agent, with the Flink profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from confide.enclave import agent
+from confide.enclave.image import JAVA, PYTHON_BINARY, RUN, SCRATCH, SITE, WORK
+from confide.enclave.workload_sandbox import sandbox_prefix
+from confide.flink.profile import FOLDER, LOG_CONFIG, STORAGE, FlinkProfile, Installation
+
+INSTALLATION = Installation(
+    java=Path(JAVA, "bin/java"),
+    python=Path(PYTHON_BINARY),
+    flink=Path(SITE, "pyflink"),
+    jars=Path(FOLDER),
+    log_config=Path(LOG_CONFIG),
+    storage=Path(STORAGE),
+)
+
+
+def main() -> None:
+    """Run as the first process of an enclave; never returns."""
+    prefix = sandbox_prefix({SCRATCH: Path(SCRATCH), STORAGE: Path(WORK)}, agent_socket=True, network=False)
+    agent.main(FlinkProfile(INSTALLATION, prefix, Path(RUN)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The hardened Flink settings: one table, with the reason of each row; each job is compared with it before it runs."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from confide.flink.stores import Store
+from confide.jvm.settings import Forbidden, Setting, Settings
+
+_CLEAR_NETWORK = "bytes would cross the network in clear"
+_SCRATCH = "temporary data would leave the scratch space"
+_NO_CODE = "code that the measurement does not cover would be loaded"
+
+
+def settings(scratch: PurePosixPath, python: PurePosixPath, store: Store, *, cores: int) -> Settings:
+    """Return the table for one run.
+
+    Args:
+        scratch: the private scratch space; every temporary byte goes below it.
+        python: the interpreter.
+        store: key and certificate of this run's own endpoints.
+        cores: processors for tasks, at least 1.
+    """
+    return Settings(
+        fixed=(*_fixed(scratch, python), *_tls(store)),
+        default=_defaults(cores),
+        forbidden=FORBIDDEN,
+    )
+
+
+def _fixed(scratch: PurePosixPath, python: PurePosixPath) -> tuple[Setting, ...]:
+    return (
+        Setting("execution.target", "confide", "the job would run unchecked, or outside this enclave"),
+        Setting("execution.attached", "true", "the program would not wait for its job"),
+        # Process mode sends every record to another process over a plain connection.
+        Setting("python.execution-mode", "thread", "records would be sent to other processes in clear"),
+        Setting("python.executable", str(python), _NO_CODE),
+        Setting("python.client.executable", str(python), _NO_CODE),
+        # The second job of a JVM would load Python's library in a class loader of its own, which Java 17 refuses.
+        Setting(
+            "classloader.parent-first-patterns.additional",
+            "pemja;org.apache.flink.api.python;org.apache.flink.streaming.api.operators.python",
+            "Python's library would be loaded twice",
+        ),
+        *(
+            Setting(name, "localhost", "Flink would be reachable from outside")
+            for name in (
+                "jobmanager.rpc.address",
+                "jobmanager.bind-host",
+                "taskmanager.host",
+                "taskmanager.bind-host",
+                "rest.address",
+                "rest.bind-address",
+            )
+        ),
+        Setting("io.tmp.dirs", str(scratch / "tmp"), _SCRATCH),
+        Setting("process.working-dir", str(scratch / "tmp"), _SCRATCH),
+        Setting("blob.storage.directory", str(scratch / "tmp"), _SCRATCH),
+        Setting("web.tmpdir", str(scratch / "tmp"), _SCRATCH),
+        Setting("state.backend.rocksdb.localdir", str(scratch / "tmp"), _SCRATCH),
+        Setting("web.submit.enable", "false", _NO_CODE),
+        Setting("rest.profiling.enabled", "false", "what the JVM does would be shown to who asks"),
+    )
+
+
+def _tls(store: Store) -> tuple[Setting, ...]:
+    rows = [
+        Setting("security.ssl.protocol", "TLSv1.3", "an older protocol would be used"),
+        Setting("security.ssl.algorithms", "TLS_AES_256_GCM_SHA384", "another cipher would be used"),
+        Setting("security.ssl.rest.authentication-enabled", "true", "REST would answer anybody"),
+    ]
+    for side in ("internal", "rest"):
+        prefix = f"security.ssl.{side}"
+        rows += [
+            Setting(f"{prefix}.enabled", "true", _CLEAR_NETWORK),
+            Setting(f"{prefix}.keystore", str(store.keys), _CLEAR_NETWORK),
+            Setting(f"{prefix}.truststore", str(store.trusted), _CLEAR_NETWORK),
+            Setting(f"{prefix}.keystore-type", "PKCS12", _CLEAR_NETWORK),
+            Setting(f"{prefix}.truststore-type", "PKCS12", _CLEAR_NETWORK),
+        ]
+        rows += [
+            Setting(f"{prefix}.{name}-password", store.password, _CLEAR_NETWORK)
+            for name in ("keystore", "key", "truststore")
+        ]
+    return tuple(rows)
+
+
+def _defaults(cores: int) -> tuple[Setting, ...]:
+    return (
+        Setting("parallelism.default", str(cores), "all cores of the image"),
+        Setting("rest.port", "0", "whichever is free; nobody else looks for it"),
+    )
+
+
+FORBIDDEN: tuple[Forbidden, ...] = (
+    Forbidden(r"pipeline\.(jars|classpaths)", _NO_CODE),
+    Forbidden(r"env\.java\..+", "the JVM would run with other options"),
+    Forbidden(r"python\.(files|requirements|archives|pythonpath)", _NO_CODE),
+    Forbidden(r"metrics\.reporters?(\..+)?", "metrics would be sent to who collects them"),
+    Forbidden(r"(traces|events)\.reporters?(\..+)?", "traces would be sent to who collects them"),
+    Forbidden(r"fs\.(default-scheme|allowed-fallback-filesystems)", "files would bypass the guard"),
+    Forbidden(r"(plugin|classloader)\.(?!parent-first-patterns\.additional$).+", _NO_CODE),
+)
+"""Settings that a program may not make."""

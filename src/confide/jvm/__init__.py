@@ -1,0 +1,1 @@
+"""What engines on a Java virtual machine share: our jar, the gateway between Python and Java, its secrets."""

@@ -1,0 +1,405 @@
+"""PyFlink programs under `confide run`: the examples' results, what is refused, what lies on storage afterwards.
+
+Flink starts slowly, so one run does it all: the program goes from one part to the next and says what came of each.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import re
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from confide.broker.listing_signing import sign_listing
+from confide.data.folders import decrypt_files, encrypt_files
+from confide.enclave.image import Limits
+from confide.enclave.profile import ImageProfile
+from confide.flink.image_spec import image_profile
+
+pytestmark = [
+    pytest.mark.flink,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.version_info >= (3, 13), reason="Flink has wheels for Python 3.11 and 3.12"),
+]
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+MARK = "NEEDLE-4711"
+# Whole milliseconds: PyFlink hands no more of a collected timestamp to the program.
+PATIENTS = pa.table(
+    {
+        "id": [1, 2, None],
+        "born": [datetime.date(1950, 1, 2), None, datetime.date(1999, 12, 31)],
+        "seen": [datetime.datetime(2026, 1, 2, 3, 4, 5, 678_000), datetime.datetime(1969, 12, 31, 23), None],
+        "weight": [70.5, None, -0.25],
+        "well": [True, False, None],
+        "paid": [Decimal("12.34"), Decimal("-0.01"), None],
+        "name": [f"{MARK}-a", None, f"{MARK}-b"],
+    }
+).cast(
+    pa.schema(
+        [
+            ("id", pa.int64()),
+            ("born", pa.date32()),
+            ("seen", pa.timestamp("us")),
+            ("weight", pa.float64()),
+            ("well", pa.bool_()),
+            ("paid", pa.decimal128(9, 2)),
+            ("name", pa.string()),
+        ]
+    )
+)
+PROGRAM = '''
+import socket, sys, time
+from pathlib import Path
+
+import stream, table
+from pyflink.common import Configuration, Encoder, Types, WatermarkStrategy
+from pyflink.datastream import MapFunction, StreamExecutionEnvironment
+from pyflink.datastream.connectors.file_system import FileSink
+from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.table import DataTypes, EnvironmentSettings, TableEnvironment
+from pyflink.table.udf import AggregateFunction, udaf, udf
+
+
+def environment(**settings):
+    configuration = Configuration()
+    for name, value in settings.items():
+        configuration.set_string(name.replace("__", "-").replace("_", "."), value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.set_parallelism(1)
+    return env
+
+
+def letters(env):
+    return env.from_collection(["a", "b"], Types.STRING())
+
+
+def write(env, location):
+    sink = FileSink.for_row_format(location, Encoder.simple_string_encoder()).build()
+    letters(env).map(lambda text: text * 2, Types.STRING()).sink_to(sink)
+    env.execute()
+
+
+def read(path):
+    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    tables.execute_sql(
+        f"CREATE TABLE t (line STRING) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'raw')"
+    )
+    with tables.execute_sql("SELECT COUNT(*) FROM t").collect() as rows:
+        return [tuple(row) for row in rows]
+
+
+def patients(columns, selected="*"):
+    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    tables.execute_sql(
+        f"CREATE TABLE t ({columns}) WITH ('connector' = 'filesystem', 'path' = 'data/patients', 'format' = 'parquet')"
+    )
+    with tables.execute_sql(f"SELECT {selected} FROM t").collect() as rows:
+        return sorted(str(tuple(row)) for row in rows)
+
+
+class FailsOnce(MapFunction):
+    """Fails after the first checkpoint that has seen half the elements; a file in scratch remembers that it did."""
+
+    def map(self, value):
+        time.sleep(0.01)
+        failed = Path("/scratch/failed")
+        if value == 300 and not failed.exists():
+            time.sleep(1.5)
+            failed.touch()
+            raise RuntimeError("as a machine fails")
+        return str(value)
+
+
+def exactly_once():
+    env = environment(
+        execution_checkpointing_interval="200 ms",
+        execution_checkpointing_dir="file:///work/state/once",
+        restart__strategy_type="fixed-delay",
+        restart__strategy_fixed__delay_delay="100 ms",
+    )
+    sink = FileSink.for_row_format("out/once", Encoder.simple_string_encoder()).build()
+    numbers = NumberSequenceSource(0, 399)
+    source = env.from_source(numbers, WatermarkStrategy.no_watermarks(), "numbers", Types.LONG())
+    source.map(FailsOnce(), Types.STRING()).sink_to(sink)
+    env.execute()
+    return Path("/scratch/failed").exists()
+
+
+def recovered():
+    """A file under way, lost with its task, taken up again from what the checkpoint kept, and committed twice."""
+    from pyflink.java_gateway import get_gateway
+
+    jvm = get_gateway().jvm
+    fs = jvm.org.apache.flink.core.fs.FileSystem.get(jvm.java.net.URI("file:///work"))
+    path = jvm.org.apache.flink.core.fs.Path("file:///work/out/recovered/part-0")
+    writer = fs.createRecoverableWriter()
+    out = writer.open(path)
+    out.write(bytearray(b"kept\\n"))
+    kept = out.persist()
+    out.write(bytearray(b"lost\\n"))
+    out.close()
+    writer = fs.createRecoverableWriter()
+    serializer = writer.getResumeRecoverableSerializer()
+    out = writer.recover(serializer.deserialize(1, serializer.serialize(kept)))
+    out.write(bytearray(b"written\\n"))
+    pending = out.closeForCommit().getRecoverable()
+    for _ in range(2):
+        writer.recoverForCommit(pending).commitAfterRecovery()
+
+
+def aggregate():
+    class Sum(AggregateFunction):
+        def create_accumulator(self):
+            return [0]
+
+        def get_value(self, accumulator):
+            return accumulator[0]
+
+        def accumulate(self, accumulator, value):
+            accumulator[0] += value
+
+    tables = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    total = udaf(Sum(), result_type=DataTypes.BIGINT(), accumulator_type=DataTypes.ARRAY(DataTypes.BIGINT()))
+    tables.create_temporary_function("total", total)
+    tables.create_temporary_view("t", tables.from_elements([(1,), (2,)], ["n"]))
+    return list(tables.execute_sql("SELECT total(n) FROM t").collect())
+
+
+def process_mode():
+    env = environment(python_execution__mode="process")
+    return list(letters(env).map(lambda text: text, Types.STRING()).execute_and_collect())
+
+
+def process(env):
+    return list(letters(env).execute_and_collect())
+
+
+def look():
+    """What a function inside the JVM sees of storage and of the network."""
+
+    def seen(_):
+        found = sorted(path.name for path in Path("/work").iterdir())
+        try:
+            Path("/work/plain.txt").write_text("x")
+            found.append("written")
+        except OSError as error:
+            found.append(type(error).__name__)
+        with open("/proc/net/dev") as devices:
+            found += [line.split(":")[0].strip() for line in devices if ":" in line]
+        return str(found)
+
+    return list(letters(environment()).map(seen, Types.STRING()).execute_and_collect())[0]
+
+
+PARTS = {
+    "stream": stream.main,
+    "table": table.main,
+    "patients": lambda: patients(
+        "id BIGINT, born DATE, seen TIMESTAMP(6), weight DOUBLE, well BOOLEAN, paid DECIMAL(9, 2), name STRING"
+    ),
+    "count": lambda: patients("id BIGINT, name STRING", "COUNT(*), MAX(name)"),
+    "no column": lambda: patients("nobody STRING"),
+    "other type": lambda: patients("name BIGINT"),
+    "exactly once": exactly_once,
+    "recovered": recovered,
+    "look": look,
+    "process mode": process_mode,
+    "aggregate": aggregate,
+    "elsewhere": lambda: process(environment(execution_target="local")),
+    "setting": lambda: process(environment(pipeline_jars="file:///app/a.jar")),
+    "no TLS": lambda: process(environment(security_ssl_internal_enabled="false")),
+    "ungranted write": lambda: write(environment(), "out/nowhere"),
+    "ungranted read": lambda: read("data/nowhere"),
+    "plain": lambda: read("data/plain"),
+    "changed": lambda: read("data/changed"),
+    "read only": lambda: write(environment(), "data/pulses"),
+}
+for name, part in PARTS.items():
+    try:
+        print("TAKEN", name, part(), flush=True)
+    except Exception as error:
+        from confide.jvm.explanation import explain
+
+        text = explain(error) or repr(error)
+        print("SAID", name, text.replace(chr(10), " ")[:1500], flush=True)
+'''
+
+
+def pulses() -> pd.DataFrame:
+    chance = random.Random(7)
+    rows = [
+        (second, f"{MARK}-{patient}", chance.randint(40, 190))
+        for second in range(0, 900, 5)
+        for patient in range(3)
+    ]
+    return pd.DataFrame(rows, columns=["second", "patient", "pulse"])
+
+
+class Ran:
+    """The one run, and what it left."""
+
+    def __init__(self, site, owner) -> None:
+        self.site, self.owner = site, owner
+        self.code = site.run()
+        self.log = site.log(owner)
+
+    def line(self, part: str) -> str:
+        found = [line for line in self.log.splitlines() if line.split(" ", 1)[-1].startswith(part)]
+        assert len(found) == 1, self.log[-6000:]
+        return found[0]
+
+    def rows(self, location: str, columns: list[str], folder: Path) -> pd.DataFrame:
+        """Decrypt what the newest listing of a location names."""
+        stored = self.owner.store.listing_at("clinic", location)
+        assert stored is not None, self.log[-6000:]
+        target = folder / location.replace("/", "-")
+        decrypt_files(self.site.data / location, stored.listing, self.owner.keyset, target)
+        parts = [pd.read_csv(path, names=columns) for path in sorted(target.rglob("part-*"))]
+        return pd.concat(parts).sort_values(columns, ignore_index=True)
+
+
+def seal(owner, site, folder: Path, location: str) -> None:
+    (site.data / location).parent.mkdir(parents=True, exist_ok=True)
+    listing = encrypt_files(folder, site.data / location, owner.keyset, owner.key, location=location)
+    owner.store.commit_listing(listing, sign_listing(listing, owner._signing_key, owner.name), 0)
+
+
+@pytest.fixture(scope="module")
+def small_flink(cache) -> ImageProfile:
+    profile = image_profile(cache)
+    return ImageProfile(**{**vars(profile), "limits": Limits(memory_mib=1536, scratch_mib=256, cores=1)})
+
+
+@pytest.fixture(scope="module")
+def ran(site, new_owner, small_flink, tmp_path_factory) -> Ran:
+    owner = new_owner("clinic", site.broker("local"), site.root)
+    source = tmp_path_factory.mktemp("pulses")
+    pulses().to_csv(source / "a.csv", header=False, index=False)
+    for location in ("data/pulses", "data/changed"):
+        seal(owner, site, source, location)
+    with (site.data / "data/changed/a.csv").open("r+b") as file:
+        file.seek(-20, 2)
+        file.write(b"x")
+    (site.data / "data/plain").mkdir()
+    (site.data / "data/plain/a.csv").write_text("1\n")
+    for name in ("stream", "table"):
+        (example,) = EXAMPLES.glob(f"*_flink_{name}.py")
+        (site.root / f"app/{name}.py").write_bytes(example.read_bytes())
+    owner.encrypt(PATIENTS, site.data, "data/patients")
+    image = site.build(PROGRAM, small_flink)
+    written = [
+        "out/minutes",
+        "out/alarms",
+        "out/hours",
+        "out/scaled",
+        "out/once",
+        "out/recovered",
+        "state",
+        "data/plain",
+    ]
+    owner.allow(
+        image,
+        ("data/patients", "read"),
+        logs="clinic/data",
+        files=written,
+        read_files=["data/pulses", "data/changed"],
+    )
+    return Ran(site, owner)
+
+
+def test_the_stream_example(ran, tmp_path):
+    assert ran.line("stream").startswith("TAKEN")
+    frame = pulses()
+    minutes = (
+        frame.assign(minute=frame["second"] // 60)
+        .groupby(["minute", "patient"], as_index=False)["pulse"]
+        .max()
+    )
+    found = ran.rows("out/minutes", ["minute", "patient", "pulse"], tmp_path)
+    pd.testing.assert_frame_equal(found, minutes.sort_values(list(minutes), ignore_index=True))
+    high = frame[frame["pulse"] > 140].copy()
+    high["count"] = high.groupby("patient").cumcount() + 1
+    alarms = high[high["count"] >= 3][["second", "patient", "count"]]
+    found = ran.rows("out/alarms", ["second", "patient", "count"], tmp_path)
+    pd.testing.assert_frame_equal(found, alarms.sort_values(list(alarms), ignore_index=True))
+
+
+def test_the_table_example(ran, tmp_path):
+    assert ran.line("table").startswith("TAKEN")
+    frame = pulses()
+    hours = frame.assign(hour=frame["second"] // 3600).groupby(["hour", "patient"], as_index=False)["pulse"]
+    hours = hours.agg(pulses="count", highest="max")
+    hours["level"] = [
+        "high" if pulse > 140 else "low" if pulse < 50 else "normal" for pulse in hours["highest"]
+    ]
+    found = ran.rows("out/hours", list(hours), tmp_path)
+    pd.testing.assert_frame_equal(found, hours.sort_values(list(hours), ignore_index=True))
+    scaled = frame.assign(scaled=frame["pulse"] / 60)[["patient", "scaled"]]
+    found = ran.rows("out/scaled", list(scaled), tmp_path)
+    pd.testing.assert_frame_equal(found, scaled.sort_values(list(scaled), ignore_index=True))
+
+
+def test_an_encrypted_table_is_a_source(ran):
+    rows = sorted(str(tuple(row.values())) for row in PATIENTS.to_pylist())
+    assert ran.line("patients") == f"TAKEN patients {rows}"
+    assert ran.line("count") == f"TAKEN count [\"(3, '{MARK}-b')\"]"
+
+
+def test_each_element_once_though_a_task_failed(ran, tmp_path):
+    assert ran.line("exactly once") == "TAKEN exactly once True"
+    assert list(ran.rows("out/once", ["n"], tmp_path)["n"]) == list(range(400))
+
+
+def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
+    assert ran.line("recovered").startswith("TAKEN")
+    assert list(ran.rows("out/recovered", ["text"], tmp_path)["text"]) == ["kept", "written"]
+    assert not list((ran.site.data / "out/recovered").glob(".part*"))
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("no column", "Misuse: the table has no column nobody"),
+        ("other type", "Misuse: the column name is .* in the table, and cannot be read as BIGINT"),
+        ("process mode", "LaunchRefused: python.execution-mode=process would weaken the protection"),
+        ("aggregate", "LaunchRefused: the operator .* would run Python in another process"),
+        ("elsewhere", "LaunchRefused: execution.target=local would weaken the protection"),
+        ("setting", "LaunchRefused: pipeline.jars=.* would weaken the protection"),
+        ("no TLS", "LaunchRefused: security.ssl.internal.enabled=false would weaken the protection"),
+        ("ungranted write", "NoGrant: no grant for out/nowhere"),
+        ("ungranted read", "NoGrant: no grant for data/nowhere"),
+        ("plain", "NotEncrypted: not a sealed file"),
+        ("changed", "FileChanged: does not authenticate"),
+        ("read only", "NoGrant: the grant of data/pulses is to read, not to write"),
+    ],
+)
+def test_refused_with_the_reason(ran, part, said):
+    assert ran.line(part).startswith("SAID")
+    assert re.search(said, ran.line(part)), ran.line(part)
+
+
+def test_a_function_sees_neither_storage_nor_a_network(ran):
+    assert ran.line("look") == "TAKEN look ['OSError', 'lo']"
+
+
+def test_storage_holds_nothing_in_clear(ran):
+    sealed = 0
+    for path in ran.site.data.rglob("*"):
+        if path.is_file() and path != ran.site.data / "data/plain/a.csv":
+            data = path.read_bytes()
+            assert MARK.encode() not in data, path
+            assert data.startswith((b"CONFIDE", b"PARE")), path
+            sealed += 1
+    assert sealed > 10
+
+
+def test_the_host_learns_nothing_of_it(ran):
+    assert ran.code == 0
+    assert MARK not in str(ran.site.said)

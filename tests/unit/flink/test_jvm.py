@@ -1,0 +1,35 @@
+from pathlib import PurePosixPath
+
+from confide.flink import jvm
+from confide.jvm.command import CLOSED
+
+
+def command():
+    return jvm.command(
+        java=PurePosixPath("/opt/confide/java/bin/java"),
+        class_path=[PurePosixPath("/our.jar"), PurePosixPath("/jars/a.jar")],
+        log_config=PurePosixPath("/log4j2.properties"),
+        scratch=PurePosixPath("/scratch"),
+        storage=PurePosixPath("/data"),
+        heap_mib=512,
+    )
+
+
+def test_nothing_copies_memory_out():
+    assert set(CLOSED) <= set(command())
+
+
+def test_temporary_files_go_to_scratch():
+    argv = command()
+    assert "-Djava.io.tmpdir=/scratch/tmp" in argv
+    assert "-XX:ErrorFile=/scratch/jvm-error.log" in argv
+
+
+def test_the_main_class_comes_last_and_our_jar_first():
+    argv = command()
+    assert argv[-1] == "confide.flink.Gateway"
+    assert argv[argv.index("-cp") + 1] == "/our.jar:/jars/a.jar"
+
+
+def test_the_guard_finds_storage():
+    assert "-Dconfide.storage=/data" in command()
