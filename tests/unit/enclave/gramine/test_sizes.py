@@ -18,8 +18,8 @@ from confide.enclave.gramine.sizes import (
 )
 from confide.enclave.image import Limits
 from confide.errors import InvalidImage
-from confide.python.enclave import enclave_needs as python_needs
 from confide.jvm.command import heap_mib
+from confide.python.enclave import enclave_needs as python_needs
 from confide.spark import jvm
 from confide.spark.enclave import enclave_needs as spark_needs
 from confide.spark.enclave import jvm_mib
