@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 from contextlib import suppress
@@ -41,7 +42,7 @@ from confide.keys.pkcs11_uri import Pkcs11Uri
 from confide.keys.provider import scheme_of
 from confide.keys.recovery.documents import Answer, RecoverySet
 from confide.keys.recovery.key import RecoveryPublicKey
-from confide.keys.signing import private_key_from_raw
+from confide.keys.signing import private_key_from_raw, raw_public
 from confide.keys.vault import VaultUri
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
@@ -52,6 +53,7 @@ from confide.serving.oip import Body, read_request
 from confide.serving.pool_key import PoolKeys
 from confide.serving.sealed import Opener
 
+from .evidence import HOST
 from .forms import json_object, message_object
 
 NOW = 1_800_000_000
@@ -75,7 +77,7 @@ ACCEPTED_SERVING = AcceptedServing.model_validate(
         "version": 1,
         "tee": "simulated",
         "measurements": ("ab" * 32,),
-        "hosts": ("A" * 43 + "=",),
+        "hosts": (base64.b64encode(raw_public(HOST.public_key())).decode(),),
         "requests": "clinic/pool",
     }
 )
