@@ -34,6 +34,7 @@ from confide.enclave.image import Image, parse_image
 from confide.enclave.launch import broker_urls, check_launch, split_arguments
 from confide.enclave.script_metadata import read_metadata
 from confide.errors import ConfideError
+from confide.keys.aws_kms import KmsUri
 from confide.keys.enclave_sealed import open_uri as open_sealing_uri
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName, KeyVersion
@@ -259,6 +260,8 @@ def key_uri(data: bytes) -> None:
     target = scheme_of(text).target
     if "vault" in target:
         VaultUri.parse(text)
+    elif "aws_kms" in target:
+        KmsUri.parse(text)
     elif "pkcs11" in target:
         Pkcs11Uri.parse(text)
     elif "passphrase" in target:

@@ -602,6 +602,7 @@ def _key_uris() -> list[bytes]:
         b"file:///home/ana/.confide/root.json",
         b"sealed:mrenclave",
         b"vault://vault.example:8200/transit/confide?ca=/etc/ca.pem&role=confide",
+        b"aws-kms://arn:aws:kms:eu-central-1:111122223333:key/1234abcd?endpoint=https://kms.example&ca=/etc/ca.pem",
         b"pkcs11:token=confide;object=root;id=%01%02?module-path=/usr/lib/softhsm/libsofthsm2.so",
     ]
 
