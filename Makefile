@@ -17,14 +17,15 @@ demo-serving: setup  ## a model trained on encrypted data and served, told as it
 	@.venv/bin/confide demo serving
 
 test: check  ## lint, types, unit and integration tests
+	$(PYTEST) -n auto -m exhaustive tests/unit
 	$(PYTEST) tests/integration tests/cli
 
-check: setup  ## lint, types and unit tests, under a minute
+check: setup  ## lint, types and unit tests, in a minute
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) tests/unit tests/fuzz
+	$(PYTEST) -q -n auto -m "not slow and not exhaustive" tests/unit tests/fuzz
 
 test-all: setup  ## the default suite and the slow tests
 	$(PYTEST) -m "slow or not slow" tests

@@ -409,6 +409,7 @@ def _claims(draw):
     )
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=500, deadline=None)
 @given(_claims(), st.lists(_policies(), max_size=3, unique_by=lambda p: p.owner))
 def test_no_key_leaves_without_its_owners_policy(who, policies):

@@ -6,7 +6,7 @@ from confide.errors import MissingDependency
 from confide.jvm import jar
 from confide.spark.image_spec import spark_jar
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.exhaustive]
 
 
 def test_built_once_and_the_same_again(tmp_path):

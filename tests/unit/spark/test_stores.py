@@ -15,6 +15,8 @@ from confide.spark.stores import write_stores
 
 SECRET = "ab" * 32
 
+pytestmark = pytest.mark.exhaustive  # starts Java
+
 
 @pytest.fixture(scope="module")
 def identity():

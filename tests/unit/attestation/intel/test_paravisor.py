@@ -195,6 +195,7 @@ def test_other_platforms_roots_and_times(authority, machine):
         check(Machine(authority, extension=sgx_extension(fmspc=b"other1")))
 
 
+@pytest.mark.exhaustive
 def test_every_flipped_bit(authority, machine):
     """dcap-qvl looks at attributes last: were it otherwise in another version of it, this would show."""
     quote, collateral = machine.quote(body={"td_attributes": NONE}), authority.collateral()

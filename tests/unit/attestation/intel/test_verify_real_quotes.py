@@ -165,6 +165,7 @@ def check_flips(real, flips):
     return accepted
 
 
+@pytest.mark.exhaustive
 def test_a_flip_in_every_byte(sgx, tdx):
     for real in (sgx, tdx):
         accepted = check_flips(real, [(at, at * 5 % 8) for at in range(len(real.raw))])

@@ -10,6 +10,7 @@ from confide.keys.recovery.shamir import combine, commit_to_root, commit_to_shar
 SET = "ab" * 16
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("threshold", "count"), [(2, 2), (2, 3), (3, 5), (5, 5), (2, 255), (255, 255)])
 def test_as_many_as_the_threshold_give_it_back(threshold, count):
     secret = os.urandom(32)
