@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from confide import errors
+from confide.attestation.claims import Claims
 from confide.attestation.evidence import MAX_ATTESTATION_BYTES, MAX_REQUEST_BYTES
 from confide.broker import introduction
 from confide.broker.mesh import MAX_BODY_BYTES as MAX_MESH_BYTES
@@ -112,8 +113,7 @@ class _Shell:
         return _with_cookie(JSONResponse({"token": token}), session)
 
     async def resource(self, request: Request) -> Response:
-        self._limit.take(_address(request))
-        claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        claims = self._claims(request)
         path = request.path_params
         sealed = await self._promptly(
             self._workloads.resource, claims, path["repository"], path["kind"], path["tag"]
@@ -121,17 +121,20 @@ class _Shell:
         return JSONResponse(sealed)
 
     async def commit(self, request: Request) -> Response:
-        self._limit.take(_address(request))
-        claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        claims = self._claims(request)
         async with _room(self._workloads_room, request):
             body = await _body(request, MAX_LISTING_BYTES)
             return JSONResponse(await run_in_threadpool(self._workloads.commit, claims, body))
 
     async def mesh_certificate(self, request: Request) -> Response:
-        self._limit.take(_address(request))
-        claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        claims = self._claims(request)
         body = await _body(request, MAX_MESH_BYTES)
         return JSONResponse(await self._promptly(self._mesh.issue, claims, body))
+
+    def _claims(self, request: Request) -> Claims:
+        """Count a request of an attested workload, apart from those that have no claims yet, and return its claims."""
+        self._limit.take(f"{_address(request)} attested")
+        return self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
 
     async def nonce(self, request: Request) -> Response:
         self._limit.take(_address(request))
