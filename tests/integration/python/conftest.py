@@ -39,7 +39,7 @@ class FakeSession:
         Path("/work/commits", location.replace("/", "_")).write_bytes(listing.canonical())
         return listing, {"payload": "", "protected": "", "signature": ""}
 
-attested = agent.Attested({"fake": FakeSession()}, {"fake": release}, release)
+attested = agent.Attested({"fake": FakeSession()}, {"fake": release}, release, mesh=None)
 agent._attest = lambda image, boot, parameters, control: attested
 agent.main(PythonProfile())
 """
