@@ -20,7 +20,7 @@ test: check  ## lint, types, unit and integration tests
 	$(PYTEST) -n auto -m exhaustive tests/unit
 	$(PYTEST) tests/integration tests/cli
 
-check: setup  ## lint, types and unit tests, in a minute
+check: setup  ## lint, types and unit tests
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
