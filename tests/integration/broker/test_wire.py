@@ -315,7 +315,7 @@ def test_rate_limit_for_each_address(clinic):
 def test_what_an_attested_workload_asks_counts_too(clinic):
     """A genuine TEE that no policy names cannot fill the audit log with refusals."""
     clinic.host.measurement = "c" * 64
-    with EmbeddedBroker(clinic.store, allow_simulated=True, rate_per_s=0.001, burst=5) as broker:
+    with EmbeddedBroker(clinic.store, allow_simulated=True, rate_per_s=0.001, burst=3) as broker:
         client = KbsClient(broker.url, broker.ca_pem)
         session = client.attest("simulated", clinic.host.issue, {})
         for error in [MeasurementRefused] * 3 + [BrokerUnavailable] * 3:

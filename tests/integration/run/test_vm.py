@@ -108,7 +108,7 @@ def machine(site: Site, guest):
     (site.root / "agent.py").write_text(AGENT)
     files = {**distribution_files("confide"), "opt/confide/site/small_agent.py": site.root / "agent.py"}
     limits = Limits(memory_mib=256, scratch_mib=16)
-    profile = ImageProfile("python", "small_agent", IMPORTED, files=files, limits=limits)
+    profile = ImageProfile("python", "small_agent", distributions=IMPORTED, files=files, limits=limits)
     site.build("", profile)
     pcrs = measured_boot(guest, site.host, verify_image(site.folder))
     return Machine(site, Owner("clinic", site.brokers["broker1"], site.root), guest, profile, pcrs)
