@@ -17,7 +17,7 @@ demo-serving: setup  ## a model trained on encrypted data and served, told as it
 	@.venv/bin/confide demo serving
 
 test: check  ## lint, types, unit and integration tests
-	$(PYTEST) -n auto -m exhaustive tests/unit
+	$(PYTEST) -n auto -m exhaustive tests/unit tests/fuzz
 	$(PYTEST) tests/integration tests/cli
 
 check: setup  ## lint, types and unit tests

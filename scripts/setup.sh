@@ -83,4 +83,6 @@ else
 fi
 
 say "locked dependencies"
-UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --locked --python "$python" "$@"
+UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --locked --compile-bytecode --python "$python" "$@"
+# Every command is a process of its own: where Python may not write byte code itself, each would compile for a second.
+.venv/bin/python -m compileall -q src tests

@@ -20,7 +20,7 @@ def postgres():
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.exhaustive)])
 def where(request, tmp_path):
     """Where a store may be made: a file's path, or the URL of an empty database."""
     if request.param == "sqlite":

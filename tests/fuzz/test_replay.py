@@ -56,6 +56,7 @@ def changed(seed: bytes, others: list[bytes], source: random.Random) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", TARGETS)
 def test_seeds_and_what_they_become(name):
     target, seeds = TARGETS[name], seeds_of(name)

@@ -21,6 +21,8 @@ from confide.keys.passphrase_file import LEAST_COST, PassphraseFile
 
 from ...postgres import PASSWORD, postgres_server
 
+pytestmark = pytest.mark.exhaustive  # starts PostgreSQL
+
 PATIENTS = KeyName("clinic", "patients")
 
 

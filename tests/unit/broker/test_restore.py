@@ -236,6 +236,7 @@ def test_in_any_database(where, tmp_path, keys):
         Store.open(where, old)
 
 
+@pytest.mark.exhaustive
 def test_a_home_of_a_database(postgres, tmp_path, keys):
     url = postgres.url(postgres.new_database())
     with Home.create(tmp_path / "old", b"old passphrase", LEAST_COST, store=url) as home:

@@ -45,6 +45,7 @@ def test_an_encrypted_file(tmp_path, key):
         open_author_key(where)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("exponent", "bits"), [(65537, 3072), (3, 2048), (3, 4096)])
 def test_a_key_that_sgx_does_not_take(tmp_path, exponent, bits):
     where = write(tmp_path / "author.pem", rsa.generate_private_key(exponent, bits))

@@ -76,6 +76,7 @@ def test_the_report_of_an_azure_machine(azure):
     assert (platform.numbers["vmpl"], platform.debug, len(platform.hardware_ids)) == (0, False, 1)
 
 
+@pytest.mark.exhaustive
 def test_every_byte_of_a_real_report_is_signed(each):
     certificates, survivors = each.certificates, []
     for index in range(REPORT_BYTES):

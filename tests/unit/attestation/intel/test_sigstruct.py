@@ -100,6 +100,7 @@ def test_step_2_another_key(author):
     refused(made(author, modulus=modulus), 2, "3072 bits")
 
 
+@pytest.mark.exhaustive
 def test_step_3_another_signature(author):
     other = rsa.generate_private_key(3, 3072)
     modulus = other.public_key().public_numbers().n.to_bytes(384, "little")

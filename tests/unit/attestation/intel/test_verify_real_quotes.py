@@ -172,6 +172,7 @@ def test_a_flip_in_every_byte(sgx, tdx):
         assert accepted.total() < 700  # of the root's 920
 
 
+@pytest.mark.exhaustive
 def test_flips_in_quotes_that_are_refused_anyway(sgx_debug, tdx5):
     """Another signature fails before that which they are refused for."""
     for real in (sgx_debug, tdx5):

@@ -130,6 +130,7 @@ def test_real_validity(rats_tls):
             check_certificate(certificate, now)
 
 
+@pytest.mark.exhaustive
 def test_flips_in_a_real_certificate(each):
     """The verifier of quotes is played here, so flips inside quotes are caught by the certificate's signature."""
     survivors, size = [], len(each.der)
