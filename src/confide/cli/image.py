@@ -14,24 +14,14 @@ import typer
 from confide.cli.brokers import authorities
 from confide.cli.context import open_home, settings
 from confide.cli.options import (
-    ArgOption,
     BrokerCaOption,
-    ClassOption,
-    ConfOption,
-    CoresOption,
-    IncludeOption,
-    JarsOption,
     JsonOption,
-    LibosOption,
-    MemoryOption,
-    OwnerNeeded,
     ProfileOption,
-    PyFilesOption,
     RoleOption,
-    ScratchOption,
-    program_options,
+    with_program_options,
 )
 from confide.cli.output import emit, say, stdout, table
+from confide.cli.programs import ProgramOptions, image_of
 
 if TYPE_CHECKING:
     from confide.enclave.gramine.sign import Signed
@@ -47,26 +37,17 @@ _SHOWN = 8
 
 
 @app.command()
+@with_program_options
 def build(
     context: typer.Context,
     program: Annotated[Path, typer.Argument(help="The program.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="New folder; without: the cache.")
     ] = None,
-    profile: ProfileOption = "spark",
     role: RoleOption = "driver",
     broker_ca: BrokerCaOption = None,
-    arg: ArgOption = None,
-    include: IncludeOption = None,
-    owner: OwnerNeeded = None,
-    memory: MemoryOption = None,
-    scratch: ScratchOption = None,
-    cores: CoresOption = None,
-    conf: ConfOption = None,
-    py_files: PyFilesOption = None,
-    jars: JarsOption = None,
-    main_class: ClassOption = None,
-    libos: LibosOption = None,
+    *,
+    options: ProgramOptions,
     json: JsonOption = False,
 ) -> None:
     """Build the image of a program and print its measurement.
@@ -77,28 +58,9 @@ def build(
 
         confide image build job.py --libos gramine -o job-image   # then: confide image sign job-image --key author.pem
     """
-    from confide.cli.programs import image_of
-
-    options = replace(
-        program_options(
-            profile,
-            arg,
-            include,
-            owner,
-            memory,
-            scratch,
-            cores,
-            conf,
-            py_files,
-            jars,
-            main_class,
-            libos,
-        ),
-        role=role,
-    )
     with open_home(context) as home:
         brokers = authorities(home, broker_ca or [])
-    built = image_of(program, brokers, options)
+    built = image_of(program, brokers, replace(options, role=role))
     folder = built.folder
     if output is not None:
         from confide.enclave.build import copy_image
@@ -166,8 +128,6 @@ def prepare(profile: ProfileOption = "spark") -> None:
 
         confide image prepare
     """
-    from confide.cli.programs import ProgramOptions, image_of
-
     with tempfile.TemporaryDirectory(prefix="confide-") as folder:
         program = Path(folder) / "prepare.py"
         program.write_text("import pyspark\n" if profile == "spark" else "", encoding="utf-8")

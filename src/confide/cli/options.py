@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from confide.cli.programs import ProgramOptions
 from confide.errors import Misuse
-
-if TYPE_CHECKING:
-    from confide.cli.programs import ProgramOptions
 
 ProfileOption = Annotated[
     str, typer.Option(help="What hardens the engine: `spark`, `flink`, `python` or `serving`.")
@@ -114,36 +115,29 @@ def _paths(text: str | None) -> tuple[Path, ...]:
     return tuple(Path(name) for name in (text or "").split(",") if name)
 
 
-def program_options(
-    profile: str,
-    arg: list[str] | None,
-    include: list[Path] | None,
-    owner: list[str] | None,
-    memory: str | None,
-    scratch: str | None,
-    cores: int | None,
-    conf: list[str] | None = None,
-    py_files: str | None = None,
-    jars: str | None = None,
-    main_class: str | None = None,
-    libos: str | None = None,
+def _program_options(
+    profile: ProfileOption = "spark",
+    arg: ArgOption = None,
+    include: IncludeOption = None,
+    owner_needed: OwnerNeeded = None,
+    memory: MemoryOption = None,
+    scratch: ScratchOption = None,
+    cores: CoresOption = None,
+    conf: ConfOption = None,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    main_class: ClassOption = None,
+    libos: LibosOption = None,
 ) -> ProgramOptions:
-    """Return what the shared options say about a program.
-
-    Raises:
-        Misuse: not a size, or no library OS of that name.
-    """
-    from confide.cli.programs import ProgramOptions
     from confide.enclave.libos import LIBOSES
 
     if libos is not None and libos not in LIBOSES:
         raise Misuse(f"no library OS called {libos!r} (there are: {', '.join(LIBOSES)})")
-
     return ProgramOptions(
         profile=profile,
         args=tuple(arg or ()),
         includes=tuple(include or ()),
-        owners=tuple(owner or ()),
+        owners=tuple(owner_needed or ()),
         memory_mib=mebibytes(memory) if memory else None,
         scratch_mib=mebibytes(scratch) if scratch else None,
         cores=cores,
@@ -153,3 +147,26 @@ def program_options(
         main_class=main_class,
         libos=libos,
     )
+
+
+def with_program_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what a program is, which it takes as its parameter `options`.
+
+    The command raises `Misuse` for a size that is none, or an unknown library OS.
+    """
+    shared = inspect.signature(_program_options, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def with_options(*args: object, **given: Any) -> None:
+        stated = {name: given.pop(name) for name in shared if name in given}
+        command(*args, options=_program_options(**stated), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        if parameter.name == "options":
+            parameters += (each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in shared.values())
+        else:
+            parameters.append(parameter)
+    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return with_options

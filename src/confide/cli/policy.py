@@ -13,26 +13,15 @@ from confide.cli.brokers import authorities
 from confide.cli.context import open_home, sole_owner
 from confide.cli.options import (
     AccelOption,
-    ArgOption,
     BrokerCaOption,
-    ClassOption,
-    ConfOption,
-    CoresOption,
     ExecutorImageOption,
     GuestOption,
-    IncludeOption,
-    JarsOption,
     JsonOption,
-    LibosOption,
-    MemoryOption,
-    OwnerNeeded,
-    ProfileOption,
-    PyFilesOption,
-    ScratchOption,
-    program_options,
+    with_program_options,
 )
 from confide.cli.output import emit, say
 from confide.cli.policy_evidence import from_evidence
+from confide.cli.programs import ProgramOptions, image_of, image_of_executors, keep_image
 
 if TYPE_CHECKING:
     from confide.broker.policy import Policy
@@ -50,6 +39,7 @@ DEFAULT_FILE = Path("policy.toml")
 
 
 @app.command()
+@with_program_options
 def allow(
     context: typer.Context,
     program: Annotated[
@@ -78,21 +68,11 @@ def allow(
         typer.Option("--workers", help="Allow its executors too, for `confide run --workers N`."),
     ] = False,
     executor_image: ExecutorImageOption = None,
-    profile: ProfileOption = "spark",
     broker_ca: BrokerCaOption = None,
-    arg: ArgOption = None,
-    include: IncludeOption = None,
-    owner_needed: OwnerNeeded = None,
-    memory: MemoryOption = None,
-    scratch: ScratchOption = None,
-    cores: CoresOption = None,
-    conf: ConfOption = None,
-    py_files: PyFilesOption = None,
-    jars: JarsOption = None,
-    main_class: ClassOption = None,
     guest: GuestOption = None,
     accel: AccelOption = "tcg",
-    libos: LibosOption = None,
+    *,
+    options: ProgramOptions,
     json: JsonOption = False,
 ) -> None:
     """Write into the policy document that this exact program may run, and what it may use.
@@ -110,26 +90,11 @@ def allow(
     """
     from confide.cli.enclaves import enclave_identity
     from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
-    from confide.cli.programs import image_of, image_of_executors, keep_image
     from confide.enclave.verify import verify_image
     from confide.errors import Misuse
 
     if guest is not None and (workers or executor_image is not None):
         raise Misuse("--workers: executors do not run in guests that are started by `confide run`")
-    options = program_options(
-        profile,
-        arg,
-        include,
-        owner_needed,
-        memory,
-        scratch,
-        cores,
-        conf,
-        py_files,
-        jars,
-        main_class,
-        libos,
-    )
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         brokers = authorities(home, broker_ca or [])

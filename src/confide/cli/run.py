@@ -18,35 +18,24 @@ from confide.cli.context import has_home, open_home, settings
 from confide.cli.hints import advice
 from confide.cli.options import (
     AccelOption,
-    ArgOption,
     BrokerCaOption,
     BrokerOption,
-    ClassOption,
-    ConfOption,
-    CoresOption,
     ExecutorImageOption,
     GuestOption,
-    IncludeOption,
-    JarsOption,
-    LibosOption,
-    MemoryOption,
-    OwnerNeeded,
-    ProfileOption,
-    PyFilesOption,
-    ScratchOption,
     named_values,
-    program_options,
+    with_program_options,
 )
 from confide.cli.output import emit, say, tee_note
+from confide.cli.programs import BuiltImage, ProgramOptions, image_of, image_of_executors, what_changed
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
-    from confide.cli.programs import BuiltImage
     from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.image import Image
 
 
+@with_program_options
 def run(
     context: typer.Context,
     program: Annotated[Path, typer.Argument(help="The program, or an image folder.")],
@@ -61,27 +50,15 @@ def run(
             "of; never one of those two."
         ),
     ] = "",
-    libos: LibosOption = None,
     data: Annotated[
         Path, typer.Option(help="Folder that locations are relative to; `/work` inside.")
     ] = Path(),
-    profile: ProfileOption = "spark",
     broker: BrokerOption = None,
     broker_ca: BrokerCaOption = None,
-    arg: ArgOption = None,
-    include: IncludeOption = None,
-    owner: OwnerNeeded = None,
-    memory: MemoryOption = None,
-    scratch: ScratchOption = None,
     scratch_disk: Annotated[
         Path | None,
         typer.Option(help="Folder for scratch space on disk, encrypted with a key made for the run."),
     ] = None,
-    cores: CoresOption = None,
-    conf: ConfOption = None,
-    py_files: PyFilesOption = None,
-    jars: JarsOption = None,
-    main_class: ClassOption = None,
     workers: Annotated[
         int,
         typer.Option(min=0, max=9999, help="Spark executors, each in an enclave of its own. 0: local mode."),
@@ -107,6 +84,8 @@ def run(
     ] = None,
     guest: GuestOption = None,
     accel: AccelOption = "tcg",
+    *,
+    options: ProgramOptions,
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
 ) -> None:
     """Build the program's image, attest, get keys, run it; exit with the program's own exit code.
@@ -131,12 +110,12 @@ def run(
         confide run --tee sgx --libos gramine --broker https://kbs.example:8443 --broker-ca clinic-ca.pem job-image
     """
     from confide.cli.enclaves import enclave_for_run
-    from confide.cli.programs import image_of, image_of_executors, what_changed
     from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
     from confide.spark.executors import run_job
 
+    libos = options.libos
     tee = tee or _found(quiet=json)
     machine = None if guest is None else GuestMachine(guest, accel)
     if machine is not None and scratch_disk is not None:
@@ -150,20 +129,6 @@ def run(
     check_tee(tee, machine, libos)  # like all that can be told before an image is built
     if libos is not None and workers:
         raise Misuse(f"--workers: executors do not run under {libos}")
-    options = program_options(
-        profile,
-        arg,
-        include,
-        owner,
-        memory,
-        scratch,
-        cores,
-        conf,
-        py_files,
-        jars,
-        main_class,
-        libos,
-    )
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)

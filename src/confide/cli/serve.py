@@ -80,7 +80,7 @@ def serve(
             broker=broker,
             broker_ca=broker_ca,
             include=include,
-            owner=owner,
+            owner_needed=owner,
             memory=memory,
             scratch=scratch,
             cores=cores,
