@@ -14,7 +14,12 @@ from confide.enclave.run import SGX_DEVICES
 
 
 def make_image(
-    folder, files: dict[str, bytes], args: tuple[str, ...] = (), role: str = "driver", profile: str = "python"
+    folder,
+    files: dict[str, bytes],
+    args: tuple[str, ...] = (),
+    role: str = "driver",
+    profile: str = "python",
+    owners: tuple[str, ...] = (),
 ) -> str:
     listed = []
     for name, content in sorted(files.items()):
@@ -31,6 +36,7 @@ def make_image(
         limits=Limits(memory_mib=64, scratch_mib=1),
         brokers={},
         args=args,
+        owners=owners,
         files=tuple(listed),
     )
     (folder / "image.json").write_bytes(image.canonical())
@@ -56,6 +62,16 @@ def test_an_image_that_holds_what_it_says_is_approved(clinic):
     approved = make_image(clinic.folder / "image", {"app/job.py": b"print()\n"})
     clinic.ok("policy", "allow", "image", "--read", "data/patients")
     assert approved in (clinic.folder / "policy.toml").read_text()
+
+
+def test_an_image_that_names_others_is_not_approved(clinic):
+    make_image(clinic.folder / "theirs", {"app/job.py": b"print()\n"}, owners=("bank", "lab"))
+    said = clinic("policy", "allow", "theirs", "--read", "data/patients")
+    assert said.code == 64
+    assert "bank, lab; not clinic" in said.err
+    make_image(clinic.folder / "ours", {"app/job.py": b"print()\n"}, owners=("bank", "clinic"))
+    clinic.ok("policy", "allow", "ours", "--read", "data/patients")
+    assert "bank, clinic" in clinic.ok("image", "show", "ours").out
 
 
 def test_driver_and_executors_are_approved_together(clinic):

@@ -98,6 +98,7 @@ class Claims:
         tee_pubkey: JWK (public) of the key that the evidence binds; releases are encrypted to it.
         launch: launch parameters outside the measurement, name -> value, as the agent declared them.
         platform: what hardware says of machine and launch; None for the simulated TEE.
+        owners: who takes part, as the measured agent says: these and no others; empty: one owner alone.
     """
 
     tee: Tee
@@ -109,3 +110,4 @@ class Claims:
     tee_pubkey: Mapping[str, str] = field(repr=False)
     launch: Mapping[str, str] = field(default_factory=dict)
     platform: Platform | None = None
+    owners: tuple[str, ...] = ()

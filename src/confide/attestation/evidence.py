@@ -131,11 +131,15 @@ class StatedImage(WireModel):
         measurement: SHA-256 of the canonical image document, 64 hex digits.
         role: role of the image in its workload.
         svn: security version number of the image.
+        owners: who takes part, as the image names them: these and no others; empty: one owner alone.
     """
 
     measurement: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     role: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
     svn: Annotated[int, Field(ge=0, le=65535)]
+    owners: Annotated[
+        tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=64, strict=False)
+    ] = ()
 
 
 class RuntimeData(WireModel):

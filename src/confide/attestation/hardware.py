@@ -44,6 +44,7 @@ def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims
         tee_pubkey=runtime_data.tee_pubkey.wire(),
         launch=dict(runtime_data.launch),
         platform=platform,
+        owners=image.owners if image else (),
     )
 
 

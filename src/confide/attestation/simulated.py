@@ -116,6 +116,7 @@ def verify_simulated(
         hardware_id=statement.host,
         tee_pubkey=runtime_data.tee_pubkey.wire(),
         launch=dict(runtime_data.launch),
+        owners=runtime_data.image.owners if runtime_data.image else (),
     )
 
 

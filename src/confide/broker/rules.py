@@ -48,7 +48,8 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
     3. The security version is at least every such policy's minimum, and the platform is what each demands.
     4. The launch parameters match every such policy's expressions.
     5. Of these owners, those who grant the workload something, or name a key for requests to it, take part; they
-       agree on its name.
+       agree on its name. Where the image names owners, nobody else is asked or heard (from step 2 on); where it names
+       none, one owner alone takes part.
     6. No location is granted by two owners, none lies inside another.
     7. Every owner who takes part consents to every location that is written, and to the keys for logs and requests.
     8. Every location that is read has a listing, and its key, format, columns and pinned table are those granted.
@@ -65,7 +66,7 @@ def decide(claims: Claims, policies: Iterable[Policy], keys: Keys, listings: Lis
         AttestationRefused, MeasurementRefused, PlatformRefused, LaunchRefused, PolicyRefused, NoGrant, UnknownKey,
         RevokedKey.
     """
-    policies = list(policies)
+    policies = [policy for policy in policies if not claims.owners or policy.owner in claims.owners]
     if claims.debug:
         raise AttestationRefused("step 1: debug evidence releases nothing")
     named = [
@@ -187,6 +188,11 @@ def _participants(named: Sequence[tuple[Policy, Workload]], claims: Claims) -> l
     owners = [participant.owner for participant in participants]
     if len(set(owners)) != len(owners):
         raise PolicyRefused("step 5: one owner has two policies or two workloads of this measurement")
+    if len(owners) > 1 and not claims.owners:
+        raise NoGrant(
+            f"step 5: {', '.join(sorted(owners))} all grant it something, and the image does not name them: whoever "
+            "takes part is named at its build"
+        )
     names = sorted({participant.workload.name for participant in participants})
     if len(names) > 1:
         raise PolicyRefused(f"step 5: the owners give the workload different names: {', '.join(names)}")

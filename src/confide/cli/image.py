@@ -157,6 +157,7 @@ def show(
     rows = table("", "")
     rows.add_row("measurement", verified.measurement)
     rows.add_row("name", f"{image.name} (profile {image.profile}, role {image.role}, svn {image.svn})")
+    rows.add_row("owners", ", ".join(image.owners) or "one alone")
     rows.add_row("argv", " ".join(image.argv))
     rows.add_row("program", image.program)
     rows.add_row("arguments", ", ".join(image.args) or "none")

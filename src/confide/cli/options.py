@@ -26,7 +26,10 @@ IncludeOption = Annotated[
 ]
 OwnerNeeded = Annotated[
     list[str] | None,
-    typer.Option("--owner-needed", help="Owner without whose grant it must not start; repeat."),
+    typer.Option(
+        "--owner-needed",
+        help="Owner who takes part; exactly those named do; measured; repeat. Default: one alone.",
+    ),
 ]
 MemoryOption = Annotated[str | None, typer.Option(help="Memory of the workload, e.g. `4g`; measured.")]
 ScratchOption = Annotated[str | None, typer.Option(help="Private scratch space, e.g. `8g`; measured.")]

@@ -106,6 +106,8 @@ def allow(
                 verify_image(each.folder)  # others may have made it: approved is what one reads there
             keep_image(home, each)
         image = images[0].image
+        if image.owners and name not in image.owners:
+            raise Misuse(f"{image.name} names who takes part: {', '.join(image.owners)}; not {name}")
         registers = {} if guest is None else _measured(guest, accel, tee, home.path, images[0].folder)
         newest = home.store.policy(name)
         document = open_document(file, name, newest.serial if newest else 0, days)

@@ -85,7 +85,8 @@ class Attested:
         Raises:
             NoGrant: keys or owners are others now.
         """
-        now = merge_releases({name: session.release() for name, session in self.sessions.items()}, ())
+        releases = {name: session.release() for name, session in self.sessions.items()}
+        now = merge_releases(releases, self.release.owners)
         if (now.workload, now.owners, now.logs, now.requests) != (
             self.release.workload,
             self.release.owners,

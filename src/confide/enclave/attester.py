@@ -66,7 +66,8 @@ def attester(tee: str, channel: int | Control) -> Attester:
 
 def stated_image(image: Image) -> StatedImage:
     """Return what runtime data states of an image."""
-    return StatedImage(measurement=measurement(image), role=image.role, svn=image.svn)
+    owners = {"owners": image.owners} if image.owners else {}
+    return StatedImage(measurement=measurement(image), role=image.role, svn=image.svn, **owners)
 
 
 def serve_evidence(channel: socket.socket, issuer: Issuer, verified: VerifiedImage) -> None:

@@ -75,7 +75,7 @@ class Recipe:
         role: role in the workload.
         svn: security version number.
         limits: resources; None: the profile's.
-        owners: owners whose release is needed; empty: whoever grants.
+        owners: who takes part, besides those that the program names; nobody at all: one owner alone.
         args: regular expressions of further allowed arguments, besides those the program declares.
         includes: files or folders beside the program to take along.
         py_files: modules and archives of modules from anywhere, for Python's path.
@@ -181,7 +181,7 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             launch=dict(profile.members.get(recipe.role, profile.launch)),
             settings={**profile.settings, **recipe.settings},
             limits=recipe.limits or profile.limits,
-            owners=tuple(sorted(recipe.owners)),
+            owners=tuple(sorted({*app.metadata.owners, *recipe.owners})),
             brokers=dict(recipe.brokers),
             files=all_files(layers),
         )

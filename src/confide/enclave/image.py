@@ -105,7 +105,7 @@ class Image(StrictModel):
         launch: further launch parameters, name -> regular expression that the value must fully match.
         settings: fixed settings of the profile, for instance locations of outputs or Spark properties.
         limits: resources.
-        owners: owners whose release is needed; empty: whoever grants.
+        owners: who takes part, all of them and nobody else; empty: one owner alone.
         brokers: name -> what is pinned of the broker: certificate (PEM) of its authority, or the document (TOML) of
             an accepted broker, which the agent has it prove to be.
         files: every file, sorted by path (Unicode code points).

@@ -15,15 +15,15 @@ from confide.errors import KeyRefused, NoGrant, PolicyRefused
 from confide.keys.names import KeyName
 
 
-def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[str]) -> Release:
+def merge_releases(releases: Mapping[str, Release], named: Iterable[str]) -> Release:
     """Return one release out of those of several brokers (broker name -> release).
 
     Args:
         releases: at least one.
-        required_owners: owners whose grant the image asks for; empty: whoever granted.
+        named: owners whom the image names, all of whom take part and nobody else; empty: one owner alone does.
 
     Raises:
-        NoGrant: an owner that the image asks for granted nothing, or nobody granted anything, or a location
+        NoGrant: an owner whom the image names granted nothing, or one whom it does not name something, or a location
             is written to which the owners at another broker do not consent, or a key for logs or requests that
             they name was not released by its owner.
         PolicyRefused: two brokers speak for the same owner, or one for an owner who takes no part there; they
@@ -46,8 +46,12 @@ def merge_releases(releases: Mapping[str, Release], required_owners: Iterable[st
         grants.extend(release.grants)
     for (one, first), (other, second) in itertools.permutations(sorted(releases.items()), 2):
         _check_locations(one, first, other, second)
-    if missing := set(required_owners) - owners:
+    expected = set(named)
+    if missing := expected - owners:
         raise NoGrant(f"no grant of {', '.join(sorted(missing))}")
+    if others := owners - expected if expected else len(owners) > 1:
+        strangers = ", ".join(sorted(owners if others is True else others))
+        raise NoGrant(f"granted by {strangers}, whom the image does not name")
     if not grants and not any(release.requests for release in releases.values()):
         raise NoGrant("no location is granted")
     workloads = {release.workload for release in releases.values()}

@@ -25,10 +25,12 @@ class ScriptMetadata:
     Attributes:
         args: regular expressions of the arguments that it takes (`[tool.confide] args`).
         dependencies: requirements (PEP 508) of packages from an index.
+        owners: who takes part (`[tool.confide] owners`).
     """
 
     args: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 def read_metadata(program: Path) -> ScriptMetadata:
@@ -44,13 +46,16 @@ def read_metadata(program: Path) -> ScriptMetadata:
     args = _strings(own.get("args", []) if isinstance(own, dict) else None)
     if args is None:
         raise InvalidImage(f"{program}: [tool.confide] args is not a list of regular expressions")
+    owners = _strings(own.get("owners", []))
+    if owners is None:
+        raise InvalidImage(f"{program}: [tool.confide] owners is not a list of names")
     dependencies = _strings(document.get("dependencies", []))
     if dependencies is None:
         raise InvalidImage(f"{program}: dependencies is not a list of requirements")
     for dependency in dependencies:
         _check_dependency(program, dependency)
     _check_python(program, document.get("requires-python", ""))
-    return ScriptMetadata(args, dependencies)
+    return ScriptMetadata(args, dependencies, owners)
 
 
 def _document(program: Path) -> dict[str, Any]:

@@ -112,9 +112,9 @@ class World:
                 text += CONSENT.format(name=name, owner=owner, other=other)
         self.store.put_policy(owner, self.serial, {"payload": str(self.serial)}, text.encode())
 
-    def claims(self, measurement=DRIVER, role="driver", **launch):
+    def claims(self, measurement=DRIVER, role="driver", owners=("bank", "clinic"), **launch):
         jwk = public_jwk(self.tee_key.public_key()).wire()
-        return Claims(Tee.SIMULATED, measurement, role, 0, False, "host", jwk, launch)
+        return Claims(Tee.SIMULATED, measurement, role, 0, False, "host", jwk, launch, owners=owners)
 
     def ask(self, claims, key=None):
         return x509.load_pem_x509_certificate(self.answer(claims, key)["certificate"].encode())

@@ -34,8 +34,11 @@ M1, M2, M3 = "a" * 64, "b" * 64, "c" * 64
 T1, T2 = "1" * 32, "2" * 32
 
 
-def claims(measurement=M1, tee=Tee.SIMULATED, role="driver", svn=5, debug=False, **launch):
-    return Claims(tee, measurement, role, svn, debug, "host", {}, launch)
+OWNERS = ("bank", "clinic", "lab")
+
+
+def claims(measurement=M1, tee=Tee.SIMULATED, role="driver", svn=5, debug=False, owners=OWNERS, **launch):
+    return Claims(tee, measurement, role, svn, debug, "host", {}, launch, owners=owners)
 
 
 def workload(**changed):
@@ -96,6 +99,34 @@ def test_a_read_gets_every_live_version_and_cannot_wrap():
     assert release.keys["clinic/in"].current is None
     assert release.grants[0].listing == listing()
     assert release.expires == NOW + RELEASE_TTL_S
+
+
+def test_step_5_an_image_that_names_nobody_is_of_one_owner():
+    alone = claims(owners=())
+    assert run(alone).owners == ("clinic",)
+    with pytest.raises(NoGrant, match="step 5: bank, clinic all grant"):
+        run(alone, [policy(), BANK_READ], listings=[listing(), BANK_LISTING])
+
+
+def test_whom_the_image_does_not_name_is_not_heard():
+    """Neither lends a hand, nor stands in the way: whatever a stranger's policy says, the release is the same."""
+    undisturbed = run(claims(owners=("clinic",)))
+    for stranger in (
+        BANK_READ,
+        policy("bank", grants=[grant(key="bank/in")]),
+        policy("bank", [workload(minimum_svn=9)]),
+        policy("bank", [workload(launch={"year": "2020"})]),
+        policy("bank", [workload(logs="bank/logs", requests="clinic/pool")], [grant("more", key="bank/in")]),
+        policy("bank", [workload(name="other")], []),
+        policy("bank", end=2021),
+    ):
+        decided = run(claims(owners=("clinic",)), [policy(), stranger], listings=[listing(), BANK_LISTING])
+        assert decided == undisturbed
+
+
+def test_only_owners_whom_the_image_names_earn_anything():
+    with pytest.raises(MeasurementRefused, match="step 2"):
+        run(claims(owners=("bank",)))
 
 
 def test_a_write_can_wrap_and_needs_no_listing():

@@ -26,10 +26,11 @@ def test_everything_it_may_declare(tmp_path):
             "",
             "[tool.confide]",
             'args = ["--year=20[0-9]{2}"]',
+            'owners = ["clinic", "bank"]',
         )
     )
     assert read_metadata(program) == ScriptMetadata(
-        ("--year=20[0-9]{2}",), ("humanize>=4", "polars[gpu]==1.*; python_version > '3'")
+        ("--year=20[0-9]{2}",), ("humanize>=4", "polars[gpu]==1.*; python_version > '3'"), ("clinic", "bank")
     )
 
 
@@ -59,6 +60,7 @@ def test_a_program_that_declares_nothing(tmp_path, text):
         (block("requires-python = 3"), "PEP 440"),
         (block("[tool]", "confide = 1"), "args"),
         (block("[tool.confide]", "args = [1]"), "args"),
+        (block("[tool.confide]", 'owners = "clinic"'), "owners"),
     ],
 )
 def test_declarations_that_make_no_image(tmp_path, text, said):
