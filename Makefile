@@ -18,7 +18,8 @@ demo-serving: setup  ## a model trained on encrypted data and served, told as it
 
 test: check  ## lint, types, unit and integration tests
 	$(PYTEST) -n auto -m exhaustive tests/unit tests/fuzz
-	$(PYTEST) tests/integration tests/cli
+	$(PYTEST) -n auto tests/cli
+	$(PYTEST) tests/integration
 
 check: setup  ## lint, types and unit tests
 	.venv/bin/ruff format --check
