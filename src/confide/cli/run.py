@@ -129,6 +129,8 @@ def run(
     check_tee(tee, machine, libos)  # like all that can be told before an image is built
     if libos is not None and workers:
         raise Misuse(f"--workers: executors do not run under {libos}")
+    if workers and len(broker or []) > 1:
+        raise Misuse("--workers: a job has one broker, at which all its owners are (docs/cluster.md)")
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
