@@ -12,7 +12,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,8 +91,8 @@ class MeshService:
 
         1. The request holds a key that signed it (`requested_key`).
         2. The owners' policies release something to the workload now (`rules.decide`).
-        3. A driver names no job: its own is that of its key, workload and owners (`job_of`), and asking again prolongs
-           it. Any other role names a job (launch parameter `mesh_job`).
+        3. A driver names no job: its own is that of its key, workload and owners (`job_of`), and is opened once. Any
+           other role names a job (launch parameter `mesh_job`).
         4. That job is known here, and has not ended.
         5. The owners' policies release something to its driver still, by the same workload name, and they are the
            same owners.
@@ -119,7 +118,6 @@ class MeshService:
             name, job = self._open(claims, key, release, now)
         else:
             name, job = self._join(claims, release, now)
-        self._store.put_job(name, job.model_dump_json().encode(), job.expires)
         authority = CertificateAuthority.from_pem(job.authority.encode())
         member, expires = Member(self._domain, name, claims.role), min(release.expires, job.expires)
         certificate = issue_member(authority, key, member, now, expires)
@@ -139,13 +137,10 @@ class MeshService:
         if named is not None:
             raise NoGrant(f"step 3: a driver opens a job of its own, and cannot join {named[:64]!r}")
         name = job_of(key, release)
-        with suppress(NoGrant):  # there is none yet
-            known = self._job(name, now)
-            return name, known.model_copy(update={"driver": claims, "expires": release.expires})
         authority = job_authority(name, now).to_pem().decode()
-        return name, Job(
-            driver=claims, expires=release.expires, authority=authority, secret=secrets.token_hex(32)
-        )
+        job = Job(driver=claims, expires=release.expires, authority=authority, secret=secrets.token_hex(32))
+        self._store.open_job(name, job.model_dump_json().encode(), job.expires)
+        return name, job
 
     def _join(self, claims: Claims, release: Release, now: int) -> tuple[str, Job]:
         named = claims.launch.get(JOB)
@@ -166,7 +161,9 @@ class MeshService:
             raise NoGrant(f"step 6: {member[:64]!r} has joined job {named} already")
         if len(job.members) >= MAX_MEMBERS:
             raise NoGrant(f"step 6: {MAX_MEMBERS} members have joined job {named}, and no more may")
-        return named, job.model_copy(update={"members": (*job.members, member)})
+        joined = job.model_copy(update={"members": (*job.members, member)})
+        self._store.put_job(named, joined.model_dump_json().encode())
+        return named, joined
 
     def _job(self, name: str, now: int) -> Job:
         job = Job.model_validate_json(self._store.job(name))

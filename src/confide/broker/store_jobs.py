@@ -9,22 +9,32 @@ from confide.errors import NoGrant
 class JobRecords(Records):
     """Jobs by identifier."""
 
-    def put_job(self, job: str, document: bytes, expires: int) -> None:
-        """Keep a job, in the place of what was kept of it before.
+    def open_job(self, job: str, document: bytes, expires: int) -> None:
+        """Keep a new job.
 
         Args:
             job: its identifier.
             document: sealed; says by itself when the job ends.
             expires: Unix seconds after which it may be forgotten.
+
+        Raises:
+            NoGrant: it is open already.
         """
         with self._database.transaction():
             self._database.run("DELETE FROM job WHERE expires <= ?", self._clock())
-            self._database.run(
-                "INSERT INTO job VALUES (?, ?, ?) ON CONFLICT (id)"
-                " DO UPDATE SET expires = excluded.expires, sealed = excluded.sealed",
+            if not self._database.run(
+                "INSERT INTO job VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 job,
                 expires,
                 self._seal("job", job, document),
+            ):
+                raise NoGrant(f"job {job} is open already")
+
+    def put_job(self, job: str, document: bytes) -> None:
+        """Keep what is known of a job now, in the place of what was kept of it before."""
+        with self._database.transaction():
+            self._database.run(
+                "UPDATE job SET sealed = ? WHERE id = ?", self._seal("job", job, document), job
             )
 
     def job(self, job: str) -> bytes:
