@@ -36,7 +36,7 @@ from confide.broker.mesh_names import DRIVER, JOB, MEMBER
 from confide.broker.release import Release
 from confide.broker.store import Store, unix_now
 from confide.document import StrictModel
-from confide.errors import InvalidFormat, NoGrant
+from confide.errors import ConfideError, InvalidFormat, NoGrant
 
 MAX_MEMBERS = 65536
 MAX_BODY_BYTES = 16 * 1024
@@ -59,6 +59,8 @@ class Job(StrictModel):
 
     Attributes:
         driver: claims of the driver that opened it.
+        workload: its name, when the job was opened.
+        owners: whose keys the driver received then, and holds until it ends.
         expires: Unix seconds: end of the driver's certificate.
         authority: key and certificate (PEM) of the authority that vouches for this job's members, and for no others.
         secret: 64 hex digits that its members know, and nobody else.
@@ -66,6 +68,8 @@ class Job(StrictModel):
     """
 
     driver: Claims
+    workload: str
+    owners: Annotated[tuple[str, ...], Field(strict=False)]
     expires: int
     authority: Annotated[str, Field(repr=False)]
     secret: Annotated[str, Field(repr=False)]
@@ -94,8 +98,9 @@ class MeshService:
         3. A driver names no job: its own is that of its key, workload and owners (`job_of`), and is opened once. Any
            other role names a job (launch parameter `mesh_job`).
         4. That job is known here, and has not ended.
-        5. The owners' policies release something to its driver still, by the same workload name, and they are the
-           same owners.
+        5. The owners' policies release something to its driver still. Workload name and owners are those of the job
+           when it was opened, for the driver now and for the member: an owner who withdrew has no say in who sees what
+           the driver received from it, so nobody does.
         6. A member that names itself (launch parameter `mesh_member`) has not joined this job before.
         7. The certificate ends with the release (a day from now, or with the first policy to end), and with the job.
 
@@ -104,7 +109,9 @@ class MeshService:
             MeasurementRefused, PlatformRefused, LaunchRefused, PolicyRefused, KeyRefused: steps 2 and 5.
             NoGrant: steps 3 to 6.
         """
-        with self._decisions.refusals(claims, (*REFUSALS, InvalidFormat)):
+        with self._decisions.refusals(
+            claims, (*REFUSALS, InvalidFormat), lambda: self._owners_of(claims.launch.get(JOB, ""))
+        ):
             key = requested_key(_parse(body).csr)
             with self._store.transaction():
                 answer = self._issue(claims, key)
@@ -138,7 +145,14 @@ class MeshService:
             raise NoGrant(f"step 3: a driver opens a job of its own, and cannot join {named[:64]!r}")
         name = job_of(key, release)
         authority = job_authority(name, now).to_pem().decode()
-        job = Job(driver=claims, expires=release.expires, authority=authority, secret=secrets.token_hex(32))
+        job = Job(
+            driver=claims,
+            workload=release.workload,
+            owners=release.owners,
+            expires=release.expires,
+            authority=authority,
+            secret=secrets.token_hex(32),
+        )
         self._store.open_job(name, job.model_dump_json().encode(), job.expires)
         return name, job
 
@@ -148,12 +162,12 @@ class MeshService:
             said = "is not there" if named is None else f"is {named[:64]!r}"
             raise NoGrant(f"step 3: role {claims.role} names no job: launch parameter {JOB} {said}")
         job = self._job(named, now)
-        driver = self._decisions.release(job.driver)
-        if (driver.workload, driver.owners) != (release.workload, release.owners):
-            raise NoGrant(
-                f"step 5: job {named} is {driver.workload} of {', '.join(driver.owners)}; the member is "
-                f"{release.workload} of {', '.join(release.owners)}"
-            )
+        for who, now_released in (("driver", self._decisions.release(job.driver)), ("member", release)):
+            if (now_released.workload, now_released.owners) != (job.workload, job.owners):
+                raise NoGrant(
+                    f"step 5: job {named} is {job.workload} of {', '.join(job.owners)}; the {who} is "
+                    f"{now_released.workload} of {', '.join(now_released.owners)} now"
+                )
         member = claims.launch.get(MEMBER)
         if member is None:
             return named, job
@@ -164,6 +178,13 @@ class MeshService:
         joined = job.model_copy(update={"members": (*job.members, member)})
         self._store.put_job(named, joined.model_dump_json().encode())
         return named, joined
+
+    def _owners_of(self, name: str) -> tuple[str, ...]:
+        """Return the owners of a job, who read of it when somebody is refused there; nobody where there is none."""
+        try:
+            return Job.model_validate_json(self._store.job(name)).owners
+        except ConfideError:
+            return ()
 
     def _job(self, name: str, now: int) -> Job:
         job = Job.model_validate_json(self._store.job(name))

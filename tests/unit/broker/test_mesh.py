@@ -340,6 +340,53 @@ def test_a_job_of_other_owners(world):
         world.join(job)
 
 
+EVIL = "f" * 64
+
+
+def job_of_two(world):
+    """The clinic and the bank approve the driver; each approves an executor that the other does not."""
+    world.enroll("bank")
+    world.policy(("study", "driver", DRIVER), ("study", "executor", EVIL), owner="clinic", other="bank")
+    world.policy(*STUDY, owner="bank", other="clinic")
+    return world.open()
+
+
+def test_an_owner_who_withdraws_ends_joining(world):
+    """The driver holds the bank's keys until it ends: the clinic alone cannot say who sees what they opened."""
+    job = job_of_two(world)
+    with pytest.raises(NoGrant, match="step 5"):
+        world.join(job, EVIL)
+    world.policy(*CENSUS, owner="bank")
+    with pytest.raises(
+        NoGrant, match=r"step 5: job \w+ is study of bank, clinic; the driver is study of clinic now"
+    ):
+        world.join(job, EVIL)
+    assert len(world.issued()) == 1
+
+
+def test_the_owners_of_a_job_read_of_who_was_refused_there(world):
+    job = job_of_two(world)
+    world.policy(*CENSUS, owner="bank")  # it names neither the driver nor the executor any more
+    with pytest.raises(NoGrant):
+        world.join(job, EVIL)
+    with pytest.raises(MeasurementRefused):
+        world.join(job, "9" * 64)
+    assert [entry.fields["owners"] for entry in world.store.audit.entries(kind="refusal")] == [
+        ["bank", "clinic"],
+        ["bank", "clinic"],
+    ]
+
+
+def test_an_owner_who_comes_back_lets_members_join_again(world):
+    job = job_of_two(world)
+    world.policy(*CENSUS, owner="bank")
+    world.policy(*STUDY, owner="clinic", other="bank")
+    with pytest.raises(NoGrant, match="step 5"):
+        world.join(job)
+    world.policy(*STUDY, owner="bank", other="clinic")
+    world.join(job)
+
+
 def test_a_policy_that_has_ended(world):
     job = world.open()
     world.policy(*STUDY, end=datetime.fromtimestamp(NOW + 60, UTC).isoformat())
