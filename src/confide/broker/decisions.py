@@ -49,21 +49,20 @@ class Decisions:
     @contextmanager
     def refusals(
         self,
-        claims: Claims | None,
+        claims: Claims,
         kinds: tuple[type[ConfideError], ...] = REFUSALS,
         others: Callable[[], Iterable[str]] = tuple,
     ) -> Iterator[None]:
         """Put refusals of these kinds that leave the block into the audit log; outside any transaction.
 
         Args:
-            claims: of whom they concern, if that is known.
+            claims: of whom they concern.
             kinds: of refusals.
             others: owners who read of it besides those whose policies name the measurement.
         """
         try:
             yield
         except kinds as error:
-            concerned = owners_concerned(claims, self.policies()) if claims else ()
-            owners = sorted({*concerned, *others()})
+            owners = sorted({*owners_concerned(claims, self.policies()), *others()})
             self._store.audit.append(audit_entries.refusal(error, claims, owners))
             raise
