@@ -39,6 +39,7 @@ from confide.document import StrictModel
 from confide.errors import ConfideError, InvalidFormat, NoGrant
 
 MAX_MEMBERS = 65536
+MAX_MEMBER_CHARS = 64
 MAX_BODY_BYTES = 16 * 1024
 
 _JOB = re.compile(r"[0-9a-f]{32}")
@@ -64,7 +65,6 @@ class Job(StrictModel):
         expires: Unix seconds: end of the driver's certificate.
         authority: key and certificate (PEM) of the authority that vouches for this job's members, and for no others.
         secret: 64 hex digits that its members know, and nobody else.
-        members: names (launch parameter `mesh_member`) of those that joined.
     """
 
     driver: Claims
@@ -73,7 +73,6 @@ class Job(StrictModel):
     expires: int
     authority: Annotated[str, Field(repr=False)]
     secret: Annotated[str, Field(repr=False)]
-    members: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class MeshService:
@@ -169,15 +168,13 @@ class MeshService:
                     f"{now_released.workload} of {', '.join(now_released.owners)} now"
                 )
         member = claims.launch.get(MEMBER)
-        if member is None:
-            return named, job
-        if member in job.members:
-            raise NoGrant(f"step 6: {member[:64]!r} has joined job {named} already")
-        if len(job.members) >= MAX_MEMBERS:
-            raise NoGrant(f"step 6: {MAX_MEMBERS} members have joined job {named}, and no more may")
-        joined = job.model_copy(update={"members": (*job.members, member)})
-        self._store.put_job(named, joined.model_dump_json().encode())
-        return named, joined
+        if member is not None:
+            if len(member) > MAX_MEMBER_CHARS:
+                raise NoGrant(
+                    f"step 6: a name of {len(member)} characters, at most {MAX_MEMBER_CHARS} are allowed"
+                )
+            self._store.add_member(named, member, MAX_MEMBERS)
+        return named, job
 
     def _owners_of(self, name: str) -> tuple[str, ...]:
         """Return the owners of a job, who read of it when somebody is refused there; nobody where there is none."""

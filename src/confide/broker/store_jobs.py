@@ -1,4 +1,4 @@
-"""Jobs in the store: what members of a mesh join. One that has ended is forgotten when another one opens."""
+"""Jobs in the store: what members of a mesh join. When one opens, those that have ended are forgotten, members too."""
 
 from __future__ import annotations
 
@@ -30,12 +30,24 @@ class JobRecords(Records):
             ):
                 raise NoGrant(f"job {job} is open already")
 
-    def put_job(self, job: str, document: bytes) -> None:
-        """Keep what is known of a job now, in the place of what was kept of it before."""
+    def add_member(self, job: str, name: str, most: int) -> None:
+        """Note that a member of that name joined an open job, as one of `most` at most.
+
+        Raises:
+            NoGrant: one of that name did, or so many did.
+        """
         with self._database.transaction():
-            self._database.run(
-                "UPDATE job SET sealed = ? WHERE id = ?", self._seal("job", job, document), job
-            )
+            if not self._database.run(
+                "INSERT INTO job_member VALUES (?, ?) ON CONFLICT DO NOTHING", job, name
+            ):
+                raise NoGrant(f"{name!r} has joined job {job} already")
+            if self._database.row("SELECT count(*) FROM job_member WHERE job = ?", job)[0] > most:
+                raise NoGrant(f"{most} members have joined job {job}, and no more may")
+
+    def members(self, job: str) -> list[str]:
+        """Return the names of those who joined a job, sorted."""
+        rows = self._database.rows("SELECT name FROM job_member WHERE job = ? ORDER BY name", job)
+        return [name for (name,) in rows]
 
     def job(self, job: str) -> bytes:
         """Return the document of a job.

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from confide.attestation.claims import Claims, Tee
+from confide.broker import mesh
 from confide.broker.attested_leaf import public_jwk
 from confide.broker.ca import CertificateAuthority
 from confide.broker.jwe import open_sealed
@@ -579,11 +580,54 @@ def test_the_store_holds_the_secret_sealed_and_no_text_shows_it(world, where):
 def test_a_member_that_names_itself_joins_once(world):
     job = world.open()
     world.join(job, mesh_member="1")
-    with pytest.raises(NoGrant, match="step 6: '1' has joined"):
+    with pytest.raises(NoGrant, match="'1' has joined"):
         world.join(job, mesh_member="1")
     world.join(job, mesh_member="2")
     world.join(world.open(), mesh_member="1")
     assert len(world.issued()) == 5
+
+
+def test_a_name_of_many_characters(world):
+    job = world.open()
+    world.join(job, mesh_member="1" * 64)
+    with pytest.raises(NoGrant, match="step 6: a name of 65 characters"):
+        world.join(job, mesh_member="1" * 65)
+    assert world.store.members(job) == ["1" * 64]
+
+
+def test_so_many_members_and_no_more(world, monkeypatch):
+    monkeypatch.setattr(mesh, "MAX_MEMBERS", 2)
+    job = world.open()
+    for name in ("1", "2"):
+        world.join(job, mesh_member=name)
+    with pytest.raises(NoGrant, match="2 members have joined"):
+        world.join(job, mesh_member="3")
+    assert world.store.members(job) == ["1", "2"]
+    world.join(world.open(), mesh_member="3")
+
+
+def test_a_member_that_was_refused_has_not_joined(world):
+    job = world.open()
+    world.policy(*STUDY, launch='launch = { mesh_member = "[0-9]" }\n')
+    with pytest.raises(LaunchRefused):
+        world.join(job, mesh_member="1")
+    assert world.store.members(job) == []
+
+
+def test_members_are_forgotten_with_their_job(world):
+    job = world.open()
+    world.join(job, mesh_member="1")
+    world.clock.now += RELEASE_TTL_S
+    world.open()
+    assert world.store.members(job) == []
+
+
+def test_what_a_member_costs_does_not_grow_with_their_number(world):
+    job = world.open()
+    before = world.store.job(job)
+    for number in range(5):
+        world.join(job, mesh_member=str(number))
+    assert world.store.job(job) == before
 
 
 def _certificate(answer):
