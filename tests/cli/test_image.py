@@ -243,6 +243,28 @@ def test_a_library_os_where_it_does_not_belong(clinic, options, word):
     assert word in said.err
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--local-workers", "1"),
+        ("--worker-cores", "1"),
+        ("--host", "127.0.0.1"),
+        ("--executor-image", "image"),
+    ],
+)
+def test_options_of_executors_where_there_are_none(clinic, option):
+    said = clinic("run", "--tee", "simulated", *option, "job.py")
+    assert said.code == 64
+    assert f"{option[0]} is of executors" in said.err
+
+
+def test_executors_with_two_brokers(clinic):
+    brokers = ("--broker", "https://a:1", "--broker", "https://b:1")
+    said = clinic("run", "--tee", "simulated", "--workers", "2", *brokers, "job.py")
+    assert said.code == 64
+    assert "a job has one broker" in said.err
+
+
 @pytest.mark.skipif(any(path.exists() for path in SGX_DEVICES), reason="this machine has SGX")
 @pytest.mark.parametrize("libos", [(), ("--libos", "gramine")])
 def test_an_enclave_where_there_is_no_sgx(clinic, libos):

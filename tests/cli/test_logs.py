@@ -56,6 +56,17 @@ def test_executors_logs_are_asked_for(clinic, release, log):
     assert clinic.ok("logs", "--executors", "--grep", "printed", "--last", "1").out
 
 
+def test_a_workload_that_is_called_like_a_member_of_another(clinic, release):
+    with workload_output(release, clinic.folder, "executor-12") as output:
+        os.write(output, b"what an executor of job printed\n")
+    alike = release.model_copy(update={"workload": "job.executor-12"})
+    with workload_output(alike, clinic.folder) as output:
+        os.write(output, b"what another workload printed\n")
+    member, other = sorted(path.name for path in (clinic.folder / LOG_FOLDER).iterdir())[::-1]
+    assert log_id(member) != log_id(other)
+    assert clinic.ok("logs", "--last", "2").out == "what another workload printed\n"
+
+
 def test_another_workloads_log_in_its_place(clinic, log):
     log.rename(log.with_name(log.name.replace("job-", "other-")))
     said = clinic("logs")

@@ -17,9 +17,17 @@ final class ListingCopy {
     byte[] dataKey = new byte[32];
     Listing listing = area.grant.listing();
     SealedHeader header = SealedHeader.create(area.guard.keys(), listing.key, listing.table, dataKey);
-    FSDataOutputStream stored = area.raw.create(file, true);
+    if (area.raw instanceof LocalStorage local) {
+      local.requireNoLinks(file.getParent(), area.guard.root());
+    }
+    // Under a new name first: a link laid at the old one is replaced, not followed; and nobody reads half a copy.
+    Path fresh = new Path(file.getParent(), "." + file.getName() + "." + header.file);
+    FSDataOutputStream stored = area.raw.create(fresh, false);
     try (SealedOutputStream out = new SealedOutputStream(stored, header, dataKey, size -> {})) {
       out.write(jws.toString().getBytes(StandardCharsets.UTF_8));
+    }
+    if (!area.raw.rename(fresh, file)) {
+      throw new ConfideException("StorageUnavailable", "the listing's copy cannot be put beside the files: " + file);
     }
   }
 }

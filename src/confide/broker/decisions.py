@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from confide.attestation.claims import Claims
@@ -48,12 +48,21 @@ class Decisions:
 
     @contextmanager
     def refusals(
-        self, claims: Claims | None, kinds: tuple[type[ConfideError], ...] = REFUSALS
+        self,
+        claims: Claims,
+        kinds: tuple[type[ConfideError], ...] = REFUSALS,
+        others: Callable[[], Iterable[str]] = tuple,
     ) -> Iterator[None]:
-        """Put refusals of these kinds that leave the block into the audit log; outside any transaction."""
+        """Put refusals of these kinds that leave the block into the audit log; outside any transaction.
+
+        Args:
+            claims: of whom they concern.
+            kinds: of refusals.
+            others: owners who read of it besides those whose policies name the measurement.
+        """
         try:
             yield
         except kinds as error:
-            owners = owners_concerned(claims, self.policies()) if claims else []
+            owners = sorted({*owners_concerned(claims, self.policies()), *others()})
             self._store.audit.append(audit_entries.refusal(error, claims, owners))
             raise

@@ -132,9 +132,15 @@ class _Shell:
         return JSONResponse(await self._promptly(self._mesh.issue, claims, body))
 
     def _claims(self, request: Request) -> Claims:
-        """Count a request of an attested workload, apart from those that have no claims yet, and return its claims."""
-        self._limit.take(f"{_address(request)} attested")
-        return self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        """Return the claims of an attested workload, whose requests count apart from those of whoever has none."""
+        address = _address(request)
+        try:
+            claims = self._workloads.claims(request.cookies.get(COOKIE), _bearer(request))
+        except errors.ConfideError:
+            self._limit.take(address)
+            raise
+        self._limit.take(f"{address} attested")
+        return claims
 
     async def nonce(self, request: Request) -> Response:
         self._limit.take(_address(request))

@@ -12,7 +12,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,9 +36,10 @@ from confide.broker.mesh_names import DRIVER, JOB, MEMBER
 from confide.broker.release import Release
 from confide.broker.store import Store, unix_now
 from confide.document import StrictModel
-from confide.errors import InvalidFormat, NoGrant
+from confide.errors import ConfideError, InvalidFormat, NoGrant
 
 MAX_MEMBERS = 65536
+MAX_MEMBER_CHARS = 64
 MAX_BODY_BYTES = 16 * 1024
 
 _JOB = re.compile(r"[0-9a-f]{32}")
@@ -60,17 +60,19 @@ class Job(StrictModel):
 
     Attributes:
         driver: claims of the driver that opened it.
+        workload: its name, when the job was opened.
+        owners: whose keys the driver received then, and holds until it ends.
         expires: Unix seconds: end of the driver's certificate.
         authority: key and certificate (PEM) of the authority that vouches for this job's members, and for no others.
         secret: 64 hex digits that its members know, and nobody else.
-        members: names (launch parameter `mesh_member`) of those that joined.
     """
 
     driver: Claims
+    workload: str
+    owners: Annotated[tuple[str, ...], Field(strict=False)]
     expires: int
     authority: Annotated[str, Field(repr=False)]
     secret: Annotated[str, Field(repr=False)]
-    members: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class MeshService:
@@ -92,11 +94,12 @@ class MeshService:
 
         1. The request holds a key that signed it (`requested_key`).
         2. The owners' policies release something to the workload now (`rules.decide`).
-        3. A driver names no job: its own is that of its key, workload and owners (`job_of`), and asking again prolongs
-           it. Any other role names a job (launch parameter `mesh_job`).
+        3. A driver names no job: its own is that of its key, workload and owners (`job_of`), and is opened once. Any
+           other role names a job (launch parameter `mesh_job`).
         4. That job is known here, and has not ended.
-        5. The owners' policies release something to its driver still, by the same workload name, and they are the
-           same owners.
+        5. The owners' policies release something to its driver still. Workload name and owners are those of the job
+           when it was opened, for the driver now and for the member: an owner who withdrew has no say in who sees what
+           the driver received from it, so nobody does.
         6. A member that names itself (launch parameter `mesh_member`) has not joined this job before.
         7. The certificate ends with the release (a day from now, or with the first policy to end), and with the job.
 
@@ -105,7 +108,9 @@ class MeshService:
             MeasurementRefused, PlatformRefused, LaunchRefused, PolicyRefused, KeyRefused: steps 2 and 5.
             NoGrant: steps 3 to 6.
         """
-        with self._decisions.refusals(claims, (*REFUSALS, InvalidFormat)):
+        with self._decisions.refusals(
+            claims, (*REFUSALS, InvalidFormat), lambda: self._owners_of(claims.launch.get(JOB, ""))
+        ):
             key = requested_key(_parse(body).csr)
             with self._store.transaction():
                 answer = self._issue(claims, key)
@@ -119,7 +124,6 @@ class MeshService:
             name, job = self._open(claims, key, release, now)
         else:
             name, job = self._join(claims, release, now)
-        self._store.put_job(name, job.model_dump_json().encode(), job.expires)
         authority = CertificateAuthority.from_pem(job.authority.encode())
         member, expires = Member(self._domain, name, claims.role), min(release.expires, job.expires)
         certificate = issue_member(authority, key, member, now, expires)
@@ -139,13 +143,17 @@ class MeshService:
         if named is not None:
             raise NoGrant(f"step 3: a driver opens a job of its own, and cannot join {named[:64]!r}")
         name = job_of(key, release)
-        with suppress(NoGrant):  # there is none yet
-            known = self._job(name, now)
-            return name, known.model_copy(update={"driver": claims, "expires": release.expires})
         authority = job_authority(name, now).to_pem().decode()
-        return name, Job(
-            driver=claims, expires=release.expires, authority=authority, secret=secrets.token_hex(32)
+        job = Job(
+            driver=claims,
+            workload=release.workload,
+            owners=release.owners,
+            expires=release.expires,
+            authority=authority,
+            secret=secrets.token_hex(32),
         )
+        self._store.open_job(name, job.model_dump_json().encode(), job.expires)
+        return name, job
 
     def _join(self, claims: Claims, release: Release, now: int) -> tuple[str, Job]:
         named = claims.launch.get(JOB)
@@ -153,20 +161,27 @@ class MeshService:
             said = "is not there" if named is None else f"is {named[:64]!r}"
             raise NoGrant(f"step 3: role {claims.role} names no job: launch parameter {JOB} {said}")
         job = self._job(named, now)
-        driver = self._decisions.release(job.driver)
-        if (driver.workload, driver.owners) != (release.workload, release.owners):
-            raise NoGrant(
-                f"step 5: job {named} is {driver.workload} of {', '.join(driver.owners)}; the member is "
-                f"{release.workload} of {', '.join(release.owners)}"
-            )
+        for who, now_released in (("driver", self._decisions.release(job.driver)), ("member", release)):
+            if (now_released.workload, now_released.owners) != (job.workload, job.owners):
+                raise NoGrant(
+                    f"step 5: job {named} is {job.workload} of {', '.join(job.owners)}; the {who} is "
+                    f"{now_released.workload} of {', '.join(now_released.owners)} now"
+                )
         member = claims.launch.get(MEMBER)
-        if member is None:
-            return named, job
-        if member in job.members:
-            raise NoGrant(f"step 6: {member[:64]!r} has joined job {named} already")
-        if len(job.members) >= MAX_MEMBERS:
-            raise NoGrant(f"step 6: {MAX_MEMBERS} members have joined job {named}, and no more may")
-        return named, job.model_copy(update={"members": (*job.members, member)})
+        if member is not None:
+            if len(member) > MAX_MEMBER_CHARS:
+                raise NoGrant(
+                    f"step 6: a name of {len(member)} characters, at most {MAX_MEMBER_CHARS} are allowed"
+                )
+            self._store.add_member(named, member, MAX_MEMBERS)
+        return named, job
+
+    def _owners_of(self, name: str) -> tuple[str, ...]:
+        """Return the owners of a job, who read of it when somebody is refused there; nobody where there is none."""
+        try:
+            return Job.model_validate_json(self._store.job(name)).owners
+        except ConfideError:
+            return ()
 
     def _job(self, name: str, now: int) -> Job:
         job = Job.model_validate_json(self._store.job(name))

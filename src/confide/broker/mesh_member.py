@@ -63,16 +63,15 @@ class MeshIdentity:
     authority: x509.Certificate = field(repr=False)
     secret: str = field(repr=False)
 
-    def tls_server(self) -> ssl.SSLContext:
-        """Return a context of mutual TLS 1.3; every peer is to be held against `check_peer`."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.num_tickets = 0  # nobody resumes: every connection shows a certificate that is still valid
-        context.verify_mode = ssl.CERT_REQUIRED
-        return self._completed(context)
-
     def tls_client(self) -> ssl.SSLContext:
         """Return a context of mutual TLS 1.3; `server_hostname` is the peer's `Member.host`, and is verified."""
-        return self._completed(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+        context.load_verify_locations(cadata=self.authority.public_bytes(Encoding.DER))
+        secret = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        load_chain(context, secret + self.certificate.public_bytes(Encoding.PEM))
+        return context
 
     def check_peer(self, certificate: bytes | None, role: str | None = None) -> Member:
         """Return who the peer of a TLS connection is, which verified the certificate's chain and its key.
@@ -121,22 +120,8 @@ class MeshIdentity:
             raise Unavailable(f"no driver answers at {address}: {error}") from None
         self.check_peer(certificate, DRIVER)
 
-    def _completed(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
-        context.load_verify_locations(cadata=self.authority.public_bytes(Encoding.DER))
-        secret = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        load_chain(context, secret + self.certificate.public_bytes(Encoding.PEM))
-        return context
 
-
-def join_mesh(
-    session: Session,
-    broker_ca: bytes,
-    role: str,
-    job: str | Release,
-    key: ec.EllipticCurvePrivateKey | None = None,
-) -> MeshIdentity:
+def join_mesh(session: Session, broker_ca: bytes, role: str, job: str | Release) -> MeshIdentity:
     """Ask a broker for a mesh certificate, and check it.
 
     1. The answer holds a certificate, an authority's, and a secret.
@@ -150,13 +135,12 @@ def join_mesh(
         role: this workload's.
         job: the one to join (launch parameter `mesh_job`); or, for a driver that opens its own, what that broker
             released.
-        key: of a driver that prolongs its job; None: a new one.
 
     Raises:
         BrokerUntrusted: names the step.
         AttestationRefused, MeasurementRefused, LaunchRefused, PolicyRefused, KeyRefused: the broker's decision.
     """
-    key = key or ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     answer = session.mesh_certificate(request.public_bytes(Encoding.PEM))
     try:

@@ -17,6 +17,7 @@ from confide.broker.policy_signing import verify_policy
 from confide.broker.release import Release, ReleasedKey
 from confide.broker.sessions import Nonces
 from confide.broker.store import Store, unix_now
+from confide.broker.strangers import Strangers
 from confide.data.listing import MAX_LISTING_BYTES
 from confide.document import StrictModel
 from confide.errors import InvalidFormat, Misuse, Refused, SignatureRefused, UnknownKey
@@ -108,6 +109,7 @@ class OwnerService:
         self._authority = authority
         self._clock = clock
         self.nonces = Nonces(monotonic)
+        self._strangers = Strangers(store, monotonic)
 
     def call(self, owner: str, action: str, url: str, jws: Mapping[str, Any]) -> dict[str, Any]:
         """Verify and do a call.
@@ -149,6 +151,10 @@ class OwnerService:
                 request = model.from_json(verified.payload)
             except ValidationError as error:
                 raise InvalidFormat(f"{action}: {describe(error)}") from None
+        except Refused as error:
+            self._strangers.refused(error, [owner], call=action)
+            raise
+        try:
             with self._store.transaction():
                 answer: dict[str, Any] = handler(self, owner, request)
         except Refused as error:

@@ -97,6 +97,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         sealed BLOB NOT NULL
     ) STRICT;
     """,
+    """
+    DELETE FROM job;
+    CREATE TABLE job_member (
+        job TEXT NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (job, name),
+        FOREIGN KEY (job) REFERENCES job (id) ON DELETE CASCADE
+    ) STRICT;
+    """,
 )
 """Migration n takes a database from version n to n + 1."""
 

@@ -1,7 +1,8 @@
 """What a broker does for workloads, without HTTP: challenge, attest, release, commit.
 
-Every release and every refusal is in the audit log before its answer leaves: a release is appended in the
-transaction that decided it, so that it either stands in the log or did not happen.
+Every release, and every refusal of whom the broker knows, is in the audit log before its answer leaves: a release is
+appended in the transaction that decided it, so that it either stands in the log or did not happen. Of strangers the
+log takes so many refusals and no more (`strangers`), and none of who has no challenge to answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from confide.attestation.evidence import MAX_REQUEST_BYTES, Attestation, Challen
 from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.verify import VERIFIERS, verify
 from confide.broker import audit_entries
-from confide.broker.decisions import Decisions
+from confide.broker.decisions import REFUSALS, Decisions
 from confide.broker.identity import listing_key, token_key
 from confide.broker.jwe import seal_to
 from confide.broker.listing_signing import sign_listing
@@ -26,6 +27,7 @@ from confide.broker.release import Access, Release
 from confide.broker.rules import owners_concerned
 from confide.broker.sessions import Sessions
 from confide.broker.store import Store, unix_now
+from confide.broker.strangers import Strangers
 from confide.broker.tokens import TokenIssuer
 from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listing, TableId
 from confide.document import StrictModel
@@ -90,6 +92,7 @@ class WorkloadService:
         )
         self._decisions = Decisions(store, clock)
         self._sessions = Sessions(monotonic)
+        self._strangers = Strangers(store, monotonic)
         self.tokens = TokenIssuer(token_key(store), issuer)
         self._listing_key = listing_key(store)
 
@@ -124,8 +127,8 @@ class WorkloadService:
             AttestationRefused: the evidence or the challenge is not accepted.
             CollateralUnavailable: what it is verified with is missing or has expired.
         """
-        with self._decisions.refusals(None):
-            challenge = self._sessions.take_challenge(session)
+        challenge = self._sessions.take_challenge(session)
+        try:
             attestation = Attestation.parse(body)
             claims = verify(
                 attestation,
@@ -135,6 +138,9 @@ class WorkloadService:
                 trust=self._trust,
                 now=self._clock(),
             )
+        except REFUSALS as error:
+            self._strangers.refused(error)
+            raise
         self._sessions.attested(session, claims)
         known = bool(owners_concerned(claims, self._decisions.policies()))
         return self.tokens.issue(claims, challenge.nonce, known=known, now=self._clock())

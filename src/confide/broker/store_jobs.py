@@ -1,4 +1,4 @@
-"""Jobs in the store: what members of a mesh join. One that has ended is forgotten when another one opens."""
+"""Jobs in the store: what members of a mesh join. When one opens, those that have ended are forgotten, members too."""
 
 from __future__ import annotations
 
@@ -9,23 +9,45 @@ from confide.errors import NoGrant
 class JobRecords(Records):
     """Jobs by identifier."""
 
-    def put_job(self, job: str, document: bytes, expires: int) -> None:
-        """Keep a job, in the place of what was kept of it before.
+    def open_job(self, job: str, document: bytes, expires: int) -> None:
+        """Keep a new job.
 
         Args:
             job: its identifier.
             document: sealed; says by itself when the job ends.
             expires: Unix seconds after which it may be forgotten.
+
+        Raises:
+            NoGrant: it is open already.
         """
         with self._database.transaction():
             self._database.run("DELETE FROM job WHERE expires <= ?", self._clock())
-            self._database.run(
-                "INSERT INTO job VALUES (?, ?, ?) ON CONFLICT (id)"
-                " DO UPDATE SET expires = excluded.expires, sealed = excluded.sealed",
+            if not self._database.run(
+                "INSERT INTO job VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 job,
                 expires,
                 self._seal("job", job, document),
-            )
+            ):
+                raise NoGrant(f"job {job} is open already")
+
+    def add_member(self, job: str, name: str, most: int) -> None:
+        """Note that a member of that name joined an open job, as one of `most` at most.
+
+        Raises:
+            NoGrant: one of that name did, or so many did.
+        """
+        with self._database.transaction():
+            if not self._database.run(
+                "INSERT INTO job_member VALUES (?, ?) ON CONFLICT DO NOTHING", job, name
+            ):
+                raise NoGrant(f"{name!r} has joined job {job} already")
+            if self._database.row("SELECT count(*) FROM job_member WHERE job = ?", job)[0] > most:
+                raise NoGrant(f"{most} members have joined job {job}, and no more may")
+
+    def members(self, job: str) -> list[str]:
+        """Return the names of those who joined a job, sorted."""
+        rows = self._database.rows("SELECT name FROM job_member WHERE job = ? ORDER BY name", job)
+        return [name for (name,) in rows]
 
     def job(self, job: str) -> bytes:
         """Return the document of a job.

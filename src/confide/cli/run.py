@@ -75,8 +75,11 @@ def run(
         int | None, typer.Option(min=1, help="Cores of each executor. Default: this machine's, shared out.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address of this machine, at which driver and executors reach one another.")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            help="Address of this machine, at which driver and executors reach one another. Default: 127.0.0.1."
+        ),
+    ] = None,
     executor_image: ExecutorImageOption = None,
     launch: Annotated[
         list[str] | None,
@@ -129,6 +132,16 @@ def run(
     check_tee(tee, machine, libos)  # like all that can be told before an image is built
     if libos is not None and workers:
         raise Misuse(f"--workers: executors do not run under {libos}")
+    if workers and len(broker or []) > 1:
+        raise Misuse("--workers: a job has one broker, at which all its owners are (docs/cluster.md)")
+    of_workers = {
+        "--local-workers": local_workers,
+        "--worker-cores": worker_cores,
+        "--host": host,
+        "--executor-image": executor_image,
+    }
+    if not workers and (named := [name for name, value in of_workers.items() if value is not None]):
+        raise Misuse(f"{named[0]} is of executors, and there are none: give --workers N")
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
@@ -151,18 +164,19 @@ def run(
             with advice(LaunchRefused, _declaration(built.image, request.arguments)):
                 if workers:
                     images.append(image_of_executors(program, executor_image, brokers.authorities, options))
+                    here = host or "127.0.0.1"
                     each = worker_cores or max(1, (os.cpu_count() or 1) // workers)
                     executor = replace(
                         request,
                         image=images[1].folder,
                         arguments=(),
-                        launch={"host": host, "cores": str(each)},
+                        launch={"host": here, "cores": str(each)},
                     )
                     driver = replace(
-                        request, launch={**request.launch, "host": host, "executors": str(workers)}
+                        request, launch={**request.launch, "host": here, "executors": str(workers)}
                     )
-                    here = workers if local_workers is None else local_workers
-                    code = run_job(driver, executor, here, report.status)
+                    started = workers if local_workers is None else local_workers
+                    code = run_job(driver, executor, started, report.status)
                 else:
                     code = run_image(request, report.status)
         except MeasurementRefused as error:

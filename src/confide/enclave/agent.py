@@ -29,7 +29,7 @@ from confide.enclave.attester import OwnEvidence, attester, stated_image
 from confide.enclave.control import Control, read_line
 from confide.enclave.early import EarlyChild
 from confide.enclave.image import RUN, SCRATCH, Image
-from confide.enclave.launch import ARGS, DRIVER, broker_urls, check_launch, split_arguments
+from confide.enclave.launch import ARGS, DRIVER, broker_of_job, broker_urls, check_launch, split_arguments
 from confide.enclave.libos import data_root, inside_libos
 from confide.enclave.log import failure_told, workload_output, write_line
 from confide.enclave.merge import merge_releases
@@ -166,10 +166,10 @@ def _attest(image: Image, evidence: OwnEvidence, parameters: Mapping[str, str], 
         client = KbsClient(url, authorities[broker])
         sessions[broker] = client.attest(evidence.tee, evidence.attester, parameters, evidence.image)
         control.say("attested", broker=broker)
-    first = min(sessions)  # a job is one broker's: the first by name
     joined = None
     if JOB in image.launch:  # before any key: whoever has no place in the job gets none
-        joined = join_mesh(sessions[first], authorities[first], image.role, parameters[JOB])
+        broker = broker_of_job(sessions)
+        joined = join_mesh(sessions[broker], authorities[broker], image.role, parameters[JOB])
         if DRIVER in image.launch:
             joined.require_driver(parameters[DRIVER])
         control.say("joined", job=joined.member.job)
@@ -180,7 +180,8 @@ def _attest(image: Image, evidence: OwnEvidence, parameters: Mapping[str, str], 
 
     @functools.cache
     def mesh() -> MeshIdentity:
-        return joined or join_mesh(sessions[first], authorities[first], image.role, releases[first])
+        broker = broker_of_job(sessions)
+        return joined or join_mesh(sessions[broker], authorities[broker], image.role, releases[broker])
 
     return Attested(sessions, releases, release, mesh)
 

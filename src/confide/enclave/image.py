@@ -95,7 +95,7 @@ class Image(StrictModel):
     Attributes:
         version: of this format, 1.
         name: for people; measured like everything else.
-        profile: which profile hardens the engine: `python`, `spark`.
+        profile: which profile hardens the engine: `python`, `spark`, `flink`, `serving`.
         role: role in the workload, for instance `driver`.
         svn: security version number; policies may ask for a minimum.
         argv: of the first process, the agent.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from confide.broker.mesh_names import JOB
 from confide.enclave.image import Image
@@ -55,7 +55,7 @@ def check_launch(image: Image, parameters: Mapping[str, str]) -> dict[str, str]:
     Raises:
         LaunchRefused: an unknown name, a value that does not fully match, is too long, or holds control
             characters; no broker, or one that the image does not pin; a member of a job that lacks one of its
-            parameters.
+            parameters, or names two brokers.
     """
     for name, value in parameters.items():
         if len(value) > MAX_VALUE_CHARS:
@@ -76,6 +76,8 @@ def check_launch(image: Image, parameters: Mapping[str, str]) -> dict[str, str]:
         raise LaunchRefused("no broker is named")
     if JOB in image.launch and (missing := image.launch.keys() - parameters.keys()):
         raise LaunchRefused(f"launch parameter {min(missing)}: not given, and a member of a job needs it")
+    if JOB in image.launch:
+        broker_of_job(broker_urls(parameters))
     return dict(parameters)
 
 
@@ -101,3 +103,21 @@ def broker_urls(parameters: Mapping[str, str]) -> dict[str, str]:
         for name in sorted(parameters)
         if name.startswith(BROKER_PREFIX)
     }
+
+
+def broker_of_job(brokers: Iterable[str]) -> str:
+    """Return the broker that decides who belongs to the job of this workload: its only one.
+
+    A broker lets members in for the owners that it knows. With keys of others in the job, who had no say in that, their
+    data would be shown to members that they did not approve.
+
+    Raises:
+        LaunchRefused: there are several.
+    """
+    first, *others = sorted(brokers)
+    if others:
+        raise LaunchRefused(
+            f"a job has one broker, at which all its owners are, and {', '.join([first, *others])} are named; "
+            "with several brokers a program runs without executors"
+        )
+    return first

@@ -22,7 +22,8 @@ from confide.keys.names import KeyName
 
 LOG_FOLDER = "confide-logs"
 _CHUNK_BYTES = 64 * 1024
-_MEMBER = re.compile(r"\.[a-z0-9-]+-[0-9]+$")
+MEMBER = "@"
+"""Between a workload's name and a member's in the name of a log: neither can hold it, so no workload is a member."""
 _NAME = re.compile(r"(.+)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.log", re.DOTALL)
 
 
@@ -41,7 +42,7 @@ def log_id(name: str) -> str:
 def is_member_log(name: str) -> bool:
     """Return whether the log called `name` is that of a member who joined a job."""
     match = _NAME.fullmatch(name)
-    return match is not None and _MEMBER.search(match[1]) is not None
+    return match is not None and MEMBER in match[1]
 
 
 @contextlib.contextmanager
@@ -49,7 +50,7 @@ def workload_output(release: Release, work: Path, member: str = "") -> Iterator[
     """Yield the descriptor for the workload's stdout and stderr.
 
     What comes in is sealed under the release's `logs` key, in `confide-logs/<workload>-<time>-<random>.log` below the
-    data root, of a member of a job `<workload>.<member>-...`; without such a key it is discarded. The file is valid
+    data root, of a member of a job `<workload>@<member>-...`; without such a key it is discarded. The file is valid
     once the context is left, by when everything that was written has been sealed, whether or not descriptors are still
     open elsewhere.
 
@@ -64,7 +65,7 @@ def workload_output(release: Release, work: Path, member: str = "") -> Iterator[
             os.close(discard)
         return
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    name = f"{release.workload}.{member}" if member else release.workload
+    name = f"{release.workload}{MEMBER}{member}" if member else release.workload
     path = work / LOG_FOLDER / f"{name}-{stamp}-{secrets.token_hex(4)}.log"
     try:
         path.parent.mkdir(exist_ok=True)

@@ -79,7 +79,7 @@ class Context:
         tell: tells the operator a further state, by name and details that hold nothing of the data.
         evidence: has evidence made of this enclave, for others than the brokers.
         renew: asks the brokers again what they release; raises what `KbsClient` and `merge_releases` raise.
-        start: starts a program; a profile starts its programs by this alone.
+        start: starts a program; under a library OS, whose programs are forked before there are keys, the only way.
     """
 
     image: Image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from confide.canonical import sha256_hex
 from confide.enclave.image import IMAGE_FILE, ROOT_FOLDER, Image, ImageFile, read_image
@@ -36,8 +36,8 @@ def verify_image(folder: Path) -> VerifiedImage:
     """Verify an image folder.
 
     The steps, in order: (1) the document is valid and canonical; (2) below `root/` there are only folders and
-    regular files; (3) exactly those that the document lists; (4) each with the size, SHA-256 and executable
-    bit that it lists.
+    regular files; (3) exactly those that the document lists, and no folder that holds none of them: Python takes an
+    empty one for a package; (4) each with the size, SHA-256 and executable bit that it lists.
 
     Raises:
         InvalidImage: (1) or (2) fails.
@@ -45,9 +45,10 @@ def verify_image(folder: Path) -> VerifiedImage:
         FileChanged: (4) fails.
     """
     image = read_image(folder)
-    found = _regular_files(folder / ROOT_FOLDER)
+    found, folders = _regular_files(folder / ROOT_FOLDER)
     listed = {file.path for file in image.files}
-    if unlisted := found - listed:
+    held = {f"{parent}/" for path in listed for parent in PurePosixPath(path).parents}
+    if unlisted := found - listed | folders - held:
         raise FileUnlisted(f"not part of the image: /{min(unlisted)}")
     if missing := listed - found:
         raise FileMissing(f"missing from the image: /{min(missing)}")
@@ -61,8 +62,10 @@ def verify_image(folder: Path) -> VerifiedImage:
     return VerifiedImage(folder, image, sha256_hex(image.canonical()))
 
 
-def _regular_files(root: Path) -> set[str]:
+def _regular_files(root: Path) -> tuple[set[str], set[str]]:
+    """Return the paths of files, and of folders, which end in `/`."""
     found: set[str] = set()
+    folders: set[str] = set()
     todo = [""]
     while todo:
         prefix = todo.pop()
@@ -74,11 +77,12 @@ def _regular_files(root: Path) -> set[str]:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 todo.append(path + "/")
+                folders.add(path + "/")
             elif entry.is_file(follow_symlinks=False):
                 found.add(path)
             else:
                 raise InvalidImage(f"neither a regular file nor a folder: /{path}")
-    return found
+    return found, folders
 
 
 def _difference(listed: ImageFile, now: ImageFile) -> str:

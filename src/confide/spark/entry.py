@@ -16,7 +16,7 @@ from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.spark.executor import EXECUTOR, ExecutorProfile
 from confide.spark.image_spec import ARCHIVE, JAR, LOG_CONFIG
-from confide.spark.installation import Installation
+from confide.spark.installation import Installation, workers_sandbox
 from confide.spark.profile import SparkProfile
 
 INSTALLATION = Installation(
@@ -29,10 +29,11 @@ INSTALLATION = Installation(
 )
 
 
-def _sandbox(agent_socket: bool) -> list[str]:
+def _sandbox(driver: bool) -> list[str]:
     if inside_libos():  # each process is an enclave of its own, and there is nothing to nest in it
         return []
-    return sandbox_prefix({SCRATCH: Path(SCRATCH)}, agent_socket=agent_socket)
+    scratch = Path(SCRATCH)
+    return sandbox_prefix({SCRATCH: scratch}, agent_socket=True) if driver else workers_sandbox(scratch)
 
 
 class _ByRole:

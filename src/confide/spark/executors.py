@@ -108,7 +108,7 @@ class _Executors:
                 self._lost(number, f"{type(error).__name__}: {error}")
                 self._fail(error)
                 return
-            except ConfideError as error:
+            except (ConfideError, OSError) as error:  # the machine may have no more processes, descriptors
                 ended = f"{type(error).__name__}: {error}"
             if self._ending.wait(PAUSE_SECONDS):
                 return

@@ -11,19 +11,22 @@ from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, Image
 from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
+from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.jvm.command import heap_mib
 from confide.spark import jvm
-from confide.spark.worker import write_launcher
+from confide.spark.worker import WORKERS, write_launcher
 
-FOLDERS = ("tmp", "sockets", "local", "hadoop", "warehouse", "derby")
+LOCAL, SOCKETS = "local", "sockets"
+FOLDERS = ("tmp", SOCKETS, LOCAL, "hadoop", "warehouse", "derby", WORKERS)
 CLASS = "class"
 """Setting of an image: the class whose `main` is the program, of its jars."""
 LAUNCHER = "worker-python"
-"""In scratch: what Spark starts for the program's functions; at the same place in driver and executors."""
+"""Beside the agent's socket, where its workers see it not: what Spark starts for the program's functions. At the same
+place in driver and executors."""
 
 Sandbox = Callable[[bool], Sequence[str]]
-"""Returns what to put before the argv of a Python process, which runs the user's code; the argument says whether that
-may reach the agent's socket."""
+"""Returns what to put before the argv of a Python process, which runs the user's code. The argument says whether that
+is the driver's program, which has the JVM do what it likes and may reach the agent's socket, or functions of it."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ class Installation:
         for name in FOLDERS:
             (scratch / name).mkdir(mode=0o700)
         modules = Path(context.image.program).parent
-        write_launcher(scratch / LAUNCHER, self.python, sandbox(False), modules)
+        write_launcher(launcher_path(context), self.python, sandbox(False), modules, scratch / WORKERS)
         return {
             **os.environ,
             **context.image.env,
             "CONFIDE_AGENT": str(context.socket),
             "HOME": str(scratch),
             "TMPDIR": str(scratch / "tmp"),
-            "SPARK_LOCAL_DIRS": str(scratch / "local"),  # goes before spark.local.dir
+            "SPARK_LOCAL_DIRS": str(scratch / LOCAL),  # goes before spark.local.dir
         }
 
     def java_command(self, context: Context, *main: str) -> list[str]:
@@ -80,6 +83,22 @@ class Installation:
             enclave_cores=cores(context) if inside_libos() else None,
             spawn=inside_libos() != GRAMINE,
         )
+
+
+def launcher_path(context: Context) -> Path:
+    """Return where the launcher of Python workers lies."""
+    return context.socket.parent / LAUNCHER
+
+
+def workers_sandbox(scratch: Path) -> list[str]:
+    """Return what to put before the argv of Python workers.
+
+    Of scratch they see what they need: broadcasts and files of the program, which the JVM puts among its blocks, to be
+    read; sockets to the JVM; a folder of their own. Whatever else the JVM reads, runs or writes there is none of
+    theirs: by a link or a library of theirs a function could have the JVM, which sees the data, do its work.
+    """
+    own = {str(scratch / name): scratch / name for name in (SOCKETS, WORKERS)}
+    return sandbox_prefix(own, shown={str(scratch / LOCAL): scratch / LOCAL})
 
 
 def own_settings(image: Image) -> dict[str, str]:

@@ -14,7 +14,7 @@ from confide.enclave.profile import Context
 from confide.jvm.certificates import gateway_secrets
 from confide.spark import jvm
 from confide.spark.cluster_settings import Job
-from confide.spark.installation import CLASS, LAUNCHER, Installation, Sandbox, cores, own_settings
+from confide.spark.installation import CLASS, Installation, Sandbox, cores, launcher_path, own_settings
 from confide.spark.settings import settings
 from confide.spark.stores import write_stores
 
@@ -92,7 +92,7 @@ class SparkProfile:
                     context.image.program,
                     *context.arguments,
                 ],
-                env={**environment, "PYSPARK_PYTHON": str(context.scratch / LAUNCHER)},
+                env={**environment, "PYSPARK_PYTHON": str(launcher_path(context))},
                 cwd=context.work,
                 stdin=port_in,
                 stdout=context.output,

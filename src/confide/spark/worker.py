@@ -11,29 +11,38 @@ from pathlib import Path
 
 from confide.spark.daemon import SECRET_NAMES, SECRET_PREFIXES
 
+WORKERS = "workers"
+"""In scratch: where workers write, temporary files and what they spill."""
 
-def launcher(python: Path, sandbox: Sequence[str], modules: Path) -> str:
+_CRASHES = "PYTHON_FAULTHANDLER_DIR"
+"""Where a worker would tell the JVM why it crashed. The JVM reads what lies there, so no worker writes there."""
+
+
+def launcher(python: Path, sandbox: Sequence[str], modules: Path, folder: Path) -> str:
     """Return the launcher's text.
 
     Args:
         python: the interpreter.
         sandbox: argv in front of the interpreter's; may be empty.
         modules: folder of the program, whose modules its functions may need; looked at last.
+        folder: where workers may write.
     """
+    places = dict.fromkeys(("HOME", "TMPDIR", "SPARK_LOCAL_DIRS"), str(folder))
     return f"""#!{python} -IS
 import os, sys
 kept = {{
     name: value
     for name, value in os.environ.items()
-    if name not in {SECRET_NAMES!r} and not name.startswith({SECRET_PREFIXES!r})
+    if name not in {(*SECRET_NAMES, _CRASHES)!r} and not name.startswith({SECRET_PREFIXES!r})
 }}
+kept |= {places!r}
 kept["PYTHONPATH"] = os.pathsep.join([*filter(None, [kept.get("PYTHONPATH")]), {str(modules)!r}])
 argv = {[*sandbox, str(python)]!r} + sys.argv[1:]
 os.execve(argv[0], argv, kept)
 """
 
 
-def write_launcher(path: Path, python: Path, sandbox: Sequence[str], modules: Path) -> None:
-    """Write the launcher, executable."""
-    path.write_text(launcher(python, sandbox, modules), encoding="utf-8")
+def write_launcher(path: Path, python: Path, sandbox: Sequence[str], modules: Path, folder: Path) -> None:
+    """Write the launcher, executable; the rest as for `launcher`."""
+    path.write_text(launcher(python, sandbox, modules, folder), encoding="utf-8")
     path.chmod(0o500)

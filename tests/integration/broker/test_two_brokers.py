@@ -432,9 +432,7 @@ def test_a_nonce_is_good_once_at_one_of_the_two(pair):
         assert attest(one, cookie, body).status_code == 200
         for client in (one, two, one):
             assert refused(attest(client, cookie, body))
-    details = refusals(pair, before)
-    assert len(details) == 4
-    assert all("no open challenge in this session" in detail for detail in details)
+    assert not refusals(pair, before)  # anybody can do this, as often as he likes
 
 
 def test_evidence_of_one_session_is_none_in_a_session_of_the_other(pair):

@@ -325,6 +325,20 @@ def test_what_an_attested_workload_asks_counts_too(clinic):
     assert clinic.refusals() == ["MeasurementRefused"] * 3
 
 
+def test_who_has_no_claims_takes_nothing_from_those_who_have(clinic):
+    with EmbeddedBroker(clinic.store, allow_simulated=True, rate_per_s=0.001, burst=3) as broker:
+        client = KbsClient(broker.url, broker.ca_pem)
+        session = client.attest("simulated", clinic.host.issue, {"args": "--year 2024"})  # two requests
+        context = ssl.create_default_context(cadata=broker.ca_pem.decode())
+        with httpx.Client(base_url=broker.url, verify=context, trust_env=False) as http:
+            nobody = ({}, {"Authorization": "Bearer x.y.z"}, {"Cookie": "kbs-session-id=x"})
+            path = "/kbs/v0/resource/confide/release/default"
+            answers = [http.get(path, headers=headers).status_code for headers in nobody]
+        assert answers == [401, 429, 429]
+        assert session.release().workload == "study"
+        client.close()
+
+
 @pytest.mark.parametrize(
     ("host", "counted_as"),
     [

@@ -88,6 +88,14 @@ def test_missing_file_is_refused(copy: Path) -> None:
         verify_image(copy)
 
 
+@pytest.mark.parametrize("folder", ["app/pandas", "app/job", "new", "new/within"])
+def test_folder_of_nothing_is_refused(copy: Path, folder: str) -> None:
+    """Python takes one for a package, so that a program would do something else than what was measured."""
+    (copy / "root" / folder).mkdir(parents=True)
+    with pytest.raises(FileUnlisted, match=f"/{folder.partition('/')[0]}"):
+        verify_image(copy)
+
+
 def test_symbolic_link_in_place_of_a_file_is_refused(copy: Path, tmp_path: Path) -> None:
     shutil.move(copy / "root/app/job.py", tmp_path / "job.py")
     (copy / "root/app/job.py").symlink_to(tmp_path / "job.py")

@@ -25,6 +25,17 @@ public final class Wards {
     SparkSession spark = SparkSession.builder().config("spark.sql.shuffle.partitions", "2").getOrCreate();
     spark.udf().register("loud", (UDF1<String, String>) more.Loud::say, DataTypes.StringType);
     Dataset<Row> rows = spark.read().parquet(args[0]).selectExpr("loud(ward) AS ward", "stay");
+    if (args.length > 1) {
+      new Thread(() -> {
+        try {
+          Thread.sleep(5000);
+        } catch (InterruptedException e) {
+          throw new IllegalStateException(e);
+        }
+        System.out.println("LATER " + rows.count());
+      }).start();
+      return;
+    }
     rows.groupBy("ward").sum("stay").toDF("ward", "stay").write().mode("overwrite").parquet("out/wards");
     System.out.println("WARDS " + spark.read().parquet("out/wards").count());
   }
@@ -69,6 +80,11 @@ def test_a_class_of_a_jar(site, clinic):
     assert "WARDS 2" in site.log(clinic)
     table = clinic.read(site.data, "out/wards").sort_by("ward")
     assert table.to_pydict() == {"ward": ["A", "B"], "stay": [4, 2]}
+
+
+def test_a_thread_of_the_program_works_on_when_main_has_returned(site, clinic):
+    assert site.run("data/patients", "later") == 0, site.log(clinic)
+    assert "LATER 3" in site.log(clinic)
 
 
 def test_a_refusal_ends_its_log(site, clinic):

@@ -57,7 +57,54 @@ def wait():
     spark.range(1).write.parquet(sys.argv[2])
     time.sleep(600)
 
-{"each": each, "flipped": lambda: read("data/flipped"), "full": full, "wait": wait}[sys.argv[1]]()
+def worker():
+    "What a function of the program tries, and what it needs."
+    from pyspark import SparkConf, SparkContext
+    spark.stop()
+    sc = SparkContext(conf=SparkConf().set("spark.python.worker.memory", "1m"))
+    with open("/scratch/tmp/beside.py", "w") as file:
+        file.write("VALUE = 7")
+    sc.addPyFile("/scratch/tmp/beside.py")
+    table = sc.broadcast(list(range(100_000)))
+
+    def tries(_):
+        import os
+        def each():
+            for name in ("/scratch/worker-python", "/run/confide/worker-python"):
+                yield "launcher", lambda: os.chmod(name, 0o700)
+                yield "replaced", lambda: open(name, "w")
+            yield "scratch", lambda: open("/scratch/new", "w")
+            for name in os.listdir("/scratch"):
+                if name not in ("sockets", "workers"):
+                    yield "link", lambda: os.symlink("/work", f"/scratch/{name}/link")
+                    yield "library", lambda: open(f"/scratch/{name}/libx.so", "w")
+            for name in ("tmp", "hadoop", "warehouse", "derby"):
+                yield name, lambda: os.listdir(f"/scratch/{name}")
+        for name, act in each():
+            try:
+                act()
+                yield "TAKEN " + name
+            except OSError as error:
+                yield "refused"
+
+    def needs(_):
+        import os, tempfile
+        import beside
+        with tempfile.NamedTemporaryFile() as file:
+            yield beside.VALUE, table.value[9], os.path.dirname(file.name)
+    def looks(_):
+        import os
+        yield sorted(os.listdir("/scratch")), os.listdir("/work"), os.path.exists("/run/confide")
+
+    print("TRIED", sorted(set(sc.parallelize([0], 1).mapPartitions(tries).collect())))
+    print("NEEDED", sc.parallelize([0], 1).mapPartitions(needs).collect())
+    sc.stop()
+    sc = SparkContext(conf=SparkConf().set("spark.python.worker.memory", "1m"))  # workers start anew
+    print("LOOKED", sc.parallelize([0], 1).mapPartitions(looks).collect())
+    grouped = sc.parallelize(range(200_000), 2).map(lambda i: (i % 1000, str(i))).groupByKey(2)
+    print("SPILLED", grouped.mapValues(len).values().sum())
+
+{"each": each, "worker": worker, "flipped": lambda: read("data/flipped"), "full": full, "wait": wait}[sys.argv[1]]()
 """
 TABLES = ("good", "plain", "missing", "flipped")
 
@@ -127,6 +174,17 @@ def test_flipped_page_ends_the_log_with_the_rule(site, clinic, clean):
     last = site.log(clinic).rstrip().splitlines()[-1]
     assert last.startswith("confide: FileChanged: does not authenticate: file:")
     assert "/data/flipped/" in last
+
+
+def test_a_function_does_not_leave_its_sandbox(site, clinic, clean):
+    assert site.run("worker") == 0
+    said = dict(
+        line.split(" ", 1) for line in site.log(clinic).splitlines() if line.isascii() and " " in line
+    )
+    assert said["TRIED"] == "['refused']"
+    assert said["NEEDED"] == "[(7, 9, '/scratch/workers')]"
+    assert said["LOOKED"] == "[(['local', 'sockets', 'workers'], [], False)]"
+    assert said["SPILLED"] == "200000"
 
 
 def test_full_scratch(site, clinic, clean):

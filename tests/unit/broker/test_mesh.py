@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from confide.attestation.claims import Claims, Tee
+from confide.broker import mesh
 from confide.broker.attested_leaf import public_jwk
 from confide.broker.ca import CertificateAuthority
 from confide.broker.jwe import open_sealed
@@ -220,13 +221,13 @@ def test_not_longer_than_the_job(world):
     assert world.join(job).not_valid_after_utc.timestamp() == NOW + RELEASE_TTL_S
 
 
-def test_the_same_key_prolongs_its_job(world):
+def test_the_same_key_opens_its_job_once(world):
     key = new_key()
     job = world.open(key)
     world.clock.now += RELEASE_TTL_S - 1
-    assert world.open(key) == job
-    world.clock.now += 10
-    assert world.join(job).not_valid_after_utc.timestamp() == NOW + 2 * RELEASE_TTL_S - 1
+    with pytest.raises(NoGrant, match=f"job {job} is open already"):
+        world.open(key)
+    assert world.join(job).not_valid_after_utc.timestamp() == NOW + RELEASE_TTL_S
 
 
 def test_every_key_has_a_job_of_its_own(world):
@@ -338,6 +339,53 @@ def test_a_job_of_other_owners(world):
         NoGrant, match=r"step 5: job \w+ is study of clinic; the member is study of bank, clinic"
     ):
         world.join(job)
+
+
+EVIL = "f" * 64
+
+
+def job_of_two(world):
+    """The clinic and the bank approve the driver; each approves an executor that the other does not."""
+    world.enroll("bank")
+    world.policy(("study", "driver", DRIVER), ("study", "executor", EVIL), owner="clinic", other="bank")
+    world.policy(*STUDY, owner="bank", other="clinic")
+    return world.open()
+
+
+def test_an_owner_who_withdraws_ends_joining(world):
+    """The driver holds the bank's keys until it ends: the clinic alone cannot say who sees what they opened."""
+    job = job_of_two(world)
+    with pytest.raises(NoGrant, match="step 5"):
+        world.join(job, EVIL)
+    world.policy(*CENSUS, owner="bank")
+    with pytest.raises(
+        NoGrant, match=r"step 5: job \w+ is study of bank, clinic; the driver is study of clinic now"
+    ):
+        world.join(job, EVIL)
+    assert len(world.issued()) == 1
+
+
+def test_the_owners_of_a_job_read_of_who_was_refused_there(world):
+    job = job_of_two(world)
+    world.policy(*CENSUS, owner="bank")  # it names neither the driver nor the executor any more
+    with pytest.raises(NoGrant):
+        world.join(job, EVIL)
+    with pytest.raises(MeasurementRefused):
+        world.join(job, "9" * 64)
+    assert [entry.fields["owners"] for entry in world.store.audit.entries(kind="refusal")] == [
+        ["bank", "clinic"],
+        ["bank", "clinic"],
+    ]
+
+
+def test_an_owner_who_comes_back_lets_members_join_again(world):
+    job = job_of_two(world)
+    world.policy(*CENSUS, owner="bank")
+    world.policy(*STUDY, owner="clinic", other="bank")
+    with pytest.raises(NoGrant, match="step 5"):
+        world.join(job)
+    world.policy(*STUDY, owner="bank", other="clinic")
+    world.join(job)
 
 
 def test_a_policy_that_has_ended(world):
@@ -504,9 +552,7 @@ def test_no_broker_s_certificate_is_a_mesh_certificate(world):
 
 
 def test_every_job_has_an_authority_and_a_secret_of_its_own(world):
-    key = new_key()
-    one, again, other = (world.answer(world.claims(), each) for each in (key, key, None))
-    assert (one["authority"], one["secret"]) == (again["authority"], again["secret"])
+    one, other = (world.answer(world.claims()) for _ in range(2))
     assert one["authority"] != other["authority"]
     assert one["secret"] != other["secret"]
     job = Member.of(_certificate(one)).job
@@ -534,20 +580,54 @@ def test_the_store_holds_the_secret_sealed_and_no_text_shows_it(world, where):
 def test_a_member_that_names_itself_joins_once(world):
     job = world.open()
     world.join(job, mesh_member="1")
-    with pytest.raises(NoGrant, match="step 6: '1' has joined"):
+    with pytest.raises(NoGrant, match="'1' has joined"):
         world.join(job, mesh_member="1")
     world.join(job, mesh_member="2")
     world.join(world.open(), mesh_member="1")
     assert len(world.issued()) == 5
 
 
-def test_a_prolonged_job_remembers_its_members(world):
-    key = new_key()
-    job = world.open(key)
-    world.join(job, mesh_member="1")
-    world.open(key)
-    with pytest.raises(NoGrant, match="step 6"):
+def test_a_name_of_many_characters(world):
+    job = world.open()
+    world.join(job, mesh_member="1" * 64)
+    with pytest.raises(NoGrant, match="step 6: a name of 65 characters"):
+        world.join(job, mesh_member="1" * 65)
+    assert world.store.members(job) == ["1" * 64]
+
+
+def test_so_many_members_and_no_more(world, monkeypatch):
+    monkeypatch.setattr(mesh, "MAX_MEMBERS", 2)
+    job = world.open()
+    for name in ("1", "2"):
+        world.join(job, mesh_member=name)
+    with pytest.raises(NoGrant, match="2 members have joined"):
+        world.join(job, mesh_member="3")
+    assert world.store.members(job) == ["1", "2"]
+    world.join(world.open(), mesh_member="3")
+
+
+def test_a_member_that_was_refused_has_not_joined(world):
+    job = world.open()
+    world.policy(*STUDY, launch='launch = { mesh_member = "[0-9]" }\n')
+    with pytest.raises(LaunchRefused):
         world.join(job, mesh_member="1")
+    assert world.store.members(job) == []
+
+
+def test_members_are_forgotten_with_their_job(world):
+    job = world.open()
+    world.join(job, mesh_member="1")
+    world.clock.now += RELEASE_TTL_S
+    world.open()
+    assert world.store.members(job) == []
+
+
+def test_what_a_member_costs_does_not_grow_with_their_number(world):
+    job = world.open()
+    before = world.store.job(job)
+    for number in range(5):
+        world.join(job, mesh_member=str(number))
+    assert world.store.job(job) == before
 
 
 def _certificate(answer):

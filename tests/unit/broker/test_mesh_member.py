@@ -54,8 +54,8 @@ class Says:
         return self.answer
 
 
-def join(session, role="executor", job=JOB, **given):
-    return join_mesh(session, BROKER.certificate_pem, role, job or RELEASE, **given)
+def join(session, role="executor", job=JOB):
+    return join_mesh(session, BROKER.certificate_pem, role, job or RELEASE)
 
 
 def new_key():
@@ -74,9 +74,8 @@ def test_an_answer_that_is_right():
 
 
 def test_a_driver_knows_its_job_itself():
-    key = new_key()
-    identity = join(Answers(driver), "driver", None, key=key)
-    assert identity.member.job == job_of(key.public_key(), RELEASE)
+    identity = join(Answers(driver), "driver", None)
+    assert identity.member.job == job_of(identity.key.public_key(), RELEASE)
     with pytest.raises(BrokerUntrusted, match="step 4"):
         join(Answers(lambda key: driver(key, JOB)), "driver", None)
 

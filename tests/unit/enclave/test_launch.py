@@ -85,6 +85,14 @@ def test_a_member_of_a_job_needs_every_parameter_that_it_declares(make_image: Ma
             check_launch(image, {key: value for key, value in given.items() if key != name})
 
 
+def test_a_member_of_a_job_has_one_broker(make_image: Make) -> None:
+    image = make_image(launch={"mesh_job": "[0-9a-f]{32}"})
+    given = {**BROKER, "mesh_job": "0" * 32, "broker.lab": "https://127.0.0.1:8444"}
+    with pytest.raises(LaunchRefused, match=r"one broker, .* and lab, local are named"):
+        check_launch(image, given)
+    assert check_launch(make_image(), {**BROKER, "broker.lab": "https://127.0.0.1:8444"})
+
+
 @pytest.mark.parametrize(
     "address", ["host", "host:", ":1", "host:1:", "host:123456", "a b:1", "u@h:1", "[::1:7", "h/x:1", "h:1\n"]
 )

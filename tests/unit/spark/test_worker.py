@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from confide.spark.installation import workers_sandbox
 from confide.spark.worker import launcher, write_launcher
 
 SHOW = "import os, sys; print(sorted(os.environ)); print(open('/proc/self/environ').read())"
@@ -12,7 +13,7 @@ SHOW = "import os, sys; print(sorted(os.environ)); print(open('/proc/self/enviro
 
 def launch(tmp_path, environment, sandbox=()):
     path = tmp_path / "worker-python"
-    write_launcher(path, Path(sys.executable), sandbox, Path("/app"))
+    write_launcher(path, Path(sys.executable), sandbox, Path("/app"), Path("/scratch/workers"))
     return subprocess.run(
         [path, "-c", SHOW], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     ).stdout
@@ -27,6 +28,7 @@ def launch(tmp_path, environment, sandbox=()):
         "CONFIDE_AGENT",
         "PYSPARK_GATEWAY_SECRET",
         "SPARK_CONNECT_AUTHENTICATE_TOKEN",
+        "PYTHON_FAULTHANDLER_DIR",
     ],
 )
 def test_secrets_are_in_no_environment(tmp_path, name):
@@ -42,15 +44,34 @@ def test_the_program_s_modules_are_found_last(tmp_path):
     assert "PYTHONPATH=mine:/app\0" in launch(tmp_path, {"PYTHONPATH": "mine"})
 
 
+@pytest.mark.parametrize("name", ["HOME", "TMPDIR", "SPARK_LOCAL_DIRS"])
+def test_workers_write_in_a_folder_of_their_own(tmp_path, name):
+    assert f"{name}=/scratch/workers\0" in launch(tmp_path, {name: "/scratch"})
+
+
+def test_workers_see_of_scratch_what_they_need_and_write_less():
+    prefix = workers_sandbox(Path("/scratch"))
+    mounts = {(prefix[i], prefix[i + 2]) for i, word in enumerate(prefix) if word in ("--bind", "--ro-bind")}
+    assert {(how, path) for how, path in mounts if path.startswith(("/scratch", "/run", "/work"))} == {
+        ("--ro-bind", "/scratch/local"),
+        ("--bind", "/scratch/sockets"),
+        ("--bind", "/scratch/workers"),
+    }
+
+
 def test_sandbox_stands_in_front(tmp_path):
     assert "canary" not in launch(tmp_path, {"DROPPED": "canary"}, ["/usr/bin/env", "-u", "DROPPED"])
 
 
 def test_launcher_is_closed_to_writing(tmp_path):
-    write_launcher(tmp_path / "worker-python", Path(sys.executable), (), Path("/app"))
+    write_launcher(
+        tmp_path / "worker-python", Path(sys.executable), (), Path("/app"), Path("/scratch/workers")
+    )
     assert (tmp_path / "worker-python").stat().st_mode & 0o777 == 0o500
 
 
 def test_text_depends_on_its_arguments_only():
-    assert launcher(Path("/p"), ["/b"], Path("/app")) == launcher(Path("/p"), ["/b"], Path("/app"))
-    assert launcher(Path("/p"), ["/b"], Path("/app")).startswith("#!/p -IS\n")
+    assert launcher(Path("/p"), ["/b"], Path("/app"), Path("/w")) == launcher(
+        Path("/p"), ["/b"], Path("/app"), Path("/w")
+    )
+    assert launcher(Path("/p"), ["/b"], Path("/app"), Path("/w")).startswith("#!/p -IS\n")

@@ -7,9 +7,6 @@ import confide.LaunchRefused;
 import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
 import java.util.Map;
-import org.apache.spark.SparkContext$;
-import org.apache.spark.SparkContext;
-import scala.Option;
 
 /**
  * The JVM of a confined driver whose program is a class of a jar: what {@code spark-submit --class} does, with secrets
@@ -40,11 +37,10 @@ public final class JavaProgram {
       System.err.println("confide: LaunchRefused: no class " + args[0] + " with a method main in the program's jars");
       code = 1;
     }
-    Option<SparkContext> running = SparkContext$.MODULE$.getActive();
-    if (running.isDefined()) {
-      running.get().stop();
+    if (code != 0) {
+      System.exit(code);
     }
-    System.exit(code);
+    // Else, as with spark-submit, the JVM ends with the program's last thread, and Spark's own hook stops the context.
   }
 
   /** Which rule said no, as one line at the end. */

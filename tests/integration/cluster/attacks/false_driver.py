@@ -1,10 +1,10 @@
 """The operator gives an executor another driver: its own listener, or the driver of another job."""
 
 import contextlib
-import ssl
 
 from confide.errors import AttestationRefused
 
+from ....mesh import tls_server
 from ..stage import listener
 
 CAUSE = r"executor 50\d ended: AttestationRefused: .*no driver of this job"
@@ -19,8 +19,7 @@ def attack(stage):
             connection.sendall(b"\x00" * 64)
 
     def another_job(connection):
-        context = other.tls_server()
-        context.verify_mode = ssl.CERT_NONE
+        context = tls_server(other, mutual=False)
         with contextlib.suppress(OSError):
             context.wrap_socket(connection, server_side=True).close()
 

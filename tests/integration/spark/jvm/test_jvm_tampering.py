@@ -161,6 +161,22 @@ def test_nothing_was_ever_committed(world):
     refused(world, "read/nothing", "FileMissing: nothing was committed")
 
 
+def test_a_link_in_place_of_the_listing_s_copy(world, tmp_path):
+    """It would have the copy overwrite whatever the JVM may write, beside the location."""
+    where = world.fresh("uniform")
+    world.spark.range(10).write.parquet(world.uri(where))
+    copy, target = world.path(where) / "_confide.listing", tmp_path / "target"
+    first = copy.read_bytes()
+    target.write_text("another's")
+    copy.unlink()
+    copy.symlink_to(target)
+    world.spark.range(10).write.mode("append").parquet(world.uri(where))
+    assert target.read_text() == "another's"
+    assert not copy.is_symlink()
+    assert copy.read_bytes()[:8] == first[:8] == b"CONFIDE\x01"
+    assert sorted(path.name for path in copy.parent.glob(".*") if "listing" in path.name) == []
+
+
 def test_a_file_laid_down_before_the_first_write(world):
     where = world.fresh("uniform")
     world.path(where).mkdir(parents=True)
