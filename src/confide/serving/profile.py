@@ -134,11 +134,12 @@ class _Worker:
             except Refused as refused:
                 self._end(refused)
                 return
-            except (ConfideError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the broker is asked again
                 if loop.time() >= self._until:
                     self._end(BrokerUnavailable("no broker could be asked until the release ended"))
                     return
-                self._log("refresh-failed", error=type(error).__name__, reason=str(error))
+                reason = str(error) if isinstance(error, ConfideError) else ""  # else it may hold anything
+                self._log("refresh-failed", error=type(error).__name__, reason=reason)
 
     def _hold(self, release: Release) -> None:
         """Serve until the release ends, by a clock that cannot be put back."""

@@ -132,10 +132,12 @@ def test_a_clock_that_is_put_back_lengthens_no_release(serve):
     serve(release(10 * 365 * 24 * 3600), say([release()]), bounded)
 
 
-def test_a_worker_whose_broker_comes_back_goes_on(serve):
-    renewed = say([BrokerUnavailable("away"), release(3600, 2)])
+@pytest.mark.parametrize("failure", [BrokerUnavailable("away"), RuntimeError("canary 7391")])
+def test_a_worker_whose_broker_comes_back_goes_on(serve, tmp_path, failure):
+    renewed = say([failure, release(3600, 2)])
     enclave = serve(release(4), renewed, lambda _, enclave: ("pool-key", None) in enclave.events())
-    assert ("refresh-failed", "BrokerUnavailable") in enclave.events()
+    assert ("refresh-failed", type(failure).__name__) in enclave.events()
+    assert "7391" not in (tmp_path / "log").read_text()
 
 
 def test_a_refusal_ends_a_worker(serve):
