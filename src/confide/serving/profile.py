@@ -126,11 +126,12 @@ class _Worker:
             left_s = self._until - loop.time()
             await asyncio.sleep(min(self._configuration.refresh_s, max(1.0, left_s / 2)))
             try:
-                async with asyncio.timeout_at(self._until):
+                async with asyncio.timeout_at(self._until) as limit:
                     release = await loop.run_in_executor(None, self._context.renew)
-                self._hold(release)
-                await self._take_over(_pool_keys(release))
-                await self._follow(release)
+                    self._hold(release)
+                    limit.reschedule(self._until)
+                    await self._take_over(_pool_keys(release))
+                    await self._follow(release)
             except Refused as refused:
                 self._end(refused)
                 return

@@ -10,15 +10,22 @@ import time
 import numpy as np
 import pytest
 
+from confide.broker.release import Access, Grant
+from confide.data.listing import Format, Listing
+from confide.data.listing_io import list_file
+from confide.data.sealed_writer import SealedWriter
+from confide.keys.material import Keyset, NamedKey
+from confide.keys.names import KeyName
 from confide.serving.configuration import Configuration
 from confide.serving.cost import Cost
 from confide.serving.envelope import RequestContent, Target
 from confide.serving.oip import Body, read_reply, write_request
+from confide.serving.repository import find_sources
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh, seal_ticketed
 from confide.serving.ticket import HeldTicket, Session
 
 from ... import models
-from .worker import POOL, Worker, content, x
+from .worker import EMPTY, POOL, Worker, content, x
 
 CANARY = 7391.0
 INFER = Target("infer", "scale")
@@ -361,6 +368,51 @@ def test_models_come_change_and_go_while_others_answer(run, tmp_path):
         assert ("broken", "UNAVAILABLE") in {(entry["name"], entry["state"]) for entry in index}
         assert [event for event, _ in worker.events].count("model-unloaded") == 1
         assert any(event == "model-failed" for event, _ in worker.events)
+
+    run(test)
+
+
+def test_a_version_whose_new_files_are_held_back_is_unloaded_and_asked_for_again(run, tmp_path):
+    name, table, opened = KeyName("clinic", "models"), "1" * 32, []
+    keys = Keyset({name: NamedKey(name, 1, {1: bytes(32)})})
+    location = tmp_path / "iris"
+    location.mkdir()
+
+    def sealed(file):
+        """Seal a file as the location's model, and return what its owner has committed."""
+        target = location / "model.onnx"
+        with target.open("wb") as out, SealedWriter(out, keys, name, table) as writer:
+            writer.write(file.read_bytes())
+        with target.open("rb") as stored:
+            files = (list_file(target.name, stored, Format.FILES),)
+        common = {"owner": "clinic", "location": "iris", "format": Format.FILES, "key": str(name)}
+        listing = Listing(**common, table=table, serial=1, files=files)
+        grant = Grant(**common, access=Access.READ, table=table, listing=listing)
+        return EMPTY.model_copy(update={"grants": (grant,)})
+
+    async def test(worker):
+        load = worker.models._load
+        worker.models._load = lambda *given: (opened.append(1), load(*given))[1]
+
+        async def follow(release):
+            await worker.models.follow(find_sources(tmp_path / "none", release, tmp_path), keys)
+            answer = await worker.infer("iris", x([1, 0, 0, 0]))
+            return answer.json()["outputs"][0]["data"][0] if answer.status_code == 200 else answer.status_code
+
+        assert await follow(sealed(models.scale(tmp_path / "two.onnx", 2))) == 2
+        new = sealed(models.scale(tmp_path / "three.onnx", 3))
+        stored = (location / "model.onnx").read_bytes()
+        for shown in (b"", stored[:-1] + b"x"):
+            (location / "model.onnx").write_bytes(shown)
+            assert await follow(new) == 404
+        assert worker.events[-1][0] == "model-failed"
+        (location / "model.onnx").write_bytes(stored)
+        assert await follow(new) == 3
+        (tmp_path / "none.onnx").write_bytes(b"no model")
+        none = sealed(tmp_path / "none.onnx")
+        opened.clear()
+        assert [await follow(none) for _ in range(2)] == [404, 404]
+        assert len(opened) == 1  # it will never be a model
 
     run(test)
 

@@ -123,6 +123,19 @@ def test_a_worker_whose_broker_holds_the_line_ends_with_its_release(serve):
         serve(release(2), lambda: time.sleep(4) or release())
 
 
+def test_a_worker_whose_storage_holds_a_model_back_ends_with_its_release(serve):
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    def hold_back(worker, _):
+        if worker._ready:
+            worker._models.follow = never
+        return False
+
+    with pytest.raises(BrokerUnavailable):
+        serve(release(2), lambda: release(2), hold_back)
+
+
 def test_a_clock_that_is_put_back_lengthens_no_release(serve):
     def bounded(worker, _):
         return hasattr(worker, "_until") and (
