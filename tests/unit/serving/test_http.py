@@ -304,6 +304,57 @@ def test_who_asks_too_often_is_told_when_to_come_again(run):
     run(test, rate_per_s=1, burst=2)
 
 
+class Slow:
+    """A client that declares 16 MiB, sends a part of it, and then nothing."""
+
+    def __init__(self, worker, address, sends):
+        self._parts = [{"type": "http.request", "body": b"x" * sends, "more_body": True}]
+        self.status = None
+        headers = [(b"content-length", b"16777216"), (b"content-type", MEDIA_TYPE.encode())]
+        scope = {"method": "POST", "path": "/v2/models/scale/infer", "query_string": b"", "headers": headers}
+        self.task = asyncio.create_task(
+            worker.app(scope | {"client": (address, 1)}, self._receive, self._send)
+        )
+
+    async def _receive(self):
+        if not self._parts:
+            await asyncio.Event().wait()
+        return self._parts.pop()
+
+    async def _send(self, message):
+        self.status = self.status or message["status"]
+
+
+def test_what_was_announced_and_never_sent_takes_no_room(run):
+    async def test(worker):
+        slow = [Slow(worker, "10.0.0.1", 0) for _ in range(1000)]
+        await asyncio.sleep(0.05)
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 200
+        for each in slow:
+            each.task.cancel()
+
+    run(test)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.{}", "2001:db8::{}"])
+def test_one_client_takes_its_share_of_the_room(run, address):
+    async def test(worker):
+        piece, of_one = 8 * 2**20, address.format(1) if "." in address else address
+        slow = [Slow(worker, of_one.format(n), piece) for n in range(9)]
+        await asyncio.sleep(0.05)
+        assert [each.status for each in slow] == [None] * 8 + [429]
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 200
+        others = [Slow(worker, f"10.0.{n}.1", piece) for n in range(1, 30)]
+        await asyncio.sleep(0.05)
+        assert [each.status for each in others] == [None] * 24 + [429] * 5
+        for each in slow + others:
+            each.task.cancel()
+        await asyncio.gather(*(each.task for each in slow + others), return_exceptions=True)
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 200
+
+    run(test)
+
+
 def test_a_full_queue_answers_429_and_loses_nothing(run):
     async def test(worker):
         gate = threading.Event()
