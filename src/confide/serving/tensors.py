@@ -21,6 +21,7 @@ Array: TypeAlias = NDArray[Any]
 
 BYTES = "BYTES"
 MAX_DIMENSIONS = 16
+MAX_ELEMENTS = 2**40
 _LENGTH_BYTES = 4
 
 _NUMPY: Mapping[str, np.dtype[Any]] = {
@@ -108,7 +109,12 @@ def element_count(name: str, datatype: str, shape: Sequence[int]) -> int:
     """
     if datatype not in _NUMPY:
         raise InvalidRequest(f"input {name!r}: no datatype {datatype!r}")
-    if len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape):
+    # Numpy refuses what would be too large without the dimensions that are 0.
+    if (
+        len(shape) > MAX_DIMENSIONS
+        or any(size < 0 for size in shape)
+        or math.prod(size or 1 for size in shape) > MAX_ELEMENTS
+    ):
         raise InvalidRequest(f"input {name!r}: shape {list(shape)[:MAX_DIMENSIONS]} is none")
     return math.prod(shape)
 

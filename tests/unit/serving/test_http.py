@@ -115,6 +115,14 @@ def test_json_and_binary_requests(run):
         ),
         ("scale", x([1, 2, 3, 4], outputs=[{"name": "q"}]), {}, 400, "output 'q'"),
         ("scale", [], {}, 400, "inference request"),
+        ("scale", x([1, 2, 3, 4], parameters={"timeout": 10**400}), {}, 400, "timeout"),
+        (
+            "scale",
+            {"inputs": [{"name": "x", "datatype": "FP32", "shape": [0, 2**40, 2**40], "data": []}]},
+            {},
+            400,
+            "'x': shape",
+        ),
         ("scale", x([1, 2, 3, 4]), {"content-encoding": "gzip"}, 400, "compressed"),
         ("scale", x([1, 2, 3, 4]), {"inference-header-content-length": "x"}, 400, "Length"),
         ("scale", x([1, 2, 3, 4]), {"inference-header-content-length": "99999"}, 400, "length of the JSON"),
@@ -202,6 +210,23 @@ def test_what_fails_once_opened_is_told_sealed(run):
         assert reply.status == 400
         assert b"secret-name" in bytes(reply.body.data)
         assert b"secret-name" not in answer.content
+
+    run(test)
+
+
+def test_what_nobody_foresaw_is_told_sealed_too_and_counted_as_a_failure(run):
+    async def test(worker):
+        worker.models.get("scale").runtime.outputs = None
+        data, key = seal_fresh(content([1, 2, 3, CANARY]), INFER, POOL.public[0])
+        answer = await worker.sealed(data)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
+        reply = key.open(answer.content)
+        assert (reply.status, bytes(reply.body.data)) == (500, b'{"error":"internal error"}')
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 500
+        text = (await worker.http.get("/metrics")).text
+        for form in ("sealed", "plain"):
+            assert f'requests_total{{form="{form}",model="scale",status="500",version="1"}} 1.0' in text
+        assert 'status="200"' not in text
 
     run(test)
 
