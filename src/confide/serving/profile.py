@@ -56,7 +56,7 @@ class ServingProfile:
 class _Worker:
     def __init__(self, context: Context, configuration: Configuration) -> None:
         self._context, self._configuration = context, configuration
-        self._metrics = Metrics()
+        self._metrics = Metrics(detailed=configuration.detailed_metrics)
         self._models = Models(
             configuration.limits,
             context.image.limits.cores,

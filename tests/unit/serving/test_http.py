@@ -228,7 +228,7 @@ def test_what_nobody_foresaw_is_told_sealed_too_and_counted_as_a_failure(run):
             assert f'requests_total{{form="{form}",model="scale",status="500",version="1"}} 1.0' in text
         assert 'status="200"' not in text
 
-    run(test)
+    run(test, detailed_metrics=True)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_the_same_sealed_request_again_gets_the_same_answer_and_no_second_run(ru
         assert {answer.content for answer in [first, *again]} == {first.content}
         assert key.open(first.content).status == 200
         assert (
-            b'requests_total{form="sealed",model="scale",status="200",version="1"} 1.0'
+            b'requests_total{form="sealed",model="scale",status="",version="1"} 1.0'
             in (await worker.http.get("/metrics")).content
         )
 
@@ -505,11 +505,28 @@ def test_metrics_count_and_time_and_hold_no_payload(run):
             'confide_serving_requests_total{form="plain",model="scale",status="400",version="1"} 1.0' in text
         )
         assert 'confide_serving_model_ready{model="scale",version="1"} 1.0' in text
-        assert 'confide_serving_batch_rows_count{model="scale",version="1"} 1.0' in text
+        assert 'confide_serving_run_seconds_count{model="scale",version="1"} 1.0' in text
         assert "7391" not in text
         assert "canary" not in text
 
     run(test)
+
+
+@pytest.mark.parametrize("detailed", [False, True])
+def test_metrics_tell_what_padding_hides_only_where_the_owner_allows_it(run, detailed):
+    async def test(worker):
+        for rows in ([[1, 2, 3, 4]] * 3, [[1, 2, 3]]):
+            body = write_request({"x": np.array(rows, np.float32)}, [])
+            asked = RequestContent(body, int(time.time() * 1000) + 9000, padded=True)
+            assert (await worker.sealed(seal_fresh(asked, INFER, POOL.public[0])[0])).status_code == 200
+        text = (await worker.http.get("/metrics")).text
+        assert ('batch_rows_sum{model="scale",version="1"} 3.0' in text) == detailed
+        for status in ("200", "400"):
+            assert (f'form="sealed",model="scale",status="{status}",version="1"}} 1.0' in text) == detailed
+        assert ("rows" in text) == ('status="400"' in text) == detailed
+        assert ('form="sealed",model="scale",status="",version="1"} 2.0' in text) != detailed
+
+    run(test, detailed_metrics=detailed)
 
 
 def test_introductions(run):

@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self, folder, configuration):
         self.folder, self.events = folder, []
-        self.metrics = Metrics()
+        self.metrics = Metrics(detailed=configuration.detailed_metrics)
         self.models = Models(configuration.limits, 1, folder, self.metrics, self._tell)
         self.service = Service(self.models, POOL, configuration, self.metrics)
         self.ready = True
