@@ -125,7 +125,7 @@ class Client:
             if old is None or old.key.version != worker.key.version:
                 self._ticket = None
             if self._http is None or old is None or old.authority_pem != worker.authority_pem:
-                self.close()
+                # The one before is not closed: other threads use it; it goes when the last of them lets go of it.
                 self._http = httpx.Client(
                     verify=client_tls(authority), timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
                 )
@@ -149,15 +149,18 @@ class Client:
             inputs: name -> array, or what numpy makes one of; the datatype is the array's.
             version: empty: the highest.
             outputs: that are wanted; empty: all.
-            context: whatever else request and reply are bound to.
+            context: whatever else request and reply are bound to; printable ASCII, it travels in a header.
             timeout_s: until when it is sent again where nobody answers, and after which no worker answers any more.
 
         Raises:
+            Misuse: a context that is none.
             InvalidRequest: names the tensor. UnknownModel, Overloaded, Expired, ModelFailed: why there is no answer.
             AttestationRefused: the workers there are no accepted ones (any more).
             Tampered: the answer is not one to this request.
             Unreachable: nobody answered in time.
         """
+        if not (context.isascii() and context.isprintable() and context == context.strip()):
+            raise Misuse("a context is printable ASCII, without spaces at its ends")
         body = write_request({name: np.asarray(value) for name, value in inputs.items()}, outputs)
         content = self._content(body, timeout_s)
         path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"

@@ -14,13 +14,18 @@ import numpy as np
 import pytest
 import uvloop
 
+from confide import errors
 from confide.attestation.evidence import StatedImage
 from confide.broker.https import https_server, listen, server_tls
+from confide.broker.tls import load_chain
 from confide.enclave.attester import OwnEvidence
 from confide.enclave.simulated.issuer import SimulatedIssuer
+from confide.errors import ConfideError, Misuse
 from confide.keys.signing import generate_signing_key, raw_public
-from confide.serving import Client
+from confide.serving import Client, failures
+from confide.serving.client_transport import _named
 from confide.serving.configuration import Configuration
+from confide.serving.cost import Cost
 from confide.serving.identity import AcceptedServing, WorkerIdentity
 
 from ... import models
@@ -43,10 +48,13 @@ class Attested(Worker):
 
     def __init__(self, folder, configuration=None):
         super().__init__(folder, configuration or Configuration())
+        self.identity = self.new_identity()
+        self.introduced = 0
+
+    def new_identity(self):
         issuer = SimulatedIssuer(HOST, IMAGE)
         evidence = OwnEvidence("simulated", IMAGE, lambda runtime: issuer.issue(runtime.report_data()))
-        self.identity = WorkerIdentity(evidence, ["127.0.0.1"], int(time.time()))
-        self.introduced = 0
+        return WorkerIdentity(evidence, ["127.0.0.1"], int(time.time()))
 
     async def _introduce(self, nonce):
         self.introduced += 1
@@ -60,7 +68,8 @@ class Attested(Worker):
 
         async def serve():
             await self.follow()
-            self.server = https_server(self.app, server_tls(self.identity.leaf(POOL, int(time.time()))))
+            self.tls = server_tls(self.identity.leaf(POOL, int(time.time())))
+            self.server = https_server(self.app, self.tls)
             serving = asyncio.create_task(self.server.serve(sockets=[listener]))
             while not self.server.started:
                 await asyncio.sleep(0.01)
@@ -124,6 +133,54 @@ def test_a_fork_connects_anew_and_asks_for_a_ticket_of_its_own(worker):
         assert worker.introduced == introduced + 1
         assert ask(client) == [[2, 4, 6, 8]]
         assert client._ticket.ticket == mine
+
+
+def test_a_worker_with_another_authority_breaks_off_no_request(worker):
+    model, gate, entered = worker.models.get("scale"), threading.Event(), threading.Event()
+    run = model.runtime.run
+    model.runtime.run = lambda inputs: (entered.set(), gate.wait(30), run(inputs))[2]
+    model.batcher._cost = Cost(1.0, 1.0)  # known to be slow: runs in a thread
+    with Client(worker.url, ACCEPTED) as client, ThreadPoolExecutor(1) as other:
+        early = other.submit(ask, client)
+        assert entered.wait(30)
+        posted = []
+        client._post, post = lambda *given: (posted.append(1), post(*given))[1], client._post
+        worker.identity = worker.new_identity()
+        load_chain(worker.tls, worker.identity.leaf(POOL, int(time.time())))
+        client.verify()
+        gate.set()
+        assert early.result() == [[2, 4, 6, 8]]
+        assert posted == []  # not sent again
+        assert ask(client) == [[2, 4, 6, 8]]
+
+
+@pytest.mark.parametrize("context", ["grün", "a\nb", " a", "a ", "\x7f"])
+def test_contexts_that_no_header_carries(worker, context):
+    with Client(worker.url, ACCEPTED) as client, pytest.raises(Misuse, match="context"):
+        client.infer("scale", {"x": X}, context=context)
+
+
+def test_a_context_with_its_request(worker):
+    with Client(worker.url, ACCEPTED) as client:
+        assert client.infer("scale", {"x": X}, context="ward 7").outputs["y"].tolist() == [[2, 4, 6, 8]]
+
+
+def kinds(of):
+    return [kind for kind in vars(of).values() if isinstance(kind, type) and issubclass(kind, ConfideError)]
+
+
+@pytest.mark.parametrize("kind", [*kinds(errors), *kinds(failures)], ids=lambda kind: kind.__name__)
+def test_every_kind_of_error_can_be_told(kind):
+    told = _named(500, kind.__name__)
+    assert type(told) is kind
+    assert str(told)
+    repr(vars(told))
+
+
+@pytest.mark.parametrize("name", ["", "x", "Fault", "dataclass", "told", "annotations", "__name__"])
+def test_what_is_no_kind_of_error_is_one_of_its_status(name):
+    assert type(_named(429, name)) is failures.Overloaded
+    assert _named(429, name).retry_after_s == 1.0
 
 
 def test_a_ticket_that_is_used_up_is_followed_by_another(worker):
