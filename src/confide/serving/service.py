@@ -112,7 +112,7 @@ class Service:
         opened = self._opener.open(data, target)
         form = "ticket" if data[1] == TICKETED else "sealed"
         return await self._sealed.answer(
-            opened.key_id + opened.id,
+            data[1:2] + opened.key_id + opened.id,
             hashlib.sha256(data + target.encode()).digest(),
             MAX_AHEAD_MS / 1000,
             lambda: self._open_answer(target, opened, form),

@@ -22,7 +22,7 @@ from confide.serving.envelope import RequestContent, Target
 from confide.serving.oip import Body, read_reply, write_request
 from confide.serving.repository import find_sources
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh, seal_ticketed
-from confide.serving.ticket import HeldTicket, Session
+from confide.serving.ticket import HeldTicket, Session, new_ticket, session_id
 
 from ... import models
 from .worker import EMPTY, POOL, Worker, content, x
@@ -270,6 +270,23 @@ def test_another_request_under_a_used_id(run):
         for expected in (200, 409):
             data, _ = seal_fresh(content([1, 2, 3, 4]), INFER, POOL.public[0], bytes(16))
             assert (await worker.sealed(data)).status_code == expected
+
+    run(test)
+
+
+def test_ids_of_fresh_requests_and_of_those_under_a_ticket_are_apart(run):
+    async def test(worker):
+        ticket, secret, expires, uses = new_ticket(POOL.key(POOL.public[0].id), int(time.time()))
+        held = HeldTicket(ticket, POOL.public[0].id, Session.of(secret, expires, uses))
+        foreseen = session_id(ticket) + bytes(
+            8
+        )  # whoever sees one request under a ticket knows the next one's id
+        data, _ = seal_fresh(content([4, 3, 2, 1]), INFER, POOL.public[0], foreseen)
+        assert (await worker.sealed(data)).status_code == 200
+        data, key = seal_ticketed(content([1, 2, 3, 4]), INFER, held)
+        assert data[18:34] == foreseen
+        reply = key.open((await worker.sealed(data)).content)
+        assert read_reply(reply.body)[2]["y"].tolist() == [[2, 4, 6, 8]]
 
     run(test)
 
