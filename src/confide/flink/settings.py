@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from confide.flink.stores import Store
-from confide.jvm.settings import Forbidden, Setting, Settings
+from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
 
 _CLEAR_NETWORK = "bytes would cross the network in clear"
 _SCRATCH = "temporary data would leave the scratch space"
+_GUARD = "files would bypass the guard"
 _NO_CODE = "code that the measurement does not cover would be loaded"
 
 
@@ -22,7 +23,7 @@ def settings(scratch: PurePosixPath, python: PurePosixPath, store: Store, *, cor
         cores: processors for tasks, at least 1.
     """
     return Settings(
-        fixed=(*_fixed(scratch, python), *_tls(store)),
+        fixed=(*_fixed(scratch, python), *_STORAGE, *_tls(store)),
         default=_defaults(cores),
         forbidden=FORBIDDEN,
     )
@@ -63,6 +64,16 @@ def _fixed(scratch: PurePosixPath, python: PurePosixPath) -> tuple[Setting, ...]
     )
 
 
+# What Flink has no file system of its own for, Hadoop opens, with these settings; it refuses schemes without any.
+_STORAGE = (
+    Setting("flink.hadoop.fs.file.impl", "confide.LocalGuard", _GUARD),
+    *(
+        Setting(f"flink.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD)
+        for scheme in REMOTE_SCHEMES
+    ),
+)
+
+
 def _tls(store: Store) -> tuple[Setting, ...]:
     rows = [
         Setting("security.ssl.protocol", "TLSv1.3", "an older protocol would be used"),
@@ -98,7 +109,8 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"python\.(files|requirements|archives|pythonpath)", _NO_CODE),
     Forbidden(r"metrics\.reporters?(\..+)?", "metrics would be sent to who collects them"),
     Forbidden(r"(traces|events)\.reporters?(\..+)?", "traces would be sent to who collects them"),
-    Forbidden(r"fs\.(default-scheme|allowed-fallback-filesystems)", "files would bypass the guard"),
+    Forbidden(r"fs\.(default-scheme|allowed-fallback-filesystems|hdfs\..+)", _GUARD),
+    Forbidden(rf"flink\.hadoop\.(?!fs\.(file|{'|'.join(REMOTE_SCHEMES)})\.impl$).+", _GUARD),
     Forbidden(r"(plugin|classloader)\.(?!parent-first-patterns\.additional$).+", _NO_CODE),
 )
 """Settings that a program may not make."""

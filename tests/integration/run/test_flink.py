@@ -154,6 +154,29 @@ def recovered():
         writer.recoverForCommit(pending).commitAfterRecovery()
 
 
+def schemes():
+    """Every file system that Hadoop brings along, and one that is none, asked for as Flink asks."""
+    from pyflink.java_gateway import get_gateway
+
+    jvm = get_gateway().jvm
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    kind = jvm.java.lang.Class.forName("org.apache.hadoop.fs.FileSystem")
+    found = {"mine"}
+    for each in jvm.java.util.ServiceLoader.load(kind, loader):
+        try:
+            found.add(each.getScheme())
+        except Exception:
+            pass  # it has none of its own
+    opened = []
+    for scheme in sorted(found):
+        try:
+            fs = jvm.org.apache.flink.core.fs.FileSystem.get(jvm.java.net.URI(f"{scheme}://file-x/work"))
+            opened.append(scheme + " " + fs.getClass().getName())
+        except Exception:
+            pass
+    return sorted(found & {"file", "har", "viewfs"}), opened
+
+
 def aggregate():
     class Sum(AggregateFunction):
         def create_accumulator(self):
@@ -218,6 +241,9 @@ PARTS = {
     "ungranted write": lambda: write(environment(), "out/nowhere"),
     "ungranted read": lambda: read("data/nowhere"),
     "plain": lambda: read("data/plain"),
+    "schemes": schemes,
+    "archive": lambda: read("har:///work/data/archive.har"),
+    "hadoop": lambda: process(environment(flink_hadoop_fs_mine_impl="org.apache.hadoop.fs.LocalFileSystem")),
     "changed": lambda: read("data/changed"),
     "read only": lambda: write(environment(), "data/pulses"),
 }
@@ -376,6 +402,8 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
         ("ungranted write", "NoGrant: no grant for out/nowhere"),
         ("ungranted read", "NoGrant: no grant for data/nowhere"),
         ("plain", "NotEncrypted: not a sealed file"),
+        ("archive", "NoGrant: no storage of scheme har is set up"),
+        ("hadoop", "LaunchRefused: flink.hadoop.fs.mine.impl=.* would weaken the protection"),
         ("changed", "FileChanged: does not authenticate"),
         ("read only", "NoGrant: the grant of data/pulses is to read, not to write"),
     ],
@@ -383,6 +411,10 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
 def test_refused_with_the_reason(ran, part, said):
     assert ran.line(part).startswith("SAID")
     assert re.search(said, ran.line(part)), ran.line(part)
+
+
+def test_no_file_system_of_hadoop_leads_past_the_guard(ran):
+    assert ran.line("schemes") == "TAKEN schemes (['file', 'har', 'viewfs'], [])"
 
 
 def test_a_function_sees_neither_storage_nor_a_network(ran):

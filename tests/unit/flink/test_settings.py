@@ -53,10 +53,20 @@ def test_no_row_of_ours_is_forbidden(row):
         "fs.allowed-fallback-filesystems",
         "plugin.classloader.parent-first-patterns.additional",
         "classloader.resolve-order",
+        "fs.hdfs.hadoopconf",
+        "flink.hadoop.fs.mine.impl",
+        "flink.hadoop.fs.viewfs.mounttable.default.link./mine",
+        "flink.hadoop.fs.file.impl.disable.cache",
     ],
 )
 def test_forbidden_names(name):
     assert any(re.fullmatch(rule.name, name) for rule in TABLE.forbidden)
+
+
+def test_what_hadoop_would_open_goes_through_the_guard():
+    assert _fixed("flink.hadoop.fs.file.impl").value == "confide.LocalGuard"
+    for scheme in ("har", "viewfs", "hdfs", "http", "s3a"):
+        assert _fixed(f"flink.hadoop.fs.{scheme}.impl").value == "confide.GuardFileSystem"
 
 
 def test_every_temporary_folder_is_scratch():
