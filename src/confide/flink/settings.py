@@ -54,11 +54,25 @@ def _fixed(scratch: PurePosixPath, python: PurePosixPath) -> tuple[Setting, ...]
                 "rest.bind-address",
             )
         ),
-        Setting("io.tmp.dirs", str(scratch / "tmp"), _SCRATCH),
-        Setting("process.working-dir", str(scratch / "tmp"), _SCRATCH),
-        Setting("blob.storage.directory", str(scratch / "tmp"), _SCRATCH),
-        Setting("web.tmpdir", str(scratch / "tmp"), _SCRATCH),
-        Setting("state.backend.rocksdb.localdir", str(scratch / "tmp"), _SCRATCH),
+        *(
+            Setting(name, str(scratch / "tmp"), _SCRATCH)
+            for name in (
+                "io.tmp.dirs",
+                "process.working-dir",
+                "process.jobmanager.working-dir",
+                "process.taskmanager.working-dir",
+                "blob.storage.directory",
+                "web.tmpdir",
+                "execution.checkpointing.local-backup.dirs",
+                "state.backend.rocksdb.localdir",
+                "state.backend.rocksdb.log.dir",
+                "state.backend.forst.local-dir",
+                "state.backend.forst.log.dir",
+                "state.backend.forst.cache.dir",
+            )
+        ),
+        Setting("high-availability.type", "NONE", "the job's state would be kept by others"),
+        Setting("queryable-state.enable", "false", "state would be told to who asks"),
         Setting("web.submit.enable", "false", _NO_CODE),
         Setting("rest.profiling.enabled", "false", "what the JVM does would be shown to who asks"),
     )
@@ -79,6 +93,10 @@ def _tls(store: Store) -> tuple[Setting, ...]:
         Setting("security.ssl.protocol", "TLSv1.3", "an older protocol would be used"),
         Setting("security.ssl.algorithms", "TLS_AES_256_GCM_SHA384", "another cipher would be used"),
         Setting("security.ssl.rest.authentication-enabled", "true", "REST would answer anybody"),
+    ]
+    rows += [
+        Setting(f"{part}.ssl.enabled", "true", _CLEAR_NETWORK)
+        for part in ("taskmanager.data", "blob.service", "pekko")
     ]
     for side in ("internal", "rest"):
         prefix = f"security.ssl.{side}"

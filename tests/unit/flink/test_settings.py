@@ -70,12 +70,31 @@ def test_what_hadoop_would_open_goes_through_the_guard():
 
 
 def test_every_temporary_folder_is_scratch():
-    for name in ("io.tmp.dirs", "process.working-dir", "blob.storage.directory", "web.tmpdir"):
+    for name in (
+        "io.tmp.dirs",
+        "process.working-dir",
+        "process.taskmanager.working-dir",
+        "blob.storage.directory",
+        "web.tmpdir",
+        "execution.checkpointing.local-backup.dirs",
+        "state.backend.rocksdb.localdir",
+        "state.backend.rocksdb.log.dir",
+        "state.backend.forst.local-dir",
+        "state.backend.forst.log.dir",
+        "state.backend.forst.cache.dir",
+    ):
         assert _fixed(name).value.startswith("/scratch/")
+
+
+def test_nobody_else_keeps_state_or_is_told_it():
+    assert _fixed("high-availability.type").value == "NONE"
+    assert _fixed("queryable-state.enable").value == "false"
 
 
 def test_tls_on_every_side_with_verification_of_peers():
     for side in ("internal", "rest"):
         assert _fixed(f"security.ssl.{side}.enabled").value == "true"
+    for part in ("taskmanager.data", "blob.service", "pekko"):
+        assert _fixed(f"{part}.ssl.enabled").value == "true"
     assert _fixed("security.ssl.rest.authentication-enabled").value == "true"
     assert _fixed("security.ssl.protocol").value == "TLSv1.3"
