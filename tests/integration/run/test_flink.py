@@ -247,6 +247,8 @@ PARTS = {
     "archive": lambda: read("har:///work/data/archive.har"),
     "hadoop": lambda: process(environment(flink_hadoop_fs_mine_impl="org.apache.hadoop.fs.LocalFileSystem")),
     "changed": lambda: read("data/changed"),
+    "state among files": lambda: process(environment(execution_checkpointing_dir="file:///work/out/once")),
+    "savepoints among files": lambda: process(environment(execution_checkpointing_savepoint__dir="data/pulses")),
     "read only": lambda: write(environment(), "data/pulses"),
 }
 for name, part in PARTS.items():
@@ -412,6 +414,14 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
         ("archive", "NoGrant: no storage of scheme har is set up"),
         ("hadoop", "LaunchRefused: flink.hadoop.fs.mine.impl=.* would weaken the protection"),
         ("changed", "FileChanged: does not authenticate"),
+        (
+            "state among files",
+            "LaunchRefused: execution.checkpointing.dir=file:///work/out/once: committed files",
+        ),
+        (
+            "savepoints among files",
+            "LaunchRefused: execution.checkpointing.savepoint-dir=data/pulses: committed",
+        ),
         ("read only", "NoGrant: the grant of data/pulses is to read, not to write"),
     ],
 )
