@@ -405,8 +405,8 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
         ("no TLS", "LaunchRefused: security.ssl.internal.enabled=false would weaken the protection"),
         ("some TLS", "LaunchRefused: taskmanager.data.ssl.enabled=false would weaken the protection"),
         (
-            "old name",
-            "LaunchRefused: taskmanager.state.local.root-dirs=/data/state would weaken the protection",
+            "local copies",
+            "LaunchRefused: execution.checkpointing.local-backup.dirs=.* temporary data would leave",
         ),
         ("ungranted write", "NoGrant: no grant for out/nowhere"),
         ("ungranted read", "NoGrant: no grant for data/nowhere"),
