@@ -14,6 +14,7 @@ from typing import Any
 
 import uvloop
 
+from confide.broker.ca import LEAF_DAYS
 from confide.broker.https import https_server, listen, server_tls
 from confide.broker.release import Release
 from confide.broker.rules import RELEASE_TTL_S
@@ -31,6 +32,8 @@ from confide.serving.repository import find_sources
 from confide.serving.service import Service
 
 MODELS = Path("/app/models")
+LEAF_SHOWN_S = LEAF_DAYS * 24 * 3600 / 2
+"""After half its life a certificate is replaced."""
 _DEFAULT_LISTEN = "127.0.0.1:0"
 
 
@@ -77,7 +80,7 @@ class _Worker:
             if not self._models.all():
                 raise Misuse("no model: the image holds none, and the policy lets no sealed files be read")
             self._identity = WorkerIdentity(context.evidence, names, int(time.time()))
-            self._leaf = self._identity.leaf(keys, int(time.time()))
+            self._show(self._identity.leaf(keys, int(time.time())))
             self._tls = server_tls(self._leaf)
             self._service = Service(self._models, keys, self._configuration, self._metrics)
             self._hold(release)
@@ -125,8 +128,9 @@ class _Worker:
         while True:
             left_s = self._until - loop.time()
             await asyncio.sleep(min(self._configuration.refresh_s, max(1.0, left_s / 2)))
+            limit = asyncio.timeout_at(self._until)
             try:
-                async with asyncio.timeout_at(self._until) as limit:
+                async with limit:
                     release = await loop.run_in_executor(None, self._context.renew)
                     self._hold(release)
                     limit.reschedule(self._until)
@@ -136,7 +140,7 @@ class _Worker:
                 self._end(refused)
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, the broker is asked again
-                if loop.time() >= self._until:
+                if limit.expired():
                     self._end(BrokerUnavailable("no broker could be asked until the release ended"))
                     return
                 reason = str(error) if isinstance(error, ConfideError) else ""  # else it may hold anything
@@ -155,15 +159,20 @@ class _Worker:
         self._server.should_exit = True
 
     async def _take_over(self, keys: PoolKeys) -> None:
-        if (keys.current, keys.public) == (self._service.keys.current, self._service.keys.public):
+        changed = (keys.current, keys.public) != (self._service.keys.current, self._service.keys.public)
+        if not changed and time.time() < self._leaf_until:
             return
         leaf = await asyncio.get_running_loop().run_in_executor(
             None, self._identity.leaf, keys, int(time.time())
         )
-        self._leaf = leaf
+        self._show(leaf)
         load_chain(self._tls, leaf)  # connections from now on show it
-        self._service.renew(keys)
-        self._log("pool-key", version=str(keys.current))
+        if changed:
+            self._service.renew(keys)
+            self._log("pool-key", version=str(keys.current))
+
+    def _show(self, leaf: bytes) -> None:
+        self._leaf, self._leaf_until = leaf, time.time() + LEAF_SHOWN_S
 
     async def _follow(self, release: Release, *, strict: bool = False) -> None:
         sources = find_sources(MODELS, release, self._context.work)
