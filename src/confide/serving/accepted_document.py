@@ -1,4 +1,8 @@
-"""The document by which clients accept workers, from the owner's policy."""
+"""The document by which clients accept workers, from the owner's policy.
+
+Its validity and its expressions for launch parameters are left to the broker, which holds them against each worker
+before it gives it the pool key; clients do not check them.
+"""
 
 from __future__ import annotations
 
