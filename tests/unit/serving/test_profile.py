@@ -26,6 +26,8 @@ from confide.serving.configuration import Configuration
 
 from ... import models
 
+pytestmark = pytest.mark.exhaustive
+
 SECRET = base64.b64encode(bytes(32)).decode()
 
 
