@@ -106,3 +106,39 @@ def mlp(path: Path, seed: int = 0, widths: tuple[int, ...] = (16, 64, 64, 4)) ->
             nodes.append(helper.make_node("Relu", [out], [f"r{index}"]))
             last = f"r{index}"
     return save(path, nodes, [("x", FLOAT, ["n", widths[0]])], [("y", FLOAT, ["n", widths[-1]])], weights)
+
+
+def quantised(path: Path, *, labels: bool = False) -> Path:
+    """A linear layer on inputs that are quantised as they come: the largest of the whole batch sets the scale."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("MatMul", ["d", "w"], ["logits" if labels else "y"]),
+    ]
+    if labels:
+        nodes.append(helper.make_node("ArgMax", ["logits"], ["y"], axis=1, keepdims=0))
+    output = ("y", INT64, ["n"]) if labels else ("y", FLOAT, ["n", 3])
+    weights = [("w", random.standard_normal((4, 3)).astype(np.float32))]
+    return save(path, nodes, [("x", FLOAT, ["n", 4])], [output], weights)
+
+
+def labels(path: Path) -> Path:
+    """A linear classifier that gives labels."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["logits"]),
+        helper.make_node("ArgMax", ["logits"], ["y"], axis=1, keepdims=0),
+    ]
+    weights = [("w", random.standard_normal((4, 3)).astype(np.float32))]
+    return save(path, nodes, [("x", FLOAT, ["n", 4])], [("y", INT64, ["n"])], weights)
+
+
+def softened(path: Path) -> Path:
+    """Softmax over all rows at once, minus itself: a neighbour that is not finite spoils the others."""
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["s"], axis=0),
+        helper.make_node("Sub", ["s", "s"], ["none"]),
+        helper.make_node("Add", ["x", "none"], ["y"]),
+    ]
+    return save(path, nodes, [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 4])])

@@ -45,6 +45,12 @@ public final class CommittingFileSystem extends FilterFileSystem {
     return fs;
   }
 
+  /** Whether a path lies in a granted location whose content a listing says. */
+  public static boolean isListed(Path path) throws IOException {
+    GrantedArea area = GuardFileSystem.granted(path, configuration());
+    return area != null && area.grant.listing() != null;
+  }
+
   @Override
   public boolean rename(Path from, Path to) throws IOException {
     if (!guarded.rename(from, to)) {

@@ -11,6 +11,8 @@ import org.apache.hadoop.fs.Path;
 
 /**
  * The plain content of a sealed file, from any position; only bytes of verified segments ever come out.
+ *
+ * <p>The last segment is verified first: then the file has not been cut, and its length is true.
  */
 final class SealedInputStream extends FSInputStream {
   private final SeekableByteChannel channel;
@@ -25,7 +27,13 @@ final class SealedInputStream extends FSInputStream {
     try {
       channel = SealedHeader.stream(dataKey)
           .newSeekableDecryptingChannel(new BodyChannel(in, header.bytes.length, size), header.bytes);
-    } catch (GeneralSecurityException e) {
+      channel.position(Math.max(0, length - 1));
+      if (channel.read(ByteBuffer.allocate(1)) < 1 && length > 0) {
+        throw new ConfideException("FileChanged", "cut off: " + path);
+      }
+    } catch (ConfideException e) {
+      throw e;
+    } catch (GeneralSecurityException | IOException | IllegalStateException e) {
       throw changed(e);
     }
   }
@@ -37,9 +45,6 @@ final class SealedInputStream extends FSInputStream {
     }
     try {
       if (position >= length) {
-        if (length == 0) {
-          channel.read(ByteBuffer.allocate(1)); // an empty file is authenticated too
-        }
         return -1;
       }
       channel.position(position);

@@ -6,7 +6,6 @@ What goes out of an error is its class and its public sentence; the detail is in
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from confide import errors
 from confide.attestation.claims import Claims
 from confide.attestation.evidence import MAX_ATTESTATION_BYTES, MAX_REQUEST_BYTES
 from confide.broker import introduction
+from confide.broker.connection import one_client
 from confide.broker.mesh import MAX_BODY_BYTES as MAX_MESH_BYTES
 from confide.broker.mesh import MeshService
 from confide.broker.owner_service import MAX_CALL_BYTES, MAX_LISTING_CALL_BYTES, OwnerService
@@ -175,15 +175,7 @@ class _Shell:
 
 
 def _address(request: Request) -> str:
-    """Return what one client can hardly have many of: its address; of IPv6 the network of 64 bits (RFC 6177)."""
-    host = request.client.host.partition("%")[0] if request.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 4:
-        return host
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return one_client(request.client.host if request.client else "")
 
 
 def _bearer(request: Request) -> str | None:

@@ -8,11 +8,9 @@ from typing import Any
 
 import uvicorn
 
-from confide.broker.connection import BoundedHttp
+from confide.broker.connection import MAX_CONNECTIONS, BoundedHttp
 from confide.broker.tls import load_chain
 from confide.errors import Unavailable
-
-MAX_CONNECTIONS = 512
 
 
 def listen(host: str, port: int) -> socket.socket:

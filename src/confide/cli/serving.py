@@ -44,7 +44,8 @@ def accept(
         if stored is None:
             raise Misuse(f"no policy of {name} is in force: `confide policy apply` puts one into force")
         hosts = [home.store.host(identity) for identity in home.store.hosts()]
-    typer.echo(accepted_document(parse_policy(stored.toml), workload, hosts), nl=False)
+        keys = home.store.keys()
+    typer.echo(accepted_document(parse_policy(stored.toml), workload, hosts, keys), nl=False)
 
 
 @app.command()

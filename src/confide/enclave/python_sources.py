@@ -67,7 +67,7 @@ _NOT_IN_SITE_SUFFIXES = [
 _DIST_INFO = frozenset({"METADATA", "entry_points.txt"})
 NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn", "packaging"})
 _CODE_AND_ROOTS = (".py", ".pem", ".der")
-NOT_OF_CONFIDE = ("testing/", "cli/", "broker/server")
+NOT_OF_CONFIDE = ("cli/", "broker/server")
 
 SITE_RULES = sha256_hex(
     repr(

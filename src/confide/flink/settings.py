@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from confide.flink.stores import Store
-from confide.jvm.settings import Forbidden, Setting, Settings
+from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
 
 _CLEAR_NETWORK = "bytes would cross the network in clear"
 _SCRATCH = "temporary data would leave the scratch space"
+_GUARD = "files would bypass the guard"
 _NO_CODE = "code that the measurement does not cover would be loaded"
 
 
@@ -22,7 +23,7 @@ def settings(scratch: PurePosixPath, python: PurePosixPath, store: Store, *, cor
         cores: processors for tasks, at least 1.
     """
     return Settings(
-        fixed=(*_fixed(scratch, python), *_tls(store)),
+        fixed=(*_fixed(scratch, python), *_STORAGE, *_tls(store)),
         default=_defaults(cores),
         forbidden=FORBIDDEN,
     )
@@ -53,14 +54,38 @@ def _fixed(scratch: PurePosixPath, python: PurePosixPath) -> tuple[Setting, ...]
                 "rest.bind-address",
             )
         ),
-        Setting("io.tmp.dirs", str(scratch / "tmp"), _SCRATCH),
-        Setting("process.working-dir", str(scratch / "tmp"), _SCRATCH),
-        Setting("blob.storage.directory", str(scratch / "tmp"), _SCRATCH),
-        Setting("web.tmpdir", str(scratch / "tmp"), _SCRATCH),
-        Setting("state.backend.rocksdb.localdir", str(scratch / "tmp"), _SCRATCH),
+        *(
+            Setting(name, str(scratch / "tmp"), _SCRATCH)
+            for name in (
+                "io.tmp.dirs",
+                "process.working-dir",
+                "process.jobmanager.working-dir",
+                "process.taskmanager.working-dir",
+                "blob.storage.directory",
+                "web.tmpdir",
+                "execution.checkpointing.local-backup.dirs",
+                "state.backend.rocksdb.localdir",
+                "state.backend.rocksdb.log.dir",
+                "state.backend.forst.local-dir",
+                "state.backend.forst.log.dir",
+                "state.backend.forst.cache.dir",
+            )
+        ),
+        Setting("high-availability.type", "NONE", "the job's state would be kept by others"),
+        Setting("queryable-state.enable", "false", "state would be told to who asks"),
         Setting("web.submit.enable", "false", _NO_CODE),
         Setting("rest.profiling.enabled", "false", "what the JVM does would be shown to who asks"),
     )
+
+
+# What Flink has no file system of its own for, Hadoop opens, with these settings; it refuses schemes without any.
+_STORAGE = (
+    Setting("flink.hadoop.fs.file.impl", "confide.LocalGuard", _GUARD),
+    *(
+        Setting(f"flink.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD)
+        for scheme in REMOTE_SCHEMES
+    ),
+)
 
 
 def _tls(store: Store) -> tuple[Setting, ...]:
@@ -68,6 +93,10 @@ def _tls(store: Store) -> tuple[Setting, ...]:
         Setting("security.ssl.protocol", "TLSv1.3", "an older protocol would be used"),
         Setting("security.ssl.algorithms", "TLS_AES_256_GCM_SHA384", "another cipher would be used"),
         Setting("security.ssl.rest.authentication-enabled", "true", "REST would answer anybody"),
+    ]
+    rows += [
+        Setting(f"{part}.ssl.enabled", "true", _CLEAR_NETWORK)
+        for part in ("taskmanager.data", "blob.service", "pekko")
     ]
     for side in ("internal", "rest"):
         prefix = f"security.ssl.{side}"
@@ -98,7 +127,8 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"python\.(files|requirements|archives|pythonpath)", _NO_CODE),
     Forbidden(r"metrics\.reporters?(\..+)?", "metrics would be sent to who collects them"),
     Forbidden(r"(traces|events)\.reporters?(\..+)?", "traces would be sent to who collects them"),
-    Forbidden(r"fs\.(default-scheme|allowed-fallback-filesystems)", "files would bypass the guard"),
+    Forbidden(r"fs\.(default-scheme|allowed-fallback-filesystems|hdfs\..+)", _GUARD),
+    Forbidden(rf"flink\.hadoop\.(?!fs\.(file|{'|'.join(REMOTE_SCHEMES)})\.impl$).+", _GUARD),
     Forbidden(r"(plugin|classloader)\.(?!parent-first-patterns\.additional$).+", _NO_CODE),
 )
 """Settings that a program may not make."""

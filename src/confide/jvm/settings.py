@@ -14,6 +14,12 @@ from typing import Any
 
 from confide.errors import LaunchRefused
 
+REMOTE_SCHEMES = (
+    *("hdfs", "webhdfs", "swebhdfs", "s3a", "s3", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs"),
+    *("adl", "oss", "cosn", "ftp", "sftp", "http", "https", "har", "viewfs"),
+)
+"""Schemes of Hadoop's file systems besides `file`; the guard is before each."""
+
 
 @dataclass(frozen=True)
 class Setting:

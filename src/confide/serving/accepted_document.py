@@ -1,4 +1,8 @@
-"""The document by which clients accept workers, from the owner's policy."""
+"""The document by which clients accept workers, from the owner's policy.
+
+Its validity and its expressions for launch parameters are left to the broker, which holds them against each worker
+before it gives it the pool key; clients do not check them.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,21 @@ import tomlkit
 
 from confide.attestation.claims import Tee
 from confide.broker.policy import Policy
+from confide.broker.store_keys import KeySummary
 from confide.errors import Misuse
 from confide.serving.identity import ROLE, AcceptedServing
 
 
-def accepted_document(policy: Policy, workload: str, hosts: Sequence[bytes]) -> str:
+def accepted_document(
+    policy: Policy, workload: str, hosts: Sequence[bytes], keys: Sequence[KeySummary]
+) -> str:
     """Return the document (TOML): what the policy demands of a workload, demanded by its clients.
 
     Args:
         policy: in force.
         workload: its name there.
         hosts: raw public keys of the enrolled hosts; of the TEE simulated only.
+        keys: that are known here; no version that was revoked is accepted.
 
     Raises:
         Misuse: the policy has no such workload, or that takes no requests.
@@ -42,6 +50,16 @@ def accepted_document(policy: Policy, workload: str, hosts: Sequence[bytes]) -> 
         "measurements": list(said.measurements),
         "minimum_svn": said.minimum_svn,
         "requests": said.requests,
+        "minimum_version": min(
+            (
+                version.version
+                for key in keys
+                if str(key.name) == said.requests
+                for version in key.versions
+                if version.revoked is None
+            ),
+            default=1,
+        ),
     }
     if said.tee is Tee.SIMULATED:
         values["hosts"] = [base64.b64encode(host).decode() for host in hosts]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakSet
 
 import httpx
 import numpy as np
@@ -51,7 +53,7 @@ class Reply:
 
 
 class Client:
-    """A client of the workers at one address; safe to use from several threads.
+    """A client of the workers at one address; safe to use from several threads, and in forks.
 
     Args:
         url: `https://host:port` of a worker, or of a proxy or balancer before several.
@@ -85,11 +87,16 @@ class Client:
         self._hardware, self._proxy_ca = hardware, proxy_ca
         self._with_ticket, self._padded = ticket, padded
         self._verify_again_s = verify_again_s
+        self._begin()
+        _clients.add(self)
+        self.verify()
+
+    def _begin(self) -> None:
+        """Know nobody yet: also in a fork, which must not count on under its parent's nonces, TLS's neither."""
         self._lock = threading.RLock()
         self._http: httpx.Client | None = None
         self._ticket: HeldTicket | None = None
         self._verified: tuple[VerifiedWorker, float] | None = None
-        self.verify()
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +125,7 @@ class Client:
             if old is None or old.key.version != worker.key.version:
                 self._ticket = None
             if self._http is None or old is None or old.authority_pem != worker.authority_pem:
-                self.close()
+                # The one before is not closed: other threads use it; it goes when the last of them lets go of it.
                 self._http = httpx.Client(
                     verify=client_tls(authority), timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
                 )
@@ -142,15 +149,18 @@ class Client:
             inputs: name -> array, or what numpy makes one of; the datatype is the array's.
             version: empty: the highest.
             outputs: that are wanted; empty: all.
-            context: whatever else request and reply are bound to.
+            context: whatever else request and reply are bound to; printable ASCII, it travels in a header.
             timeout_s: until when it is sent again where nobody answers, and after which no worker answers any more.
 
         Raises:
+            Misuse: a context that is none.
             InvalidRequest: names the tensor. UnknownModel, Overloaded, Expired, ModelFailed: why there is no answer.
             AttestationRefused: the workers there are no accepted ones (any more).
             Tampered: the answer is not one to this request.
             Unreachable: nobody answered in time.
         """
+        if not (context.isascii() and context.isprintable() and context == context.strip()):
+            raise Misuse("a context is printable ASCII, without spaces at its ends")
         body = write_request({name: np.asarray(value) for name, value in inputs.items()}, outputs)
         content = self._content(body, timeout_s)
         path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
@@ -200,20 +210,24 @@ class Client:
 
     def _worker(self) -> VerifiedWorker:
         with self._lock:
-            assert self._verified is not None
-            worker, until = self._verified
-        return worker if time.monotonic() < until else self.verify()
+            known = self._verified
+        return known[0] if known is not None and time.monotonic() < known[1] else self.verify()
 
     def _seal(
         self, worker: VerifiedWorker, target: Target, content: RequestContent
     ) -> tuple[bytes, ReplyKey]:
         if not self._with_ticket or target.operation == "session":
             return seal_fresh(content, target, worker.key)
+        try:
+            return seal_ticketed(content, target, self._held(worker))
+        except Expired:  # used up; then it has no number for this request
+            return seal_ticketed(content, target, self._held(worker, anew=True))
+
+    def _held(self, worker: VerifiedWorker, *, anew: bool = False) -> HeldTicket:
         with self._lock:
-            if self._ticket is None:
+            if self._ticket is None or anew:
                 self._ticket = self._new_ticket(worker)
-            ticket = self._ticket
-        return seal_ticketed(content, target, ticket)
+            return self._ticket
 
     def _new_ticket(self, worker: VerifiedWorker) -> HeldTicket:
         target = Target("session")
@@ -235,6 +249,17 @@ class Client:
         if answer.status != 200:
             raise _error(answer)
         return answer
+
+
+_clients: WeakSet[Client] = WeakSet()
+
+
+def _in_a_fork() -> None:
+    for client in _clients:
+        client._begin()
+
+
+os.register_at_fork(after_in_child=_in_a_fork)
 
 
 def _error(answer: ReplyContent) -> ConfideError:

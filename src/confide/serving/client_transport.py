@@ -93,5 +93,6 @@ def _named(status: int, name: str) -> ConfideError:
     kind = getattr(errors, name, None) or getattr(failures, name, None)
     if not (isinstance(kind, type) and issubclass(kind, ConfideError)):
         kind = failures.of_status(status)
-    error: ConfideError = kind(f"the server says: {kind.public}")
+    error: ConfideError = kind.__new__(kind)
+    Exception.__init__(error, f"the server says: {kind.public}")  # whatever else it is made from was not told
     return error

@@ -49,6 +49,7 @@ class Configuration(StrictModel):
         rate_per_s: requests a second of one client's address, sustained; `burst` of them at once.
         burst: requests of one address at once.
         refresh_s: how often the broker is asked again: for new versions of keys and models, and whether it may go on.
+        detailed_metrics: `/metrics` tells anybody the rows of runs, and how sealed requests were answered.
         model: name -> what is set for that model alone.
     """
 
@@ -65,6 +66,7 @@ class Configuration(StrictModel):
     rate_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     refresh_s: Annotated[int, Field(ge=1, le=86_400)] = 60
+    detailed_metrics: bool = False
     model: Annotated[dict[Name, ModelConfiguration], Field(max_length=256)] = Field(default_factory=dict)
 
     @classmethod

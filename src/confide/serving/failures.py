@@ -65,6 +65,7 @@ class Overloaded(Unavailable):
 
     http_status = 429
     public = "too many requests"
+    retry_after_s = 1.0  # of one that was told by its name
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)

@@ -5,13 +5,16 @@ A bare ASGI application: what a framework would do for each request costs more t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from confide import __version__
+from confide.broker.connection import one_client
 from confide.broker.sessions import RateLimit
 from confide.errors import BrokerUnavailable, ConfideError
 from confide.serving.configuration import Configuration
@@ -27,6 +30,8 @@ EXTENSIONS = ("binary_tensor_data", "model_repository")
 JSON_LENGTH = b"inference-header-content-length"
 CONTEXT = b"confide-context"
 MAX_PENDING_BYTES = 256 * 1024 * 1024
+PENDING_SHARE = 4
+"""One client's requests take a quarter of that at most."""
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -60,7 +65,7 @@ class Application:
         self._most = configuration.max_body_mib * 1024 * 1024
         self._limit = RateLimit(time.monotonic, configuration.rate_per_s, configuration.burst)
         self._introductions = RateLimit(time.monotonic, 1, 20)
-        self._pending = 0
+        self._pending = Pending(max(MAX_PENDING_BYTES, PENDING_SHARE * self._most))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -122,9 +127,9 @@ class Application:
     async def _post(
         self, scope: Scope, target: Target, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        client = scope["client"][0] if scope.get("client") else ""
+        client = _client(scope)
         _take(self._limit, client)
-        size = self._declared(headers)
+        self._check_length(headers)
         sealed = headers.get(b"content-type") == _SEALED
         if not sealed:
             self._service.require_plain()
@@ -132,9 +137,8 @@ class Application:
                 raise InvalidRequest("compressed requests are not taken")
             if target.operation != "infer":
                 raise NotFound("no such endpoint")
-        self._pending += size
-        try:
-            data = await _body(receive)
+        with self._pending.of(client) as count:
+            data = await _body(receive, count)
             if sealed:
                 context = headers.get(CONTEXT, b"").decode("latin-1")
                 bound = Target(target.operation, target.model, target.version, context)
@@ -143,17 +147,11 @@ class Application:
                 await _send_answer(
                     send, await self._service.plain(target, Body(data, _json_length(headers)), client)
                 )
-        finally:
-            self._pending -= size
 
-    def _declared(self, headers: Headers) -> int:
+    def _check_length(self, headers: Headers) -> None:
         declared = headers.get(b"content-length", b"0")
-        size = int(declared) if declared.isdigit() and len(declared) < 16 else self._most + 1
-        if size > self._most:
+        if not declared.isdigit() or len(declared) > 15 or int(declared) > self._most:
             raise TooLarge(f"a request has at most {self._most} bytes")
-        if self._pending + size > MAX_PENDING_BYTES:
-            raise Overloaded("too many bytes of requests at once")
-        return size
 
     async def _introduction(self, scope: Scope, send: Send) -> None:
         nonces = parse_qs(scope["query_string"].decode("latin-1")).get("nonce", [""])
@@ -161,12 +159,53 @@ class Application:
         if len(nonce) > MAX_NONCE_CHARS or (nonce and not (nonce.isascii() and nonce.isalnum())):
             raise InvalidRequest(f"a nonce has up to {MAX_NONCE_CHARS} letters and digits")
         if nonce:  # evidence is made for it
-            _take(self._introductions, scope["client"][0] if scope.get("client") else "")
+            _take(self._introductions, _client(scope))
         await _send_json(send, await self._introduce(nonce))
 
     def _metrics(self) -> bytes:
         waiting = {(m.name, m.version): m.batcher.waiting for m in self._service.models.all()}
         return self._service.metrics.text(waiting)
+
+
+class Pending:
+    """Bytes of the requests that are under way.
+
+    Args:
+        most: of all clients together; of one, its share.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._share = most, most // PENDING_SHARE
+        self._all = 0
+        self._by_client: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def of(self, client: str) -> Iterator[Callable[[int], None]]:
+        """Yield what counts the bytes of one request as they come, and forget them when the block ends.
+
+        What it yields raises Overloaded: they are too many.
+        """
+        counted = 0
+
+        def count(size: int) -> None:
+            nonlocal counted
+            counted += size
+            self._all += size
+            self._by_client[client] += size
+            if self._all > self._most or self._by_client[client] > self._share:
+                raise Overloaded("too many bytes of requests at once")
+
+        try:
+            yield count
+        finally:
+            self._all -= counted
+            self._by_client[client] -= counted
+            if not self._by_client[client]:
+                del self._by_client[client]
+
+
+def _client(scope: Scope) -> str:
+    return one_client(scope["client"][0]) if scope.get("client") else ""
 
 
 def _take(limit: RateLimit, client: str) -> None:
@@ -193,18 +232,17 @@ def _json_length(headers: Headers) -> int | None:
     return int(text)
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    while message.get("more_body"):
+async def _body(receive: Receive, count: Callable[[int], None]) -> bytes:
+    parts: list[bytes] = []
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise InvalidRequest("the request was cut off")
         parts.append(message.get("body", b""))
-    return b"".join(parts)
+        count(len(parts[-1]))
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _send_answer(send: Send, answer: Answer) -> None:

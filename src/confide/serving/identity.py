@@ -43,11 +43,13 @@ class AcceptedServing(AcceptedServer):
 
     Attributes:
         requests: the pool key that requests may be sealed to, `owner/name`.
+        minimum_version: lowest version of it to seal to: a worker that was cut off has no later one.
     """
 
     called = "accepted serving"
 
     requests: KeyNameText
+    minimum_version: Annotated[int, Field(ge=1, le=2**31)] = 1
 
 
 class Introduction(WireModel):
@@ -145,7 +147,8 @@ def verify_worker(
 
     Steps 1 to 6 are those of `verify_server`; the evidence is for this `nonce`.
 
-    7. The keys read, the current one is among them, and all are versions of the accepted pool key.
+    7. The keys read, the current one is among them, all are versions of the accepted pool key, and the current one is
+       at least the lowest accepted.
     8. The evidence binds exactly these keys.
 
     Args:
@@ -177,6 +180,10 @@ def verify_worker(
     pool = KeyName.parse(accepted.requests)
     if foreign := [str(key.version) for key in keys if key.version.key != pool]:
         raise AttestationRefused(f"serving worker, step 7: requests go to {foreign[0]}, {pool} is accepted")
+    if current.version < accepted.minimum_version:
+        raise AttestationRefused(
+            f"serving worker, step 7: requests go to {current}, at least version {accepted.minimum_version} is demanded"
+        )
     if claims.launch.get(_KEYS) != keys_digest(keys, current):
         raise AttestationRefused("serving worker, step 8: its evidence binds other keys than it shows")
     return VerifiedWorker(claims, authority.public_bytes(Encoding.PEM), chosen)

@@ -1,4 +1,8 @@
-"""What is counted and timed, in the form of Prometheus; names, numbers and times, never a payload."""
+"""What is counted and timed, in the form of Prometheus; names, numbers and times, never a payload.
+
+Anybody may read it. So what a sealed and padded request hides, its rows and how it was answered, is left out unless the
+owner's configuration has `detailed_metrics`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ class ModelMetrics:
 
     Args:
         requests: form and status -> counter.
-        seconds, queued, ran, rows: histograms.
+        seconds, queued, ran: histograms.
+        rows: the same; None: rows are not told.
     """
 
     def __init__(
@@ -39,15 +44,21 @@ class ModelMetrics:
     def run(self, batch: Batch) -> None:
         """Count a run."""
         self._ran.observe(batch.seconds)
-        self._rows.observe(batch.rows)
+        if self._rows is not None:
+            self._rows.observe(batch.rows)
         for waited in batch.waited_s:
             self._queued.observe(waited)
 
 
 class Metrics:
-    """The counters of one server."""
+    """The counters of one server.
 
-    def __init__(self) -> None:
+    Args:
+        detailed: tell the rows of runs, and how sealed requests were answered.
+    """
+
+    def __init__(self, *, detailed: bool) -> None:
+        self._detailed = detailed
         self._registry = CollectorRegistry()
         model = ("model", "version")
         self._requests = self._make(Counter, "requests", "Requests answered", (*model, "form", "status"))
@@ -58,7 +69,9 @@ class Metrics:
             Histogram, "queue_seconds", "Of a request before its run", model, buckets=_SECONDS
         )
         self._ran = self._make(Histogram, "run_seconds", "Of a run of the model", model, buckets=_SECONDS)
-        self._rows = self._make(Histogram, "batch_rows", "Rows of a run", model, buckets=_ROWS)
+        self._rows = (
+            self._make(Histogram, "batch_rows", "Rows of a run", model, buckets=_ROWS) if detailed else None
+        )
         self._waiting = self._make(Gauge, "queue_requests", "Requests that wait", model)
         self._ready = self._make(Gauge, "model_ready", "The model is loaded and warm", model)
         self._attested = self._make(Gauge, "attested", "Evidence was accepted, and the keys are released", ())
@@ -75,11 +88,13 @@ class Metrics:
         known = self._models.get((model, version))
         if known is None:
             known = self._models[model, version] = ModelMetrics(
-                lambda form, status: self._requests.labels(model, version, form, str(status)),
-                *(
-                    each.labels(model, version)
-                    for each in (self._seconds, self._queued, self._ran, self._rows)
+                lambda form, status: self._requests.labels(
+                    model, version, form, str(status) if self._detailed or form == "plain" else ""
                 ),
+                self._seconds.labels(model, version),
+                self._queued.labels(model, version),
+                self._ran.labels(model, version),
+                self._rows and self._rows.labels(model, version),
             )
         return known
 

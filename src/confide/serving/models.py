@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from confide.errors import ConfideError
+from confide.errors import ConfideError, InvalidFormat
 from confide.keys.material import Keyset
 from confide.serving.batcher import Limits
 from confide.serving.failures import UnknownModel
@@ -19,6 +20,26 @@ from confide.serving.runtime import Runtime, open_model
 from confide.serving.warm import Warmed, warm
 
 Tell = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A version that did not load.
+
+    Attributes:
+        digest: of its files.
+        reason: that anybody may read.
+        final: those files are no model; else storage may have them another time.
+    """
+
+    digest: str
+    reason: str
+    final: bool
+
+    @classmethod
+    def of(cls, error: Exception, digest: str) -> Self:
+        reason = error.public if isinstance(error, ConfideError) else ConfideError.public
+        return cls(digest, reason, isinstance(error, InvalidFormat))
 
 
 class Models:
@@ -38,7 +59,7 @@ class Models:
         self._limits, self._cores, self._scratch = limits, cores, scratch
         self._metrics, self._tell = metrics, tell
         self._loaded: dict[str, dict[str, Model]] = {}
-        self._failed: dict[tuple[str, str], tuple[str, str]] = {}
+        self._failed: dict[tuple[str, str], _Failed] = {}
         self._executor = ThreadPoolExecutor(thread_name_prefix="model")
 
     def get(self, name: str, version: str | None = None) -> Model:
@@ -68,8 +89,8 @@ class Models:
         """Return the repository's index, as the protocol's model repository extension has it."""
         ready = [{"name": m.name, "version": m.version, "state": "READY"} for m in self.all()]
         failed = [
-            {"name": name, "version": version, "state": "UNAVAILABLE", "reason": reason}
-            for (name, version), (_, reason) in self._failed.items()
+            {"name": name, "version": version, "state": "UNAVAILABLE", "reason": failed.reason}
+            for (name, version), failed in self._failed.items()
         ]
         return sorted(ready + failed, key=lambda entry: (entry["name"], int(entry["version"])))
 
@@ -78,7 +99,8 @@ class Models:
     ) -> None:
         """Load what is new or has changed, and unload what is gone; what fails to load is told and left out.
 
-        A version that is replaced answers until the new one is warm.
+        A version that is replaced answers until the new one is warm, or has failed: its files are no longer what its
+        owner has there.
 
         Args:
             sources: the versions that there are.
@@ -88,15 +110,21 @@ class Models:
         for key, source in sources.items():
             known = self._loaded.get(source.name, {}).get(source.version)
             failed = self._failed.get(key)
-            if (known is not None and known.digest == source.digest) or (failed or ("",))[0] == source.digest:
+            if known is not None and known.digest == source.digest:
+                continue
+            if failed is not None and failed.final and failed.digest == source.digest:
                 continue
             try:
                 await self._load(source, keyset)
-            except ConfideError as error:
+            except Exception as error:
                 if strict:
                     raise
-                self._failed[key] = source.digest, error.public
-                self._tell("model-failed", model=source.name, version=source.version, reason=str(error))
+                if known is not None:
+                    await self._unload(known)
+                self._failed[key] = now = _Failed.of(error, source.digest)
+                if now != failed:
+                    reason = str(error) if isinstance(error, ConfideError) else type(error).__name__
+                    self._tell("model-failed", model=source.name, version=source.version, reason=reason)
         for model in self.all():
             if (model.name, model.version) not in sources:
                 await self._unload(model)

@@ -20,6 +20,7 @@ from confide.serving.tensors import Array, TensorSpec, datatype_of, from_binary,
 
 MAX_TENSORS = 256
 MAX_ID_CHARS = 256
+MAX_TIMEOUT_US = 2**53
 
 Name = Annotated[str, Field(max_length=256)]
 Parameters = Annotated[dict[Name, Any], Field(max_length=64)]
@@ -242,6 +243,6 @@ def _inputs(tensors: Sequence[InputTensor], binary: memoryview) -> dict[str, Arr
 def _timeout_s(microseconds: Any) -> float | None:
     if microseconds is None:
         return None
-    if isinstance(microseconds, bool) or not isinstance(microseconds, int) or microseconds < 0:
+    if type(microseconds) is not int or not 0 <= microseconds <= MAX_TIMEOUT_US:
         raise InvalidRequest("parameter timeout is a number of microseconds")
     return microseconds / 1e6 if microseconds else None

@@ -14,11 +14,13 @@ from typing import Any
 
 import uvloop
 
+from confide.broker.ca import LEAF_DAYS
 from confide.broker.https import https_server, listen, server_tls
 from confide.broker.release import Release
+from confide.broker.rules import RELEASE_TTL_S
 from confide.broker.tls import load_chain
 from confide.enclave.profile import Context
-from confide.errors import ConfideError, Misuse, NoGrant, Refused
+from confide.errors import BrokerUnavailable, ConfideError, Misuse, NoGrant, Refused
 from confide.keys.names import KeyName
 from confide.serving.configuration import Configuration
 from confide.serving.http import Application
@@ -30,6 +32,8 @@ from confide.serving.repository import find_sources
 from confide.serving.service import Service
 
 MODELS = Path("/app/models")
+LEAF_SHOWN_S = LEAF_DAYS * 24 * 3600 / 2
+"""After half its life a certificate is replaced."""
 _DEFAULT_LISTEN = "127.0.0.1:0"
 
 
@@ -44,6 +48,7 @@ class ServingProfile:
             InvalidFormat, Tampered: a model cannot be loaded, or the configuration has faults.
             Unavailable: the address cannot be bound.
             Refused: the owners' policies do not release anything any more.
+            BrokerUnavailable: no broker could be asked until the release ended.
         """
         configuration = Configuration.from_toml(Path(context.image.program).read_bytes())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -54,7 +59,7 @@ class ServingProfile:
 class _Worker:
     def __init__(self, context: Context, configuration: Configuration) -> None:
         self._context, self._configuration = context, configuration
-        self._metrics = Metrics()
+        self._metrics = Metrics(detailed=configuration.detailed_metrics)
         self._models = Models(
             configuration.limits,
             context.image.limits.cores,
@@ -62,7 +67,7 @@ class _Worker:
             self._metrics,
             self._log,
         )
-        self._refused: Refused | None = None
+        self._ended: ConfideError | None = None
         self._ready = False
 
     async def serve(self) -> None:
@@ -75,28 +80,28 @@ class _Worker:
             if not self._models.all():
                 raise Misuse("no model: the image holds none, and the policy lets no sealed files be read")
             self._identity = WorkerIdentity(context.evidence, names, int(time.time()))
-            self._leaf = self._identity.leaf(keys, int(time.time()))
+            self._show(self._identity.leaf(keys, int(time.time())))
             self._tls = server_tls(self._leaf)
             self._service = Service(self._models, keys, self._configuration, self._metrics)
-            self._metrics.attested(release.expires)
+            self._hold(release)
             application = Application(
                 self._service, self._configuration, self._introduce, lambda: self._ready
             )
-            server = https_server(application, self._tls)
+            self._server = https_server(application, self._tls)
             self._ready = True
             context.started()
             url = f"https://{f'[{names[0]}]' if ':' in names[0] else names[0]}:{listener.getsockname()[1]}"
-            async with self._refreshing(server):
-                self._tell_when_up(server, url)
-                await server.serve(sockets=[listener])
+            async with self._refreshing():
+                self._tell_when_up(url)
+                await self._server.serve(sockets=[listener])
                 self._ready = False
         await self._models.close()
-        if self._refused is not None:
-            raise self._refused
+        if self._ended is not None:
+            raise self._ended
 
-    def _tell_when_up(self, server: Any, url: str) -> None:
+    def _tell_when_up(self, url: str) -> None:
         async def tell() -> None:
-            while not server.started:
+            while not self._server.started:
                 await asyncio.sleep(0.005)
             models = " ".join(f"{model.name}:{model.version}" for model in self._models.all())
             self._context.tell("ready", url=url, models=models)
@@ -105,8 +110,8 @@ class _Worker:
         self._telling = asyncio.get_running_loop().create_task(tell())
 
     @contextlib.asynccontextmanager
-    async def _refreshing(self, server: Any) -> AsyncIterator[None]:
-        task = asyncio.get_running_loop().create_task(self._refresh(server))
+    async def _refreshing(self) -> AsyncIterator[None]:
+        task = asyncio.get_running_loop().create_task(self._refresh())
         try:
             yield
         finally:
@@ -114,37 +119,60 @@ class _Worker:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _refresh(self, server: Any) -> None:
-        """Ask the broker again and again: for new versions of keys and models, and whether to go on."""
+    async def _refresh(self) -> None:
+        """Ask the broker again and again: for new versions of keys and models, and whether to go on.
+
+        Where it cannot be asked, what was released stays released until the release ends.
+        """
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._configuration.refresh_s)
+            left_s = self._until - loop.time()
+            await asyncio.sleep(min(self._configuration.refresh_s, max(1.0, left_s / 2)))
+            limit = asyncio.timeout_at(self._until)
             try:
-                release = await loop.run_in_executor(None, self._context.renew)
-                keys = _pool_keys(release)
-                await self._take_over(keys)
-                await self._follow(release)
-                self._metrics.attested(release.expires)
+                async with limit:
+                    release = await loop.run_in_executor(None, self._context.renew)
+                    self._hold(release)
+                    limit.reschedule(self._until)
+                    await self._take_over(_pool_keys(release))
+                    await self._follow(release)
             except Refused as refused:
-                self._log("refused", error=type(refused).__name__, reason=str(refused))
-                self._metrics.refused()
-                self._ready, self._refused = False, refused
-                server.should_exit = True
+                self._end(refused)
                 return
-            except ConfideError as error:
-                # The broker is away: what was released stays released.
-                self._log("refresh-failed", error=type(error).__name__, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the broker is asked again
+                if limit.expired():
+                    self._end(BrokerUnavailable("no broker could be asked until the release ended"))
+                    return
+                reason = str(error) if isinstance(error, ConfideError) else ""  # else it may hold anything
+                self._log("refresh-failed", error=type(error).__name__, reason=reason)
+
+    def _hold(self, release: Release) -> None:
+        """Serve until the release ends, by a clock that cannot be put back."""
+        left_s = min(max(release.expires - time.time(), 0.0), RELEASE_TTL_S)
+        self._until = asyncio.get_running_loop().time() + left_s
+        self._metrics.attested(release.expires)
+
+    def _end(self, reason: ConfideError) -> None:
+        self._log("ended", error=type(reason).__name__, reason=str(reason))
+        self._metrics.refused()
+        self._ready, self._ended = False, reason
+        self._server.should_exit = True
 
     async def _take_over(self, keys: PoolKeys) -> None:
-        if (keys.current, keys.public) == (self._service.keys.current, self._service.keys.public):
+        changed = (keys.current, keys.public) != (self._service.keys.current, self._service.keys.public)
+        if not changed and time.time() < self._leaf_until:
             return
         leaf = await asyncio.get_running_loop().run_in_executor(
             None, self._identity.leaf, keys, int(time.time())
         )
-        self._leaf = leaf
+        self._show(leaf)
         load_chain(self._tls, leaf)  # connections from now on show it
-        self._service.renew(keys)
-        self._log("pool-key", version=str(keys.current))
+        if changed:
+            self._service.renew(keys)
+            self._log("pool-key", version=str(keys.current))
+
+    def _show(self, leaf: bytes) -> None:
+        self._leaf, self._leaf_until = leaf, time.time() + LEAF_SHOWN_S
 
     async def _follow(self, release: Release, *, strict: bool = False) -> None:
         sources = find_sources(MODELS, release, self._context.work)

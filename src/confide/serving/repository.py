@@ -7,6 +7,7 @@ what belongs to it beside it. A location that holds one model may leave NAME out
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ from confide.serving.runtime import RUNTIMES
 
 SINGLE_VERSION = "1"
 _STEM = "model"
+_VERSION = re.compile(r"[0-9]{1,18}")
 _COPY_BYTES = 1024 * 1024
 
 
@@ -123,9 +125,9 @@ def _in_folder(base: str, files: Mapping[str, str], folder: Path, grant: Grant |
             case [_]:
                 name, version = (base if parts.stem == _STEM else parts.stem), SINGLE_VERSION
                 mine = [other for other in files if other == path or other.startswith(path + ".")]
-            case [version, file] if version.isdigit() and PurePosixPath(file).stem == _STEM:
+            case [version, file] if _VERSION.fullmatch(version) and PurePosixPath(file).stem == _STEM:
                 name, mine = base, _beside(files, parts)
-            case [name, version, file] if version.isdigit() and PurePosixPath(file).stem == _STEM:
+            case [name, version, file] if _VERSION.fullmatch(version) and PurePosixPath(file).stem == _STEM:
                 mine = _beside(files, parts)
             case _:
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confide.errors import ConfideError, UnknownKey
+from confide.errors import ConfideError, Unavailable, UnknownKey
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import ReplyContent, RequestContent, Target
 from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overloaded, UnknownModel
@@ -112,7 +112,7 @@ class Service:
         opened = self._opener.open(data, target)
         form = "ticket" if data[1] == TICKETED else "sealed"
         return await self._sealed.answer(
-            opened.key_id + opened.id,
+            data[1:2] + opened.key_id + opened.id,
             hashlib.sha256(data + target.encode()).digest(),
             MAX_AHEAD_MS / 1000,
             lambda: self._open_answer(target, opened, form),
@@ -124,8 +124,9 @@ class Service:
             reply = ReplyContent(answer.status, answer.body)
         except Overloaded:
             raise  # not worth an answer under the id: the same request may come again
-        except ConfideError as error:
-            reply = ReplyContent(error.http_status, error_body(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was: in clear it would tell of the request
+            known = error if isinstance(error, ConfideError) else ConfideError("internal error")
+            reply = ReplyContent(known.http_status, error_body(known))
         return opened.reply.seal(reply, padded=opened.content.padded)
 
     async def _operate(self, target: Target, opened: OpenedRequest) -> Answer:
@@ -174,12 +175,15 @@ class Service:
 
     async def _timed(self, form: str, target: Target, work: Callable[[], Awaitable[Answer]]) -> Answer:
         began = time.monotonic()
-        status = 200
+        status = Unavailable.http_status  # of who is cut off because the worker ends
         try:
-            return await work()
-        except ConfideError as error:
-            status = error.http_status
+            answer = await work()
+        except Exception as error:
+            status = error.http_status if isinstance(error, ConfideError) else ConfideError.http_status
             raise
+        else:
+            status = answer.status
+            return answer
         finally:
             model = self._known(target)
             if model is not None and target.operation == "infer":

@@ -6,6 +6,7 @@ four-byte little-endian length and the bytes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ Array: TypeAlias = NDArray[Any]
 
 BYTES = "BYTES"
 MAX_DIMENSIONS = 16
+MAX_ELEMENTS = 2**40
 _LENGTH_BYTES = 4
 
 _NUMPY: Mapping[str, np.dtype[Any]] = {
@@ -35,6 +37,14 @@ _NUMPY: Mapping[str, np.dtype[Any]] = {
     BYTES: np.dtype(np.object_),
 }
 _NAMES = {dtype: name for name, dtype in _NUMPY.items()}
+_JSON_KINDS: Mapping[str, frozenset[type]] = {
+    "b": frozenset({bool}),
+    "i": frozenset({int}),
+    "u": frozenset({int}),
+    "f": frozenset({int, float}),
+    "O": frozenset({str}),
+}
+"""Kind of numpy's type -> what its elements are in JSON."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,12 @@ def element_count(name: str, datatype: str, shape: Sequence[int]) -> int:
     """
     if datatype not in _NUMPY:
         raise InvalidRequest(f"input {name!r}: no datatype {datatype!r}")
-    if len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape):
+    # Numpy refuses what would be too large without the dimensions that are 0.
+    if (
+        len(shape) > MAX_DIMENSIONS
+        or any(size < 0 for size in shape)
+        or math.prod(size or 1 for size in shape) > MAX_ELEMENTS
+    ):
         raise InvalidRequest(f"input {name!r}: shape {list(shape)[:MAX_DIMENSIONS]} is none")
     return math.prod(shape)
 
@@ -133,19 +148,21 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
     count = element_count(name, datatype, shape)
     if not isinstance(data, list):
         raise InvalidRequest(f"input {name!r}: data is not a list")
-    try:
-        if datatype == BYTES:
-            flat = [each.encode() for each in _flattened(data)]
-            array: Array = np.empty(len(flat), np.object_)
-            array[:] = flat
-        else:
-            array = _numbers(np.asarray(data), _NUMPY[datatype])
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise InvalidRequest(f"input {name!r}: data are not all {datatype}") from None
-    if array.size != count:
+    flat = _flattened(name, data)
+    if len(flat) != count:
         raise InvalidRequest(
-            f"input {name!r}: {array.size} elements, a tensor of shape {list(shape)} has {count}"
+            f"input {name!r}: {len(flat)} elements, a tensor of shape {list(shape)} has {count}"
         )
+    dtype = _NUMPY[datatype]
+    # What numpy makes of elements of several kinds can be as large as the largest, for each of them.
+    if not _JSON_KINDS[dtype.kind].issuperset(map(type, flat)):
+        raise InvalidRequest(f"input {name!r}: data are not all {datatype}")
+    try:
+        array: Array = np.empty(count, dtype)
+        with np.errstate(over="ignore"):
+            array[:] = [each.encode() for each in flat] if datatype == BYTES else flat
+    except (ValueError, OverflowError):
+        raise InvalidRequest(f"input {name!r}: data are not all {datatype}") from None
     return array.reshape(shape)
 
 
@@ -195,25 +212,11 @@ def _read_bytes(name: str, count: int, data: memoryview) -> Array:
     return array
 
 
-def _flattened(data: list[Any]) -> list[Any]:
-    flat: list[Any] = []
-    for each in data:
-        flat.extend(_flattened(each) if isinstance(each, list) else [each])
-    return flat
-
-
-def _numbers(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return numbers as `dtype`, where each keeps its value as far as floating point has it."""
-    if not array.size:
-        return array.astype(dtype)
-    if array.dtype.kind == "b" or dtype.kind == "b":
-        if array.dtype.kind != dtype.kind:
-            raise TypeError("numbers are no truth values")
-        return array
-    if array.dtype.kind not in "iuf" or (dtype.kind in "iu" and array.dtype.kind == "f"):
-        raise TypeError("not numbers of this kind")
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise OverflowError("out of range")
-    return array.astype(dtype)
+def _flattened(name: str, data: list[Any]) -> list[Any]:
+    for _ in range(MAX_DIMENSIONS):
+        if list not in map(type, data):
+            return data
+        if set(map(type, data)) != {list} or len(set(map(len, data))) != 1:
+            break
+        data = list(itertools.chain.from_iterable(data))
+    raise InvalidRequest(f"input {name!r}: data are nested, but not as an array")

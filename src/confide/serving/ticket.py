@@ -75,19 +75,24 @@ class HeldTicket:
         ticket: as the pool gave it.
         key_id: of the pool key that it is under.
         session: what it stands for.
+
+    It serves the process that got it: a fork's would count the same numbers again, which are nonces.
     """
 
     ticket: bytes
     key_id: bytes
     session: Session
     _counters: Iterator[int] = field(default_factory=itertools.count, repr=False)
+    _process: int = field(default_factory=os.getpid, repr=False)
 
     def next_counter(self) -> int:
         """Return the number of the next request: no two have the same.
 
         Raises:
-            Expired: the ticket was used as often, or as long, as it may be.
+            Expired: the ticket was used as often, or as long, as it may be, or is another process's.
         """
+        if os.getpid() != self._process:
+            raise Expired("the ticket is another process's, which counts its requests itself")
         counter = next(self._counters)  # atomic
         self.session.check(counter, int(time.time()))
         return counter

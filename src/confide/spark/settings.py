@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from confide.jvm.settings import Forbidden, Setting, Settings
+from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
 from confide.spark import cluster_settings
 
 
@@ -114,19 +114,18 @@ ENCLAVE: tuple[Setting, ...] = (
 """Settings for an enclave that a library OS runs."""
 
 _GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
-_REMOTE = (
-    *("hdfs", "webhdfs", "swebhdfs", "s3a", "s3", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs"),
-    *("adl", "oss", "cosn", "ftp", "sftp", "http", "https", "har", "viewfs"),
-)
 
 STORAGE: tuple[Setting, ...] = (
     # One guard before every storage; it refuses a scheme that the image sets up no storage for.
     Setting("spark.hadoop.fs.file.impl", "confide.LocalGuard", _GUARD),
-    *(Setting(f"spark.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD) for scheme in _REMOTE),
+    *(
+        Setting(f"spark.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD)
+        for scheme in REMOTE_SCHEMES
+    ),
     Setting("spark.hadoop.fs.sealed.impl", "confide.SealedFileSystem", _GUARD),
     *(
         Setting(f"spark.hadoop.fs.AbstractFileSystem.{scheme}.impl", "confide.GuardFs", _GUARD)
-        for scheme in ("file", "sealed", *_REMOTE)
+        for scheme in ("file", "sealed", *REMOTE_SCHEMES)
     ),
     Setting("spark.sql.sources.commitProtocolClass", "confide.CommitProtocol", "tables would not be listed"),
     Setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 
 import httpx
 import pytest
@@ -62,6 +63,25 @@ def test_a_head_without_end(connect, head):
     stream = connect()
     send(stream, head)
     assert answer(stream).split(b"\r\n")[0] in (b"", b"HTTP/1.1 400 Bad Request")
+
+
+def test_one_client_has_its_share_of_the_connections(connect, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_OF_ONE_CLIENT", 3)
+
+    def asked(stream):
+        send(stream, b"GET /confide/v1/jwks HTTP/1.1\r\nhost: x\r\n\r\n")
+        try:
+            return stream.recv(12)
+        except OSError:
+            return b""  # cut off
+
+    opened = [connect() for _ in range(5)]
+    assert [asked(stream) for stream in opened] == [b"HTTP/1.1 200"] * 3 + [b""] * 2
+    for stream in opened:
+        stream.close()
+    deadline = time.monotonic() + 20
+    while not asked(connect()):  # as soon as the broker has seen that theirs are closed
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("path", ["/kbs/v0/auth", "/confide/v1/jwks"])

@@ -154,6 +154,29 @@ def recovered():
         writer.recoverForCommit(pending).commitAfterRecovery()
 
 
+def schemes():
+    """Every file system that Hadoop brings along, and one that is none, asked for as Flink asks."""
+    from pyflink.java_gateway import get_gateway
+
+    jvm = get_gateway().jvm
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    kind = jvm.java.lang.Class.forName("org.apache.hadoop.fs.FileSystem")
+    found = {"mine"}
+    for each in jvm.java.util.ServiceLoader.load(kind, loader):
+        try:
+            found.add(each.getScheme())
+        except Exception:
+            pass  # it has none of its own
+    opened = []
+    for scheme in sorted(found):
+        try:
+            fs = jvm.org.apache.flink.core.fs.FileSystem.get(jvm.java.net.URI(f"{scheme}://file-x/work"))
+            opened.append(scheme + " " + fs.getClass().getName())
+        except Exception:
+            pass
+    return sorted(found & {"file", "har", "viewfs"}), opened
+
+
 def aggregate():
     class Sum(AggregateFunction):
         def create_accumulator(self):
@@ -215,10 +238,17 @@ PARTS = {
     "elsewhere": lambda: process(environment(execution_target="local")),
     "setting": lambda: process(environment(pipeline_jars="file:///app/a.jar")),
     "no TLS": lambda: process(environment(security_ssl_internal_enabled="false")),
+    "some TLS": lambda: process(environment(taskmanager_data_ssl_enabled="false")),
+    "local copies": lambda: process(environment(execution_checkpointing_local__backup_dirs="/data/state")),
     "ungranted write": lambda: write(environment(), "out/nowhere"),
     "ungranted read": lambda: read("data/nowhere"),
     "plain": lambda: read("data/plain"),
+    "schemes": schemes,
+    "archive": lambda: read("har:///work/data/archive.har"),
+    "hadoop": lambda: process(environment(flink_hadoop_fs_mine_impl="org.apache.hadoop.fs.LocalFileSystem")),
     "changed": lambda: read("data/changed"),
+    "state among files": lambda: process(environment(execution_checkpointing_dir="file:///work/out/once")),
+    "savepoints among files": lambda: process(environment(execution_checkpointing_savepoint__dir="data/pulses")),
     "read only": lambda: write(environment(), "data/pulses"),
 }
 for name, part in PARTS.items():
@@ -373,16 +403,35 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
         ("elsewhere", "LaunchRefused: execution.target=local would weaken the protection"),
         ("setting", "LaunchRefused: pipeline.jars=.* would weaken the protection"),
         ("no TLS", "LaunchRefused: security.ssl.internal.enabled=false would weaken the protection"),
+        ("some TLS", "LaunchRefused: taskmanager.data.ssl.enabled=false would weaken the protection"),
+        (
+            "local copies",
+            "LaunchRefused: execution.checkpointing.local-backup.dirs=.* temporary data would leave",
+        ),
         ("ungranted write", "NoGrant: no grant for out/nowhere"),
         ("ungranted read", "NoGrant: no grant for data/nowhere"),
         ("plain", "NotEncrypted: not a sealed file"),
+        ("archive", "NoGrant: no storage of scheme har is set up"),
+        ("hadoop", "LaunchRefused: flink.hadoop.fs.mine.impl=.* would weaken the protection"),
         ("changed", "FileChanged: does not authenticate"),
+        (
+            "state among files",
+            "LaunchRefused: execution.checkpointing.dir=file:///work/out/once: committed files",
+        ),
+        (
+            "savepoints among files",
+            "LaunchRefused: execution.checkpointing.savepoint-dir=data/pulses: committed",
+        ),
         ("read only", "NoGrant: the grant of data/pulses is to read, not to write"),
     ],
 )
 def test_refused_with_the_reason(ran, part, said):
     assert ran.line(part).startswith("SAID")
     assert re.search(said, ran.line(part)), ran.line(part)
+
+
+def test_no_file_system_of_hadoop_leads_past_the_guard(ran):
+    assert ran.line("schemes") == "TAKEN schemes (['file', 'har', 'viewfs'], [])"
 
 
 def test_a_function_sees_neither_storage_nor_a_network(ran):

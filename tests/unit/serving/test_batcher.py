@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -260,6 +261,11 @@ def test_an_output_without_rows_is_not_cut_up():
         (models.batch_mean, False),
         (models.texts, True),
         (models.lookup, True),
+        (models.labels, True),
+        (models.mlp, True),
+        (models.quantised, False),
+        (partial(models.quantised, labels=True), False),  # ordinary rows have one label, together and alone
+        (models.softened, False),
     ],
 )
 def test_rows_prove_independent_before_they_are_mixed(tmp_path, make, batchable):

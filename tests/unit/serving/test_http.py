@@ -7,77 +7,27 @@ import json
 import threading
 import time
 
-import httpx
 import numpy as np
 import pytest
 
-from confide.broker.release import Release
+from confide.broker.release import Access, Grant
+from confide.data.listing import Format, Listing
+from confide.data.listing_io import list_file
+from confide.data.sealed_writer import SealedWriter
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
 from confide.serving.configuration import Configuration
 from confide.serving.cost import Cost
 from confide.serving.envelope import RequestContent, Target
-from confide.serving.http import Application
-from confide.serving.metrics import Metrics
-from confide.serving.models import Models
 from confide.serving.oip import Body, read_reply, write_request
-from confide.serving.pool_key import PoolKeys
 from confide.serving.repository import find_sources
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh, seal_ticketed
-from confide.serving.service import Service
-from confide.serving.ticket import HeldTicket, Session
+from confide.serving.ticket import HeldTicket, Session, new_ticket, session_id
 
 from ... import models
+from .worker import EMPTY, POOL, Worker, content, x
 
-POOL = PoolKeys(NamedKey(KeyName("clinic", "pool"), 1, {1: bytes(32)}))
-EMPTY = Release(workload="w", owners=("clinic",), keys={}, grants=(), expires=2**40)
 CANARY = 7391.0
-
-
-class Worker:
-    """A worker without its enclave, and a client of it."""
-
-    def __init__(self, folder, configuration):
-        self.folder, self.events = folder, []
-        self.metrics = Metrics()
-        self.models = Models(configuration.limits, 1, folder, self.metrics, self._tell)
-        self.service = Service(self.models, POOL, configuration, self.metrics)
-        self.ready = True
-        app = Application(self.service, configuration, self._introduce, lambda: self.ready)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://worker")
-
-    def _tell(self, event, **details):
-        self.events.append((event, details))
-
-    async def _introduce(self, nonce):
-        return {"nonce": nonce}
-
-    async def follow(self):
-        sources = find_sources(self.folder / "models", EMPTY, self.folder)
-        await self.models.follow(sources, Keyset({}))
-
-    async def infer(self, model, document, *binary, path="", **headers):
-        body = json.dumps(document).encode()
-        if binary:
-            headers["inference-header-content-length"] = str(len(body))
-        return await self.http.post(
-            f"/v2/models/{model}{path}/infer", content=body + b"".join(binary), headers=headers
-        )
-
-    async def sealed(self, data, path="/v2/models/scale/infer", **headers):
-        return await self.http.post(path, content=data, headers={"content-type": MEDIA_TYPE, **headers})
-
-
-def x(*rows, **more):
-    data = [float(value) for row in rows for value in row]
-    return {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(rows), 4], "data": data}], **more}
-
-
-def content(*rows, timeout_s=30.0):
-    body = write_request({"x": np.array(rows, np.float32)}, [])
-    return RequestContent(body, int((time.time() + timeout_s) * 1000))
-
-
 INFER = Target("infer", "scale")
 
 
@@ -165,6 +115,14 @@ def test_json_and_binary_requests(run):
         ),
         ("scale", x([1, 2, 3, 4], outputs=[{"name": "q"}]), {}, 400, "output 'q'"),
         ("scale", [], {}, 400, "inference request"),
+        ("scale", x([1, 2, 3, 4], parameters={"timeout": 10**400}), {}, 400, "timeout"),
+        (
+            "scale",
+            {"inputs": [{"name": "x", "datatype": "FP32", "shape": [0, 2**40, 2**40], "data": []}]},
+            {},
+            400,
+            "'x': shape",
+        ),
         ("scale", x([1, 2, 3, 4]), {"content-encoding": "gzip"}, 400, "compressed"),
         ("scale", x([1, 2, 3, 4]), {"inference-header-content-length": "x"}, 400, "Length"),
         ("scale", x([1, 2, 3, 4]), {"inference-header-content-length": "99999"}, 400, "length of the JSON"),
@@ -256,6 +214,23 @@ def test_what_fails_once_opened_is_told_sealed(run):
     run(test)
 
 
+def test_what_nobody_foresaw_is_told_sealed_too_and_counted_as_a_failure(run):
+    async def test(worker):
+        worker.models.get("scale").runtime.outputs = None
+        data, key = seal_fresh(content([1, 2, 3, CANARY]), INFER, POOL.public[0])
+        answer = await worker.sealed(data)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
+        reply = key.open(answer.content)
+        assert (reply.status, bytes(reply.body.data)) == (500, b'{"error":"internal error"}')
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 500
+        text = (await worker.http.get("/metrics")).text
+        for form in ("sealed", "plain"):
+            assert f'requests_total{{form="{form}",model="scale",status="500",version="1"}} 1.0' in text
+        assert 'status="200"' not in text
+
+    run(test, detailed_metrics=True)
+
+
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
@@ -283,7 +258,7 @@ def test_the_same_sealed_request_again_gets_the_same_answer_and_no_second_run(ru
         assert {answer.content for answer in [first, *again]} == {first.content}
         assert key.open(first.content).status == 200
         assert (
-            b'requests_total{form="sealed",model="scale",status="200",version="1"} 1.0'
+            b'requests_total{form="sealed",model="scale",status="",version="1"} 1.0'
             in (await worker.http.get("/metrics")).content
         )
 
@@ -295,6 +270,23 @@ def test_another_request_under_a_used_id(run):
         for expected in (200, 409):
             data, _ = seal_fresh(content([1, 2, 3, 4]), INFER, POOL.public[0], bytes(16))
             assert (await worker.sealed(data)).status_code == expected
+
+    run(test)
+
+
+def test_ids_of_fresh_requests_and_of_those_under_a_ticket_are_apart(run):
+    async def test(worker):
+        ticket, secret, expires, uses = new_ticket(POOL.key(POOL.public[0].id), int(time.time()))
+        held = HeldTicket(ticket, POOL.public[0].id, Session.of(secret, expires, uses))
+        foreseen = session_id(ticket) + bytes(
+            8
+        )  # whoever sees one request under a ticket knows the next one's id
+        data, _ = seal_fresh(content([4, 3, 2, 1]), INFER, POOL.public[0], foreseen)
+        assert (await worker.sealed(data)).status_code == 200
+        data, key = seal_ticketed(content([1, 2, 3, 4]), INFER, held)
+        assert data[18:34] == foreseen
+        reply = key.open((await worker.sealed(data)).content)
+        assert read_reply(reply.body)[2]["y"].tolist() == [[2, 4, 6, 8]]
 
     run(test)
 
@@ -352,6 +344,57 @@ def test_who_asks_too_often_is_told_when_to_come_again(run):
         assert int(answers[2].headers["retry-after"]) >= 1
 
     run(test, rate_per_s=1, burst=2)
+
+
+class Slow:
+    """A client that declares 16 MiB, sends a part of it, and then nothing."""
+
+    def __init__(self, worker, address, sends):
+        self._parts = [{"type": "http.request", "body": b"x" * sends, "more_body": True}]
+        self.status = None
+        headers = [(b"content-length", b"16777216"), (b"content-type", MEDIA_TYPE.encode())]
+        scope = {"method": "POST", "path": "/v2/models/scale/infer", "query_string": b"", "headers": headers}
+        self.task = asyncio.create_task(
+            worker.app(scope | {"client": (address, 1)}, self._receive, self._send)
+        )
+
+    async def _receive(self):
+        if not self._parts:
+            await asyncio.Event().wait()
+        return self._parts.pop()
+
+    async def _send(self, message):
+        self.status = self.status or message["status"]
+
+
+def test_what_was_announced_and_never_sent_takes_no_room(run):
+    async def test(worker):
+        slow = [Slow(worker, "10.0.0.1", 0) for _ in range(1000)]
+        await asyncio.sleep(0.05)
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 200
+        for each in slow:
+            each.task.cancel()
+
+    run(test)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.{}", "2001:db8::{}"])
+def test_one_client_takes_its_share_of_the_room(run, address):
+    async def test(worker):
+        piece, of_one = 8 * 2**20, address.format(1) if "." in address else address
+        slow = [Slow(worker, of_one.format(n), piece) for n in range(9)]
+        await asyncio.sleep(0.05)
+        assert [each.status for each in slow] == [None] * 8 + [429]
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 200
+        others = [Slow(worker, f"10.0.{n}.1", piece) for n in range(1, 30)]
+        await asyncio.sleep(0.05)
+        assert [each.status for each in others] == [None] * 24 + [429] * 5
+        for each in slow + others:
+            each.task.cancel()
+        await asyncio.gather(*(each.task for each in slow + others), return_exceptions=True)
+        assert (await worker.infer("scale", x([1, 2, 3, 4]))).status_code == 200
+
+    run(test)
 
 
 def test_a_full_queue_answers_429_and_loses_nothing(run):
@@ -422,6 +465,51 @@ def test_models_come_change_and_go_while_others_answer(run, tmp_path):
     run(test)
 
 
+def test_a_version_whose_new_files_are_held_back_is_unloaded_and_asked_for_again(run, tmp_path):
+    name, table, opened = KeyName("clinic", "models"), "1" * 32, []
+    keys = Keyset({name: NamedKey(name, 1, {1: bytes(32)})})
+    location = tmp_path / "iris"
+    location.mkdir()
+
+    def sealed(file):
+        """Seal a file as the location's model, and return what its owner has committed."""
+        target = location / "model.onnx"
+        with target.open("wb") as out, SealedWriter(out, keys, name, table) as writer:
+            writer.write(file.read_bytes())
+        with target.open("rb") as stored:
+            files = (list_file(target.name, stored, Format.FILES),)
+        common = {"owner": "clinic", "location": "iris", "format": Format.FILES, "key": str(name)}
+        listing = Listing(**common, table=table, serial=1, files=files)
+        grant = Grant(**common, access=Access.READ, table=table, listing=listing)
+        return EMPTY.model_copy(update={"grants": (grant,)})
+
+    async def test(worker):
+        load = worker.models._load
+        worker.models._load = lambda *given: (opened.append(1), load(*given))[1]
+
+        async def follow(release):
+            await worker.models.follow(find_sources(tmp_path / "none", release, tmp_path), keys)
+            answer = await worker.infer("iris", x([1, 0, 0, 0]))
+            return answer.json()["outputs"][0]["data"][0] if answer.status_code == 200 else answer.status_code
+
+        assert await follow(sealed(models.scale(tmp_path / "two.onnx", 2))) == 2
+        new = sealed(models.scale(tmp_path / "three.onnx", 3))
+        stored = (location / "model.onnx").read_bytes()
+        for shown in (b"", stored[:-1] + b"x"):
+            (location / "model.onnx").write_bytes(shown)
+            assert await follow(new) == 404
+        assert worker.events[-1][0] == "model-failed"
+        (location / "model.onnx").write_bytes(stored)
+        assert await follow(new) == 3
+        (tmp_path / "none.onnx").write_bytes(b"no model")
+        none = sealed(tmp_path / "none.onnx")
+        opened.clear()
+        assert [await follow(none) for _ in range(2)] == [404, 404]
+        assert len(opened) == 1  # it will never be a model
+
+    run(test)
+
+
 def test_metrics_count_and_time_and_hold_no_payload(run):
     async def test(worker):
         await worker.infer("scale", x([CANARY, 2, 3, 4], id="canary-id"))
@@ -434,11 +522,28 @@ def test_metrics_count_and_time_and_hold_no_payload(run):
             'confide_serving_requests_total{form="plain",model="scale",status="400",version="1"} 1.0' in text
         )
         assert 'confide_serving_model_ready{model="scale",version="1"} 1.0' in text
-        assert 'confide_serving_batch_rows_count{model="scale",version="1"} 1.0' in text
+        assert 'confide_serving_run_seconds_count{model="scale",version="1"} 1.0' in text
         assert "7391" not in text
         assert "canary" not in text
 
     run(test)
+
+
+@pytest.mark.parametrize("detailed", [False, True])
+def test_metrics_tell_what_padding_hides_only_where_the_owner_allows_it(run, detailed):
+    async def test(worker):
+        for rows in ([[1, 2, 3, 4]] * 3, [[1, 2, 3]]):
+            body = write_request({"x": np.array(rows, np.float32)}, [])
+            asked = RequestContent(body, int(time.time() * 1000) + 9000, padded=True)
+            assert (await worker.sealed(seal_fresh(asked, INFER, POOL.public[0])[0])).status_code == 200
+        text = (await worker.http.get("/metrics")).text
+        assert ('batch_rows_sum{model="scale",version="1"} 3.0' in text) == detailed
+        for status in ("200", "400"):
+            assert (f'form="sealed",model="scale",status="{status}",version="1"}} 1.0' in text) == detailed
+        assert ("rows" in text) == ('status="400"' in text) == detailed
+        assert ('form="sealed",model="scale",status="",version="1"} 2.0' in text) != detailed
+
+    run(test, detailed_metrics=detailed)
 
 
 def test_introductions(run):

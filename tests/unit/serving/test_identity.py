@@ -8,6 +8,7 @@ import pytest
 
 from confide.attestation.evidence import StatedImage
 from confide.broker.policy import parse_policy
+from confide.broker.store_keys import KeySummary, VersionSummary
 from confide.enclave.attester import OwnEvidence
 from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.errors import AttestationRefused, InvalidFormat, Misuse
@@ -28,6 +29,7 @@ MEASUREMENT, OTHER = "ab" * 32, "cd" * 32
 HOST = generate_signing_key()
 KEYS = PoolKeys(NamedKey(KeyName("clinic", "pool"), 2, {1: bytes(32), 2: bytes([1]) * 32}))
 REVOKED = PoolKeys(NamedKey(KeyName("clinic", "pool"), 2, {2: bytes([1]) * 32}, frozenset({1})))
+OLD = PoolKeys(NamedKey(KeyName("clinic", "pool"), 1, {1: bytes(32)}))
 FOREIGN = PoolKeys(NamedKey(KeyName("mallory", "pool"), 2, {1: bytes(32), 2: bytes([1]) * 32}))
 
 
@@ -86,6 +88,12 @@ MIXED = introduced().model_copy(update={"authority": introduced().authority})
         (introduced(keys=REVOKED, shown=KEYS), None, "step 8"),
         (introduced().model_copy(update={"current": "clinic/pool:1"}), None, "step 8"),
         (introduced().model_copy(update={"current": "clinic/pool:3"}), None, "step 7"),
+        (
+            introduced(),
+            accepted(minimum_version=3),
+            "step 7: requests go to clinic/pool:2, at least version 3",
+        ),
+        (introduced(keys=OLD), accepted(minimum_version=2), "step 7: requests go to clinic/pool:1"),
         (introduced().model_copy(update={"current": "pool"}), None, "step 7"),
         (introduced().model_copy(update={"certificate": "x"}), None, "step 1"),
         (introduced().model_copy(update={"certificate": introduced().authority}), None, "step 1"),
@@ -133,16 +141,30 @@ requests = "clinic/pool"
 """
 
 
-def test_the_document_that_a_policy_gives():
-    text = accepted_document(parse_policy(POLICY.encode()), "iris", [raw_public(HOST.public_key())])
-    assert AcceptedServing.from_toml(text.encode()) == accepted()
+def summary(name, *revoked):
+    versions = (VersionSummary(n, 0, 1 if gone else None) for n, gone in enumerate(revoked, 1))
+    return KeySummary(KeyName.parse(name), len(revoked), None, tuple(versions))
+
+
+@pytest.mark.parametrize(
+    ("keys", "minimum"),
+    [
+        ([], 1),
+        ([summary("clinic/pool", False, False)], 1),
+        ([summary("clinic/pool", True, False, False), summary("clinic/other", True, True, True, False)], 2),
+        ([summary("clinic/other", True, False)], 1),
+    ],
+)
+def test_the_document_that_a_policy_gives(keys, minimum):
+    text = accepted_document(parse_policy(POLICY.encode()), "iris", [raw_public(HOST.public_key())], keys)
+    assert AcceptedServing.from_toml(text.encode()) == accepted(minimum_version=minimum)
 
 
 def test_the_document_of_hardware_demands_what_the_policy_demands():
     platform = '[workload.platform]\nregisters = { measurement = ["' + "ab" * 48 + '"] }\n'
     platform += "minimum_tcb = { bootloader = 4, tee = 0, snp = 24, microcode = 219 }\n"
     policy = parse_policy(POLICY.replace('"simulated"', '"snp"').encode() + platform.encode())
-    document = AcceptedServing.from_toml(accepted_document(policy, "iris", []).encode())
+    document = AcceptedServing.from_toml(accepted_document(policy, "iris", [], []).encode())
     assert document.platform == policy.workload[0].platform
     assert document.hosts == ()
 
@@ -163,7 +185,7 @@ def test_the_document_of_hardware_demands_what_the_policy_demands():
 )
 def test_no_document_for_what_takes_no_requests(policy, workload):
     with pytest.raises(Misuse, match=workload):
-        accepted_document(parse_policy(policy.encode()), workload, [raw_public(HOST.public_key())])
+        accepted_document(parse_policy(policy.encode()), workload, [raw_public(HOST.public_key())], [])
 
 
 @pytest.mark.parametrize(

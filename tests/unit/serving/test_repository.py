@@ -44,6 +44,7 @@ def release(*paths, location="models/iris", form=Format.FILES):
         ),
         (["a/1/model.onnx", "a/1/weights.bin"], {("a", "1"): ["a/1/model.onnx", "a/1/weights.bin"]}),
         (["README.md", "a/1/other.onnx", "x/y/z/model.onnx"], {}),
+        (["²/model.onnx", "a/²/model.onnx", "a/١/model.onnx", f"{'9' * 500}/model.onnx"], {}),
     ],
 )
 def test_models_of_a_location(tmp_path, paths, found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,24 @@ def test_no_two_requests_under_a_ticket_have_one_nonce():
 def test_a_client_does_not_use_a_ticket_that_has_expired():
     with pytest.raises(Expired, match="expired"):
         seal_ticketed(CONTENT, TARGET, held(expires=1))
+
+
+def test_a_fork_does_not_count_on_under_its_parents_ticket():
+    ticket = held()
+    seal_ticketed(CONTENT, TARGET, ticket)
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        try:
+            seal_ticketed(CONTENT, TARGET, ticket)
+        except Expired as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader, "rb") as pipe:
+        assert b"another process" in pipe.read()
+    seal_ticketed(CONTENT, TARGET, ticket)
 
 
 def test_the_pool_enforces_the_uses_of_a_ticket():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,7 +79,9 @@ def test_bytes_that_are_no_text_need_the_binary_form():
     [
         ("FP32", [2], b"\0" * 7, "'x': 7 bytes.*has 8"),
         ("FP32", [2], b"\0" * 12, "'x': 12 bytes"),
-        ("FP32", [2**40, 2**40], b"", "'x': 0 bytes"),
+        ("FP32", [2**40], b"", "'x': 0 bytes"),
+        ("FP32", [2**40, 2**40], b"", "'x': shape"),
+        ("FP32", [0, 2**40, 2**40], b"", "'x': shape"),
         ("FP32", [-1], b"", r"'x': shape \[-1\]"),
         ("FP32", [1] * 17, b"\0" * 4, "'x': shape"),
         ("FLOAT", [1], b"\0" * 4, "'x': no datatype 'FLOAT'"),
@@ -110,6 +114,13 @@ def test_binary_data_that_are_no_such_tensor(datatype, shape, data, reason):
         ("BOOL", [1], [1]),
         ("BYTES", [1], [1]),
         ("FP32", [1], [{"a": 1}]),
+        ("FP32", [3], [[1], [2, 3]]),
+        ("FP32", [0, 2**40, 2**40], []),
+        ("BYTES", [0, 2**40, 2**40], []),
+        ("FP32", [2], [1, [2]]),
+        ("BYTES", [3], [["a"], ["b", "c"]]),
+        ("FP32", [1], [10**400]),
+        ("BYTES", [1], ["\ud800"]),
     ],
 )
 def test_json_data_that_are_no_such_tensor(datatype, shape, data):
@@ -117,12 +128,31 @@ def test_json_data_that_are_no_such_tensor(datatype, shape, data):
         from_json("x", datatype, shape, data)
 
 
-def test_deeply_nested_data():
+@pytest.mark.parametrize("shape", [[1], [20_001]])
+def test_a_long_text_among_short_ones_takes_no_more_memory_than_the_request(shape):
+    data = ["a" * 4000] + [""] * 20_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest, match="'x'"):
+            from_json("x", "FP32", shape, data)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_numbers_keep_their_value_as_far_as_their_type_has_it():
+    assert from_json("x", "UINT64", [2], [2**64 - 1, 0]).tolist() == [2**64 - 1, 0]
+    assert from_json("x", "FP64", [1, 2], [[1, 0.5]]).tolist() == [[1, 0.5]]
+    assert from_json("x", "FP16", [1], [1e6]).tolist() == [float("inf")]
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "FP32"])
+def test_deeply_nested_data(datatype):
     data = [1.0]
     for _ in range(5000):
         data = [data]
     with pytest.raises(InvalidRequest, match="'x'"):
-        from_json("x", "BYTES", [1], data)
+        from_json("x", datatype, [1], data)
 
 
 @pytest.mark.parametrize(

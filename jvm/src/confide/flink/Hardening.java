@@ -1,15 +1,19 @@
 package confide.flink;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import confide.CommittingFileSystem;
 import confide.KeyUse;
 import confide.LaunchRefused;
 import confide.SettingsTable;
-import java.util.Map;
+import java.io.IOException;
 import java.util.TreeMap;
+import org.apache.flink.configuration.CheckpointingOptions;
+import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.streaming.api.graph.StreamGraph;
 import org.apache.flink.streaming.api.graph.StreamNode;
 import org.apache.flink.streaming.api.operators.python.process.AbstractExternalPythonFunctionOperator;
+import org.apache.hadoop.fs.Path;
 
 /**
  * Compares each job with the hardened settings before it runs, and refuses, by name, what differs; keys are used
@@ -35,22 +39,33 @@ final class Hardening {
   }
 
   /**
-   * Refuses a job whose configuration differs from the table, or with an operator that hands its records to another
-   * process.
+   * Refuses a job whose configuration differs from the table, that would write its state into a location which holds
+   * committed files, or with an operator that hands its records to another process.
    *
    * @throws LaunchRefused naming the first setting or operator at fault
    */
-  static void check(StreamGraph job, Configuration configuration) {
+  static void check(StreamGraph job, Configuration configuration) throws IOException {
     if (table == null) {
       throw new LaunchRefused("this JVM was not started by confide.flink.Gateway");
     }
-    Map<String, String> actual = new TreeMap<>(configuration.toMap());
-    actual.putAll(job.getJobConfiguration().toMap());
-    table.check(actual, "");
+    Configuration actual = new Configuration(configuration);
+    actual.addAll(job.getJobConfiguration());
+    table.check(new TreeMap<>(actual.toMap()), "");
+    checkState(actual, CheckpointingOptions.CHECKPOINTS_DIRECTORY);
+    checkState(actual, CheckpointingOptions.SAVEPOINT_DIRECTORY);
     for (StreamNode node : job.getStreamNodes()) {
       checkOperator(node);
     }
     passed = true;
+  }
+
+  /** State gets into no listing, so where one says what a location holds, it could not be read again. */
+  private static void checkState(Configuration actual, ConfigOption<String> option) throws IOException {
+    String place = actual.get(option);
+    if (place != null && CommittingFileSystem.isListed(new Path(place))) {
+      throw new LaunchRefused(option.key() + "=" + place + ": committed files lie there, and state gets into no "
+          + "listing: give it a location of its own");
+    }
   }
 
   private static void checkOperator(StreamNode node) {

@@ -297,6 +297,25 @@ def test_vectors(world, case):
     file.unlink()
 
 
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_the_last_segment_is_verified_when_a_file_is_opened(world, harm):
+    folder = "00112233445566778899aabbccddeeff"
+    file = world.path(f"vectors/{folder}/long.bin")
+    seal(world, file, bytes(3 * 2**20), folder)
+    data = file.read_bytes()
+    body = 10 + int.from_bytes(data[8:10], "big")
+    file.write_bytes(data[: body + 2 * 2**20] if harm == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    path = world.spark._jvm.org.apache.hadoop.fs.Path(str(file))
+    fs = path.getFileSystem(world.spark._jsc.hadoopConfiguration())
+    with pytest.raises(Exception, match="FileChanged: does not authenticate"):
+        fs.open(path)
+    file.write_bytes(data)
+    stream = fs.open(path)
+    assert stream.read() == 0
+    stream.close()
+    file.unlink()
+
+
 def test_relative_paths_are_of_the_data_root_not_of_the_jvms_folder(world):
     """The guard's storage has a working directory of its own; no call may fall through to it."""
     jvm = world.spark.sparkContext._jvm

@@ -1,0 +1,192 @@
+"""The client, against a worker in this process that lacks nothing but its enclave: TLS, evidence, tickets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import uvloop
+
+from confide import errors
+from confide.attestation.evidence import StatedImage
+from confide.broker.https import https_server, listen, server_tls
+from confide.broker.tls import load_chain
+from confide.enclave.attester import OwnEvidence
+from confide.enclave.simulated.issuer import SimulatedIssuer
+from confide.errors import ConfideError, Misuse
+from confide.keys.signing import generate_signing_key, raw_public
+from confide.serving import Client, failures
+from confide.serving.client_transport import _named
+from confide.serving.configuration import Configuration
+from confide.serving.cost import Cost
+from confide.serving.identity import AcceptedServing, WorkerIdentity
+
+from ... import models
+from ...unit.serving.worker import POOL, Worker
+
+HOST = generate_signing_key()
+IMAGE = StatedImage(measurement="ab" * 32, role="driver", svn=1)
+ACCEPTED = AcceptedServing(
+    version=1,
+    tee="simulated",
+    measurements=(IMAGE.measurement,),
+    hosts=(base64.b64encode(raw_public(HOST.public_key())).decode(),),
+    requests="clinic/pool",
+)
+X = np.array([[1, 2, 3, 4]], np.float32)
+
+
+class Attested(Worker):
+    """A worker with evidence, on a thread of its own. Each has an authority of its own; one may follow another."""
+
+    def __init__(self, folder, configuration=None):
+        super().__init__(folder, configuration or Configuration())
+        self.identity = self.new_identity()
+        self.introduced = 0
+
+    def new_identity(self):
+        issuer = SimulatedIssuer(HOST, IMAGE)
+        evidence = OwnEvidence("simulated", IMAGE, lambda runtime: issuer.issue(runtime.report_data()))
+        return WorkerIdentity(evidence, ["127.0.0.1"], int(time.time()))
+
+    async def _introduce(self, nonce):
+        self.introduced += 1
+        return self.identity.introduce(POOL, self.identity.leaf(POOL, int(time.time()), nonce))
+
+    @contextmanager
+    def served(self, port=0):
+        """Serve until the block ends, and give the address."""
+        listener = listen("127.0.0.1", port)
+        up = threading.Event()
+
+        async def serve():
+            await self.follow()
+            self.tls = server_tls(self.identity.leaf(POOL, int(time.time())))
+            self.server = https_server(self.app, self.tls)
+            serving = asyncio.create_task(self.server.serve(sockets=[listener]))
+            while not self.server.started:
+                await asyncio.sleep(0.01)
+            up.set()
+            await serving
+            await self.models.close()
+
+        def run():
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serve())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            assert up.wait(60)
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            self.server.should_exit = True
+            thread.join()
+            listener.close()
+
+
+@pytest.fixture
+def worker(tmp_path):
+    models.scale(tmp_path / "models/scale.onnx")
+    worker = Attested(tmp_path)
+    with worker.served() as worker.url:
+        yield worker
+
+
+def ask(client):
+    return client.infer("scale", {"x": X}).outputs["y"].tolist()
+
+
+def in_a_fork(work):
+    """Return what `work` returns in a forked process."""
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        said = b"failed"
+        try:
+            said = repr(work()).encode()
+        finally:
+            os.write(writer, said)
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said.decode()
+
+
+def test_a_fork_connects_anew_and_asks_for_a_ticket_of_its_own(worker):
+    with Client(worker.url, ACCEPTED, ticket=True) as client, ThreadPoolExecutor(1) as other:
+        ask(client)
+        mine, introduced = client._ticket.ticket, worker.introduced
+        other.submit(client._lock.acquire).result()  # as a thread may have it that the fork has not
+        theirs = in_a_fork(lambda: (ask(client), client._ticket.ticket))
+        other.submit(client._lock.release).result()
+        assert theirs.startswith("([[2.0, 4.0, 6.0, 8.0]], ")
+        assert repr(mine) not in theirs
+        assert worker.introduced == introduced + 1
+        assert ask(client) == [[2, 4, 6, 8]]
+        assert client._ticket.ticket == mine
+
+
+def test_a_worker_with_another_authority_breaks_off_no_request(worker):
+    model, gate, entered = worker.models.get("scale"), threading.Event(), threading.Event()
+    run = model.runtime.run
+    model.runtime.run = lambda inputs: (entered.set(), gate.wait(30), run(inputs))[2]
+    model.batcher._cost = Cost(1.0, 1.0)  # known to be slow: runs in a thread
+    with Client(worker.url, ACCEPTED) as client, ThreadPoolExecutor(1) as other:
+        early = other.submit(ask, client)
+        assert entered.wait(30)
+        posted = []
+        client._post, post = lambda *given: (posted.append(1), post(*given))[1], client._post
+        worker.identity = worker.new_identity()
+        load_chain(worker.tls, worker.identity.leaf(POOL, int(time.time())))
+        client.verify()
+        gate.set()
+        assert early.result() == [[2, 4, 6, 8]]
+        assert posted == []  # not sent again
+        assert ask(client) == [[2, 4, 6, 8]]
+
+
+@pytest.mark.parametrize("context", ["grün", "a\nb", " a", "a ", "\x7f"])
+def test_contexts_that_no_header_carries(worker, context):
+    with Client(worker.url, ACCEPTED) as client, pytest.raises(Misuse, match="context"):
+        client.infer("scale", {"x": X}, context=context)
+
+
+def test_a_context_with_its_request(worker):
+    with Client(worker.url, ACCEPTED) as client:
+        assert client.infer("scale", {"x": X}, context="ward 7").outputs["y"].tolist() == [[2, 4, 6, 8]]
+
+
+def kinds(of):
+    return [kind for kind in vars(of).values() if isinstance(kind, type) and issubclass(kind, ConfideError)]
+
+
+@pytest.mark.parametrize("kind", [*kinds(errors), *kinds(failures)], ids=lambda kind: kind.__name__)
+def test_every_kind_of_error_can_be_told(kind):
+    told = _named(500, kind.__name__)
+    assert type(told) is kind
+    assert str(told)
+    repr(vars(told))
+
+
+@pytest.mark.parametrize("name", ["", "x", "Fault", "dataclass", "told", "annotations", "__name__"])
+def test_what_is_no_kind_of_error_is_one_of_its_status(name):
+    assert type(_named(429, name)) is failures.Overloaded
+    assert _named(429, name).retry_after_s == 1.0
+
+
+def test_a_ticket_that_is_used_up_is_followed_by_another(worker):
+    with Client(worker.url, ACCEPTED, ticket=True) as client:
+        ask(client)
+        first = client._ticket
+        object.__setattr__(first.session, "expires", 0)
+        assert ask(client) == [[2, 4, 6, 8]]
+        assert client._ticket.ticket != first.ticket

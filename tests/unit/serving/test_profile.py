@@ -1,0 +1,175 @@
+"""A worker's life: what it does when its broker says something else, or nothing any more."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+import uvloop
+
+from confide.attestation.evidence import StatedImage
+from confide.broker.release import Release, ReleasedKey
+from confide.broker.rules import RELEASE_TTL_S
+from confide.enclave.attester import OwnEvidence
+from confide.enclave.simulated.issuer import SimulatedIssuer
+from confide.errors import BrokerUnavailable, MeasurementRefused
+from confide.keys.signing import generate_signing_key
+from confide.serving import profile
+from confide.serving.configuration import Configuration
+
+from ... import models
+
+pytestmark = pytest.mark.exhaustive
+
+SECRET = base64.b64encode(bytes(32)).decode()
+
+
+def release(expires_s=3600.0, versions=1):
+    key = ReleasedKey(current=versions, versions={str(n + 1): SECRET for n in range(versions)})
+    return Release(
+        workload="w",
+        owners=("clinic",),
+        keys={"clinic/pool": key},
+        grants=(),
+        requests="clinic/pool",
+        expires=int(time.time() + expires_s),
+    )
+
+
+@dataclass
+class Enclave:
+    """What an agent hands to the profile, and what its broker says when it is asked again."""
+
+    folder: object
+    first: Release
+    renew: object
+    told: list = field(default_factory=list)
+    launch: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.image = SimpleNamespace(limits=SimpleNamespace(cores=1))
+        self.release, self.scratch, self.work = self.first, self.folder, self.folder
+        self.output = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT)
+        stated = StatedImage(measurement="ab" * 32, role="driver", svn=1)
+        issuer = SimulatedIssuer(generate_signing_key(), stated)
+        self.evidence = OwnEvidence("simulated", stated, lambda said: issuer.issue(said.report_data()))
+
+    def started(self):
+        self.told.append("started")
+
+    def tell(self, state, **details):
+        self.told.append(state)
+
+    def events(self):
+        lines = (self.folder / "log").read_text().splitlines()
+        return [(said["event"], said.get("error")) for said in map(json.loads, lines)]
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """Serve models/scale.onnx until the worker ends by itself, or `until` says so."""
+    models.scale(tmp_path / "models/scale.onnx")
+    monkeypatch.setattr(profile, "MODELS", tmp_path / "models")
+
+    def go(first, renew, until=lambda worker, enclave: False):
+        enclave = Enclave(tmp_path, first, renew)
+
+        async def body():
+            worker = profile._Worker(enclave, Configuration(refresh_s=1))
+            serving = asyncio.create_task(worker.serve())
+            while not serving.done() and not until(worker, enclave):
+                await asyncio.sleep(0.02)
+            if not serving.done():
+                worker._server.should_exit = True
+            await serving
+
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(body())
+        finally:
+            os.close(enclave.output)
+        return enclave
+
+    return go
+
+
+def say(said):
+    """What a broker answers, one after the other, the last again and again: releases, or errors."""
+    answers = list(said)
+
+    def renew():
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return renew
+
+
+def test_a_worker_that_is_cut_off_ends_with_its_release(serve, tmp_path):
+    with pytest.raises(BrokerUnavailable, match="until the release ended"):
+        serve(release(2), say([BrokerUnavailable("cut off")]))
+    said = (tmp_path / "log").read_text()
+    assert '"ended"' in said
+
+
+def test_a_worker_whose_broker_holds_the_line_ends_with_its_release(serve):
+    with pytest.raises(BrokerUnavailable):
+        serve(release(2), lambda: time.sleep(4) or release())
+
+
+def test_a_worker_whose_storage_holds_a_model_back_ends_with_its_release(serve):
+    async def never(*_, **__):
+        await asyncio.Event().wait()
+
+    def hold_back(worker, _):
+        if worker._ready:
+            worker._models.follow = never
+        return False
+
+    with pytest.raises(BrokerUnavailable):
+        serve(release(2), lambda: release(2), hold_back)
+
+
+def test_a_clock_that_is_put_back_lengthens_no_release(serve):
+    def bounded(worker, _):
+        return hasattr(worker, "_until") and (
+            worker._until - asyncio.get_running_loop().time() <= RELEASE_TTL_S
+        )
+
+    serve(release(10 * 365 * 24 * 3600), say([release()]), bounded)
+
+
+@pytest.mark.parametrize("failure", [BrokerUnavailable("away"), RuntimeError("canary 7391")])
+def test_a_worker_whose_broker_comes_back_goes_on(serve, tmp_path, failure):
+    renewed = say([failure, release(3600, 2)])
+    enclave = serve(release(), renewed, lambda _, enclave: ("pool-key", None) in enclave.events())
+    assert ("refresh-failed", type(failure).__name__) in enclave.events()
+    assert "7391" not in (tmp_path / "log").read_text()
+
+
+def test_a_certificate_is_replaced_after_half_its_life(serve, monkeypatch):
+    monkeypatch.setattr(profile, "LEAF_SHOWN_S", 0)
+    shown = set()
+
+    def replaced(worker, _):
+        if worker._ready and worker._server.started:
+            address = worker._server.servers[0].sockets[0].getsockname()
+            asyncio.get_running_loop().run_in_executor(
+                None, lambda: shown.add(ssl.get_server_certificate(address))
+            )
+        return len(shown) > 1
+
+    serve(release(), lambda: release(), replaced)
+
+
+def test_a_refusal_ends_a_worker(serve):
+    with pytest.raises(MeasurementRefused):
+        serve(release(), say([MeasurementRefused("withdrawn")]))
