@@ -67,6 +67,9 @@ def fields_of(document: dict, group: str = "workload") -> dict:
     return {field["name"]: field["value"] for field in found["fields"]}
 
 
+RTMRS = {f"rtmr{index}": bytes([0x61 + index]) * 48 for index in range(3)}
+
+
 class World:
     """Intel and AMD made here, as files; nothing in it is real, so their roots are named as dangerous."""
 
@@ -101,7 +104,7 @@ class World:
         return ["--certificates", self.path("amd.pem"), "--dangerously-trust-root", root, "--at", str(NOW)]
 
     def tdx(self, **body) -> str:
-        return self.put("tdx.quote", self.quoting.quote(body=body))
+        return self.put("tdx.quote", self.quoting.quote(body=RTMRS | body))
 
     def sgx(self, **body) -> str:
         return self.put("sgx.quote", self.quoting.quote(3, 1, body=body))
@@ -468,7 +471,7 @@ IMAGE = {"measurement": "ab" * 32, "role": "driver", "svn": 4}
 
 def attestation(world, given: dict, bound: dict | None = None) -> str:
     data = report_data(given if bound is None else bound, "{}")
-    quote = base64.b64encode(world.quoting.quote(body={"report_data": data})).decode()
+    quote = base64.b64encode(world.quoting.quote(body=RTMRS | {"report_data": data})).decode()
     evidence = {"primary_evidence": {"quote": quote}, "additional_evidence": "{}"}
     return world.put("attestation.json", {"runtime-data": given, "tee-evidence": evidence})
 
@@ -551,7 +554,7 @@ access = "read"
 format = "table"
 key = "clinic/patients"
 """
-MRTD = f'mrtd = ["{"54" * 48}"]\n' + "".join(f'rtmr{index} = ["{"00" * 48}"]\n' for index in range(3))
+MRTD = f'mrtd = ["{"54" * 48}"]\n' + "".join(f'{name} = ["{value.hex()}"]\n' for name, value in RTMRS.items())
 
 
 ALLOWED = "allow_smt = true\nallow_dynamic_platform = true\nallow_cached_keys = true\n"
@@ -861,6 +864,7 @@ def from_evidence(confide, *arguments: str) -> str:
 def completed(text: str, measurement: str = "ab" * 32) -> str:
     """Fill in what is marked, as an owner would."""
     text = text.replace(f'measurements = ["{OPEN}"]', f'measurements = ["{measurement}"]')
+    text = re.sub(rf'^((?:rtmr|pcr)\d+) = \["{re.escape(OPEN)}"\]', r'\1 = ["ff"]', text, flags=re.MULTILINE)
     return text.replace(OPEN, "something")
 
 
@@ -916,6 +920,19 @@ def test_strict_where_the_evidences_own_platform_is_not(confide, world):
     assert "allow_smt" in document["message"]
 
 
+def test_a_register_into_which_nothing_was_measured_is_not_pinned(confide, world):
+    arguments = [world.tdx(rtmr2=bytes(48)), *world.intel_args(), "--owner", "clinic", "--workload", "study"]
+    answer = confide.ok("policy", "from-evidence", *arguments)
+    assert f'rtmr2 = ["{OPEN}"]' in answer.out
+    assert "refused: rtmr2 is zero" in answer.err
+    (confide.folder / "zero.toml").write_text(
+        completed(answer.out.replace(f'rtmr2 = ["{OPEN}"]', f'rtmr2 = ["{"00" * 48}"]'))
+    )
+    checked = confide("policy", "check", "zero.toml")
+    assert checked.code == 65
+    assert "rtmr2 may be zero" in checked.err
+
+
 @pytest.mark.parametrize("status", ["SWHardeningNeeded", "ConfigurationNeeded", "OutOfDate"])
 def test_statuses_of_evidence_in_its_policy(confide, world, status):
     info = world.intel.tcb_info("TDX", tcbLevels=[intel.level(status, advisories=["INTEL-SA-00615"])])
@@ -946,6 +963,9 @@ def test_a_policy_from_real_evidence(confide):
     azure = from_evidence(confide, real("azure-snp-vtpm.evidence.json"), "--at", AZURE_AT)
     registers = parse_policy(completed(azure).encode()).workload[0].platform.registers
     assert {"measurement", "pcr4", "pcr7", "pcr9"} <= set(registers)
+    assert {"pcr8", "pcr12", "pcr13"} & set(registers) == {"pcr8"} | (
+        {"pcr12", "pcr13"} if "pcr11" in registers else set()
+    )
     tdx = from_evidence(confide, *intel_args("tdx-v4-uptodate"))
     assert {"mrtd", "rtmr0", "rtmr1", "rtmr2"} == set(
         parse_policy(completed(tdx).encode()).workload[0].platform.registers

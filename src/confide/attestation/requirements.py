@@ -6,6 +6,7 @@ Format: docs/formats/policy.md. `appraise` holds a verified platform against it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
@@ -51,6 +52,10 @@ _NEEDED: dict[Tee, tuple[tuple[str, ...], ...]] = {
     Tee.AZURE_TDX: (("mrtd",), ("pcr4",), ("pcr9", "pcr11")),
 }
 """Registers without which any guest at all would do: firmware, boot loader, kernel and what it starts."""
+
+BESIDE = {"pcr9": ("pcr8",), "pcr11": ("pcr12", "pcr13")}
+"""Register -> those that say what it does not: GRUB measures command lines into PCR 8; systemd's stub those handed to a
+unified kernel image, and credentials, into PCR 12, system extensions into PCR 13. Zero says that there was none."""
 
 INTEL = (Tee.SGX, Tee.TDX, Tee.AZURE_TDX)
 AMD = (Tee.SNP, Tee.AZURE_SNP)
@@ -128,13 +133,32 @@ class PlatformRequirements(StrictModel):
             out_of_place |= given & {"isv_prod_id"}
         faults = [f"{name} does not apply to {tee}" for name in sorted(out_of_place)]
         faults += [f"no register {name} in {tee}" for name in sorted(self.registers.keys() - _REGISTERS[tee])]
-        faults += [
-            f"registers lacks {' or '.join(names)}: without it any guest at all would be accepted"
-            for names in _NEEDED[tee]
-            if not self.registers.keys() & set(names)
-        ]
+        faults += self._register_faults(tee)
         if tee in AMD and not {"bootloader", "tee", "snp", "microcode"} <= self.minimum_tcb.keys():
             faults.append("minimum_tcb needs bootloader, tee, snp and microcode")
         if set(self.status) & set(OUTDATED) and not self.grace_days:
             faults.append("an outdated status is accepted with grace_days only")
         return faults
+
+    def _register_faults(self, tee: Tee) -> Iterator[str]:
+        for names in _NEEDED[tee]:
+            given = [name for name in names if name in self.registers]
+            if not given:
+                yield f"registers lacks {' or '.join(names)}: without it any guest at all would be accepted"
+            elif all(any(map(is_zero, self.registers[name])) for name in given):
+                yield (
+                    f"registers: {' and '.join(given)} may be zero, into which nothing was measured: any guest at all "
+                    "would be accepted"
+                )
+        for name, others in BESIDE.items():
+            for other in others if name in self.registers else ():
+                if other not in self.registers:
+                    yield (
+                        f"registers lacks {other} beside {name}: without it any command line or addition to the kernel "
+                        "would be accepted"
+                    )
+
+
+def is_zero(register: str) -> bool:
+    """Return whether nothing was measured into a register (hex)."""
+    return not register.strip("0")

@@ -153,7 +153,7 @@ def test_keys_are_released_to_a_guest_that_the_hardware_vouches_for(guest, kerne
 @pytest.mark.parametrize(
     ("demanded", "reason"),
     [
-        ({"registers.measurement": f'["{"00" * 48}"]'}, "step 4: measurement"),
+        ({"registers.measurement": f'["{"ff" * 48}"]'}, "step 4: measurement"),
         ({"hardware_ids": f'["{"11" * 64}"]'}, "step 3: hardware id"),
         ({"minimum_tcb.microcode": "201"}, "microcode is 200"),
         ({"allow_smt": "false"}, "hyperthreads"),

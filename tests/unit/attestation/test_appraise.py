@@ -189,12 +189,37 @@ def test_a_td_whose_host_can_inject_exceptions():
         (Tee.SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "mrtd": [H48]}}),
         (Tee.AZURE_SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "pcr4": ["aa" * 32]}}),
         (Tee.AZURE_SNP, {**SNP_DEMANDED, "registers": {"pcr4": ["aa" * 32], "pcr9": ["aa" * 32]}}),
+        *[
+            (Tee.TDX, {"registers": TDX_DEMANDED["registers"] | {zero: values}})
+            for zero in ("mrtd", "rtmr0", "rtmr1", "rtmr2")
+            for values in (["00" * 48], [H48, "00" * 48], ["00"])
+        ],
+        (Tee.SNP, {**SNP_DEMANDED, "registers": {"measurement": ["00" * 48]}}),
+        (Tee.TPM, {"registers": {"pcr4": ["aa" * 32], "pcr9": ["aa" * 32]}}),
+        (Tee.TPM, {"registers": {"pcr4": ["aa" * 32], "pcr11": ["aa" * 32]}}),
+        (Tee.TPM, {"registers": {"pcr4": ["aa" * 32], "pcr8": ["00" * 32], "pcr9": ["00" * 32]}}),
         (Tee.SGX, {"highest_vmpl": 0}),
         (Tee.SGX, {"registers": {"mrenclave": ["aa" * 32]}}),  # named as the measurement, once
     ],
 )
 def test_requirements_that_demand_too_little_or_the_wrong_thing(tee, fields):
     assert PlatformRequirements(**fields).faults(tee)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        {
+            "pcr8": ["00" * 32],
+            "pcr9": ["aa" * 32],
+        },  # no GRUB: the kernel's own stub measures the command line
+        {"pcr11": ["aa" * 32], "pcr12": ["00" * 32], "pcr13": ["00" * 32]},
+        {"pcr8": ["00" * 32], "pcr9": ["00" * 32], "pcr11": ["aa" * 32]}
+        | {name: ["00" * 32] for name in ("pcr12", "pcr13")},
+    ],
+)
+def test_registers_of_the_kernel(kernel):
+    assert PlatformRequirements(registers={"pcr4": ["aa" * 32], **kernel}).faults(Tee.TPM) == []
 
 
 @pytest.mark.parametrize(

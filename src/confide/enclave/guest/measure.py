@@ -13,8 +13,8 @@ from confide.enclave.launcher import Launched
 from confide.enclave.verify import VerifiedImage
 from confide.errors import Unavailable
 
-PINNED = ("pcr0", "pcr4", "pcr7", "pcr9")
-"""Firmware; kernel; Secure Boot; command line with the image's measurement, and initrd."""
+PINNED = ("pcr0", "pcr4", "pcr7", "pcr8", "pcr9")
+"""Firmware; kernel; Secure Boot; boot loader, none; command line with the image's measurement, and initrd."""
 
 _MAX_STATUS_BYTES = 64 * 1024
 
