@@ -60,7 +60,10 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
 
 def _check_identity(platform: Platform, demanded: PlatformRequirements) -> None:
     if demanded.hardware_ids is not None and not set(platform.hardware_ids) & set(demanded.hardware_ids):
-        said = " ".join(platform.hardware_ids) or "hidden by the machine"
+        said = (
+            " ".join(platform.hardware_ids)
+            or "not told (hidden, or signed by a VLEK, which is no machine's own)"
+        )
         _refuse(3, f"hardware id {said} is not listed")
     for name, values in demanded.registers.items():
         value = platform.registers.get(name)

@@ -68,8 +68,8 @@ class Platform:
             `author_key_digest`, `family_id`, `image_id`. TPM: `pcr0`..`pcr23`. Azure: its hardware's, and those.
         numbers: name -> number. SGX: `isv_prod_id`, `isv_svn`, `config_svn`. SNP: `guest_svn`, `vmpl`, `policy`,
             `platform_info`.
-        hardware_ids: what identifies the machine, lower-case hex: platform instance id (PIID) or else PPID; chip id.
-            Empty where the machine hides it. TPM: SHA-256 of the enrolled attestation key.
+        hardware_ids: what its maker certified as identifying the machine, lower-case hex: platform instance id (PIID) or
+            else PPID; id of the chip whose VCEK signed. Empty where a VLEK signed. TPM: SHA-256 of the enrolled attestation key.
         tcb: state of its trusted computing base.
         debug: it can be inspected from outside.
         expires: Unix seconds at which the collateral or a certificate of this verification expires.

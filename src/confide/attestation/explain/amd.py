@@ -58,7 +58,9 @@ def report_groups(report: Report, endorsement: Endorsement | None) -> tuple[Grou
         "platform",
         "Machine",
         (
-            _field(report, "chip_id", "of the chip; a policy's `hardware_ids`; zeros: the host hides it"),
+            _field(
+                report, "chip_id", "of the chip; a policy's `hardware_ids` (not behind a VLEK); zeros: hidden"
+            ),
             Field("product", _product(report, endorsement), "generation of EPYC"),
             Field(
                 "platform_info",
