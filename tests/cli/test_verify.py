@@ -615,7 +615,8 @@ def test_a_policy_decides_on_the_status_in_place_of_the_flag(confide, world):
 def test_debug_evidence_is_refused_whatever_the_policy_says(confide, world):
     quote = world.snp(policy=0x30000 | 1 << 19)
     arguments = [quote, *world.amd_args()]
-    lowest = "minimum_tcb = { bootloader = 0, tee = 0, snp = 0, microcode = 0 }\nallow_smt = true"
+    lowest = 'products = ["Milan"]\n'
+    lowest += "minimum_tcb = { bootloader = 0, tee = 0, snp = 0, microcode = 0 }\nallow_smt = true"
     registers = f'measurement = ["{bytes(range(100, 148)).hex()}"]'
     accepts = policy(world, tee="snp", platform=lowest, registers=registers)
     document = said(confide, *arguments, *accepts, code=98, error="EvidenceRefused")

@@ -28,7 +28,8 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
     4. Every register that the policy names has one of the listed values; an SGX product id is the one named.
     5. Its TCB status is accepted; an outdated one only within the days of grace after its TCB level's date.
     6. Every advisory that it is open to is accepted.
-    7. TCB evaluation number, and every TCB component, are at least the lowest accepted.
+    7. TCB evaluation number, and every TCB component, are at least the lowest accepted. AMD: the product is listed, and
+       its components are those that the policy names, no more and no fewer.
     8. Hyperthreads, a dynamic platform and cached keys are accepted where the evidence states them.
     9. AMD: the VMPL and the guest policy are within what is accepted. TDX: SEPT_VE_DISABLE is set, unless the
        policy lists `td_attributes`: without it the host can inject exceptions into the guest.
@@ -82,9 +83,15 @@ def _check_tcb(platform: Platform, demanded: PlatformRequirements, now: int) -> 
         _refuse(6, f"open to {', '.join(missing)}, which the policy does not accept")
     if tcb.evaluation < demanded.minimum_evaluation:
         _refuse(7, f"TCB evaluation {tcb.evaluation}, at least {demanded.minimum_evaluation} is demanded")
+    if demanded.products and tcb.product not in demanded.products:
+        _refuse(
+            7, f"a {tcb.product or 'machine of unknown product'}, accepted: {', '.join(demanded.products)}"
+        )
+    if demanded.minimum_tcb and tcb.components.keys() != demanded.minimum_tcb.keys():
+        _refuse(7, f"TCB components {', '.join(tcb.components)}, not those of minimum_tcb")
     for name, lowest in demanded.minimum_tcb.items():
-        version = tcb.components.get(name)
-        if version is None or version < lowest:
+        version = tcb.components[name]
+        if version < lowest:
             _refuse(7, f"TCB component {name} is {version}, at least {lowest} is demanded")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
+from confide.attestation.amd.report import TCB_LAYOUTS, Product
 from confide.attestation.claims import Tee
 from confide.document import StrictModel
 
@@ -63,7 +64,7 @@ _INTEL_ONLY = {"status", "advisories", "grace_days", "minimum_evaluation"} | {
     "allow_dynamic_platform",
     "allow_cached_keys",
 }
-_AMD_ONLY = {"minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"}
+_AMD_ONLY = {"products", "minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"}
 
 _ALL_ELSE = _INTEL_ONLY | _AMD_ONLY | {"allow_smt"}
 """What is demanded of hardware alone."""
@@ -93,6 +94,7 @@ class PlatformRequirements(StrictModel):
         advisories: acceptable advisories (Intel); a level that is open to any other is refused.
         grace_days: how long after its TCB level's date an outdated platform is accepted (Intel).
         minimum_evaluation: lowest acceptable number of the TCB evaluation that judged it (Intel).
+        products: acceptable generations of EPYC, which the numbers of `minimum_tcb` are of (AMD).
         minimum_tcb: component -> lowest acceptable version, each compared on its own (AMD).
         isv_prod_id: acceptable product id (SGX); None: any, as the measurement is exact.
         highest_vmpl: least privileged VMPL that may ask for a report (AMD), 0 being the most privileged.
@@ -113,6 +115,9 @@ class PlatformRequirements(StrictModel):
     advisories: Annotated[tuple[Advisory, ...], Field(max_length=256, strict=False)] = ()
     grace_days: Annotated[int, Field(ge=0, le=3660)] = 0
     minimum_evaluation: Annotated[int, Field(ge=0, le=65535)] = 0
+    products: Annotated[
+        tuple[Annotated[Product, Field(strict=False)], ...], Field(max_length=len(Product), strict=False)
+    ] = ()
     minimum_tcb: dict[TcbComponent, Annotated[int, Field(ge=0, le=255)]] = Field(default_factory=dict)
     isv_prod_id: Annotated[int, Field(ge=0, le=65535)] | None = None
     highest_vmpl: Annotated[int, Field(ge=0, le=3)] = 0
@@ -134,8 +139,8 @@ class PlatformRequirements(StrictModel):
         faults = [f"{name} does not apply to {tee}" for name in sorted(out_of_place)]
         faults += [f"no register {name} in {tee}" for name in sorted(self.registers.keys() - _REGISTERS[tee])]
         faults += self._register_faults(tee)
-        if tee in AMD and not {"bootloader", "tee", "snp", "microcode"} <= self.minimum_tcb.keys():
-            faults.append("minimum_tcb needs bootloader, tee, snp and microcode")
+        if tee in AMD:
+            faults += self._tcb_faults()
         if set(self.status) & set(OUTDATED) and not self.grace_days:
             faults.append("an outdated status is accepted with grace_days only")
         return faults
@@ -157,6 +162,14 @@ class PlatformRequirements(StrictModel):
                         f"registers lacks {other} beside {name}: without it any command line or addition to the kernel "
                         "would be accepted"
                     )
+
+    def _tcb_faults(self) -> Iterator[str]:
+        if not self.products:
+            yield f"products is missing, which minimum_tcb is of: {', '.join(Product)}"
+        for product in self.products or (Product.MILAN,):
+            components = [component.name for component in TCB_LAYOUTS[product].fields]
+            if self.minimum_tcb.keys() != set(components):
+                yield f"minimum_tcb of {product} is of exactly {', '.join(components)}"
 
 
 def is_zero(register: str) -> bool:

@@ -245,7 +245,10 @@ def _intel(platform: Platform, refused: list[str]) -> list[str]:
 
 def _amd(platform: Platform, refused: list[str]) -> list[str]:
     minimum = ", ".join(f"{name} = {version}" for name, version in platform.tcb.components.items())
-    lines = [f"minimum_tcb = {{ {minimum} }}  # the lowest of reported, committed and launch TCB"]
+    lines = [
+        f'products = ["{platform.tcb.product}"]  # the numbers of one product say nothing of another\'s',
+        f"minimum_tcb = {{ {minimum} }}  # the lowest of reported, committed and launch TCB",
+    ]
     vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
     if vmpl:
         lines.append(f"highest_vmpl = {vmpl}  # under a paravisor or SVSM; 0 otherwise")

@@ -217,7 +217,12 @@ class TestSnp:
     def platform(self, **changes):
         minimum = {name: TCB[name] for name in ("bootloader", "tee", "snp", "microcode")}
         registers = {"measurement": (bytes(range(100, 148)).hex(),)}
-        return {"registers": registers, "allow_smt": True, "minimum_tcb": minimum} | changes
+        return {
+            "registers": registers,
+            "allow_smt": True,
+            "products": ("Milan",),
+            "minimum_tcb": minimum,
+        } | changes
 
     def accepted(self, **changes):
         return accepted(tee="snp", hosts=(), platform=self.platform(**changes))

@@ -75,6 +75,7 @@ class Guest:
 
     def allow(self, **platform):
         demanded = {"registers.measurement": f'["{bytes(range(100, 148)).hex()}"]', "allow_smt": "true"}
+        demanded["products"] = f'["{self.amd.machine.product}"]'
         demanded |= {
             f"minimum_tcb.{name}": str(TCB[name]) for name in ("bootloader", "tee", "snp", "microcode")
         }

@@ -28,13 +28,14 @@ SNP = Platform(
     registers={"measurement": H48, "host_data": "00" * 32},
     numbers={"vmpl": 0, "policy": 1 << 17, "guest_svn": 0, "platform_info": 0},
     hardware_ids=("22" * 64,),
-    tcb=Tcb(components={"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}),
+    tcb=Tcb(product="Genoa", components={"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}),
     debug=False,
     expires=NOW + 1,
 )
 TDX_DEMANDED = {"registers": {name: [H48] for name in ("mrtd", "rtmr0", "rtmr1", "rtmr2")}}
 SNP_DEMANDED = {
     "registers": {"measurement": [H48]},
+    "products": ["Genoa"],
     "minimum_tcb": {"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219},
 }
 
@@ -132,6 +133,30 @@ def test_tcb_is_compared_component_by_component(name):
     refused(7, Tee.SNP, with_tcb(SNP, components=without), demanded(SNP_DEMANDED))
 
 
+@pytest.mark.parametrize("product", ["Milan", "Turin", "", "genoa"])
+def test_the_numbers_of_one_product_say_nothing_of_anothers(product):
+    refused(7, Tee.SNP, with_tcb(SNP, product=product), demanded(SNP_DEMANDED))
+
+
+def test_several_products():
+    both = demanded(SNP_DEMANDED, products=["Milan", "Genoa"])
+    accepted(Tee.SNP, SNP, both)
+    accepted(Tee.SNP, with_tcb(SNP, product="Milan"), both)
+
+
+def test_components_that_the_policy_does_not_name():
+    turin = with_tcb(SNP, product="Turin", components={**SNP.tcb.components, "fmc": 1})
+    refused(7, Tee.SNP, with_tcb(turin, product="Genoa"), demanded(SNP_DEMANDED))
+    lowest = {**SNP_DEMANDED["minimum_tcb"], "fmc": 1}
+    accepted(Tee.SNP, turin, demanded(SNP_DEMANDED, products=["Turin"], minimum_tcb=lowest))
+    refused(
+        7,
+        Tee.SNP,
+        with_tcb(SNP, product="Turin"),
+        demanded(SNP_DEMANDED, products=["Turin"], minimum_tcb=lowest),
+    )
+
+
 @pytest.mark.parametrize(
     ("stated", "allowed"),
     [
@@ -185,6 +210,11 @@ def test_a_td_whose_host_can_inject_exceptions():
         (Tee.TDX, {**TDX_DEMANDED, "isv_prod_id": 1}),
         (Tee.SNP, {**SNP_DEMANDED, "status": ["UpToDate"]}),
         (Tee.SNP, {**SNP_DEMANDED, "allow_cached_keys": False}),
+        (Tee.SNP, {**SNP_DEMANDED, "products": []}),
+        (Tee.SNP, {**SNP_DEMANDED, "products": ["Turin"]}),
+        (Tee.SNP, {**SNP_DEMANDED, "products": ["Genoa", "Turin"]}),
+        (Tee.SNP, {**SNP_DEMANDED, "minimum_tcb": {**SNP_DEMANDED["minimum_tcb"], "fmc": 0}}),
+        (Tee.TDX, {**TDX_DEMANDED, "products": ["Genoa"]}),
         (Tee.SNP, {**SNP_DEMANDED, "minimum_tcb": {"snp": 1, "tee": 0, "bootloader": 1}}),
         (Tee.SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "mrtd": [H48]}}),
         (Tee.AZURE_SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "pcr4": ["aa" * 32]}}),
@@ -236,6 +266,7 @@ def test_registers_of_the_kernel(kernel):
         {"minimum_tcb": {"ucode": 1}},
         {"minimum_tcb": {"snp": 256}},
         {"guest_policy": ["debug"]},
+        {"products": ["Rome"]},
         {"grace_days": -1},
         {"allow_debug": True},
         {"allow_smt": 1},

@@ -208,7 +208,7 @@ def _check_guest(report: Report) -> None:
 def _tcb(report: Report, product: Product) -> Tcb:
     versions = [report.tcb(name, product) for name in ("reported_tcb", "committed_tcb", "launch_tcb")]
     lowest = {name: min(version[name] for version in versions) for name in versions[0]}
-    return Tcb(components=lowest, smt=PlatformBit.SMT_EN in report.platform_info)
+    return Tcb(product=str(product), components=lowest, smt=PlatformBit.SMT_EN in report.platform_info)
 
 
 def _refused(step: int, reason: str) -> EvidenceRefused:
