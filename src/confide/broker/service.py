@@ -135,8 +135,8 @@ class WorkloadService:
                 trust=self._trust,
                 now=self._clock(),
             )
-        self._sessions.attested(session, claims)
         known = bool(owners_concerned(claims, self._decisions.policies()))
+        self._sessions.attested(session, claims, known=known)
         return self.tokens.issue(claims, challenge.nonce, known=known, now=self._clock())
 
     def claims(self, session: str | None, token: str | None) -> Claims:
