@@ -18,6 +18,7 @@ from confide.attestation.evidence import MAX_REQUEST_BYTES, Attestation, Challen
 from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.verify import VERIFIERS, verify
 from confide.broker import audit_entries
+from confide.broker.approved_reports import for_workloads
 from confide.broker.decisions import Decisions
 from confide.broker.identity import listing_key, token_key
 from confide.broker.jwe import seal_to
@@ -83,12 +84,12 @@ class WorkloadService:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._decisions = Decisions(store, clock)
         self._trust = Trust(
             simulated_host=store.host if allow_simulated else None,
-            hardware=hardware,
+            hardware=hardware and for_workloads(hardware, self._decisions.policies, clock),
             tpm_key=store.host if allow_tpm else None,
         )
-        self._decisions = Decisions(store, clock)
         self._sessions = Sessions(monotonic)
         self.tokens = TokenIssuer(token_key(store), issuer)
         self._listing_key = listing_key(store)
