@@ -52,7 +52,9 @@ def look(data, authority, now=NOW, **members):
 def look_at_report(machine, now=NOW, **changed):
     key, chain = machine.endorsement(), (machine.intermediate, machine.root)
     given = FileEndorsements(keys=(key,), chain=chain, crls=changed.pop("crls", ()))
-    return examine(recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), now)
+    return examine(
+        recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), now, **changed
+    )
 
 
 def states(result, evidence):
@@ -204,9 +206,15 @@ def test_no_endorsements_at_all(authority, machine):
     assert "kdsintf.amd.com/vcek/v1/Milan/" in result.source
 
 
-def test_revocation_of_amd_is_checked_where_there_is_a_crl(machine):
+def test_revocation_of_amd_is_checked_unless_that_is_said(machine):
     product = machine.product
-    assert any("revocation is not checked" in note for note in look_at_report(machine).notes)
+    result = look_at_report(machine)
+    assert isinstance(result.error, CollateralUnavailable)
+    assert "CRL is missing" in str(result.error)
+    assert result.platform is None
+    result = look_at_report(machine, revocation_unchecked=True)
+    assert result.error is None
+    assert any("revocation is not checked" in note for note in result.notes)
     result = look_at_report(machine, crls=(machine.authority.crl(product),))
     assert result.error is None
     assert not any("revocation" in note for note in result.notes)
@@ -222,7 +230,8 @@ def test_the_right_one_of_several_endorsement_keys(machine):
     other = amd.Machine(machine.authority, machine.product)
     other.hardware_id = bytes(range(2, 66))
     keys = (other.endorsement(), machine.endorsement())
-    given = FileEndorsements(keys=keys, chain=(machine.intermediate, machine.root))
+    crl = machine.authority.crl(machine.product)
+    given = FileEndorsements(keys=keys, chain=(machine.intermediate, machine.root), crls=(crl,))
     result = examine(recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), NOW)
     assert result.error is None
 
@@ -239,7 +248,7 @@ def test_the_right_one_of_a_chips_and_clouds_keys_of_one_tcb(machine, hidden):
         trust = HardwareTrust(
             dataclasses.replace(given, chain=(chip.intermediate, chip.root)), amd_roots=chip.roots()
         )
-        assert examine(recognize(chip.report()), trust, NOW).error is None
+        assert examine(recognize(chip.report()), trust, NOW, revocation_unchecked=True).error is None
 
 
 # -- Verdict

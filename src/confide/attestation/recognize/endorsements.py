@@ -51,8 +51,8 @@ _MAX_PARTS = 64
 class FileEndorsements:
     """Finds endorsements in files, and where those have none, elsewhere.
 
-    It differs from what a broker does in one thing: a report for which there is no CRL gets its certificates all the
-    same, and whoever verifies it says that revocation was not checked.
+    A report for which there is no CRL gets its certificates all the same, so that all else can be explained. The CRL is
+    never taken from whoever gives the report.
 
     Attributes:
         collaterals: of Intel.
@@ -94,9 +94,7 @@ class FileEndorsements:
         """
         key = given.endorsement or self._key(report)
         issuers = {each.issuer for each in (*given.chain, *self.chain)}
-        crl = given.crl
-        if crl is None:
-            crl = next((each for each in self.crls if each.issuer in issuers), None)
+        crl = next((each for each in self.crls if each.issuer in issuers), None)
         if crl is None and key is not None:
             crl = next((each for each in self.crls if _same_product(each, key)), None)
         found = Certificates(key, given.chain or self.chain, crl)
