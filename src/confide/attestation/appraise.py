@@ -30,7 +30,8 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
     6. Every advisory that it is open to is accepted.
     7. TCB evaluation number, and every TCB component, are at least the lowest accepted. AMD: the product is listed, and
        its components are those that the policy names, no more and no fewer.
-    8. Hyperthreads, a dynamic platform and cached keys are accepted where the evidence states them.
+    8. Hyperthreads are accepted unless the evidence states that they are off; a dynamic platform and cached keys where
+       it states them.
     9. AMD: the VMPL and the guest policy are within what is accepted. TDX: SEPT_VE_DISABLE is set, unless the
        policy lists `td_attributes`: without it the host can inject exceptions into the guest.
 
@@ -52,7 +53,8 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
         said = platform.tcb.status or "unknown"
         _refuse(5, f"TCB status {said} is not accepted (accepted: {', '.join(demanded.status)})")
     _check_tcb(platform, demanded, now)
-    _check_settings(platform, demanded)
+    if tee is not Tee.TPM:
+        _check_settings(platform, demanded)
     if tee in AMD:
         _check_guest_policy(platform, demanded)
     if tee in (Tee.TDX, Tee.AZURE_TDX) and "td_attributes" not in demanded.registers:
@@ -97,8 +99,9 @@ def _check_tcb(platform: Platform, demanded: PlatformRequirements, now: int) -> 
 
 def _check_settings(platform: Platform, demanded: PlatformRequirements) -> None:
     tcb = platform.tcb
-    if tcb.smt and not demanded.allow_smt:
-        _refuse(8, "hyperthreads are on (allow_smt)")
+    if tcb.smt is not False and not demanded.allow_smt:
+        said = "hyperthreads are on" if tcb.smt else "the evidence does not say that hyperthreads are off"
+        _refuse(8, f"{said} (allow_smt)")
     if tcb.dynamic_platform and not demanded.allow_dynamic_platform:
         _refuse(8, "packages can be added to the platform (allow_dynamic_platform)")
     if tcb.cached_keys and not demanded.allow_cached_keys:

@@ -268,9 +268,10 @@ def _settings(tee: Tee, platform: Platform, refused: list[str]) -> list[str]:
     tcb = platform.tcb
     smt_policy = tee in AMD and bool(platform.numbers["policy"] >> _SMT & 1)
     lines = []
-    smt = "hyperthreads are on" + (", or the guest policy admits them" if tee in AMD else "")
+    smt = "hyperthreads are on" if tcb.smt is not None else "nothing says that hyperthreads are off"
+    smt += ", or the guest policy admits them" if tee in AMD else ""
     for on, name, what in (
-        (tcb.smt or smt_policy, "allow_smt", smt),
+        (tcb.smt is not False or smt_policy, "allow_smt", smt),
         (tcb.dynamic_platform, "allow_dynamic_platform", "packages can be added to it, as to most servers"),
         (
             tcb.cached_keys,

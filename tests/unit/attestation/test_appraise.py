@@ -20,7 +20,7 @@ TDX = Platform(
     registers=dict.fromkeys(("mrtd", "rtmr0", "rtmr1", "rtmr2"), H48) | {"td_attributes": "0000001000000000"},
     numbers={},
     hardware_ids=("11" * 16,),
-    tcb=Tcb(status="UpToDate", date=NOW - 10 * DAY_S, evaluation=17),
+    tcb=Tcb(status="UpToDate", date=NOW - 10 * DAY_S, evaluation=17, smt=False),
     debug=False,
     expires=NOW + 1,
 )
@@ -28,7 +28,11 @@ SNP = Platform(
     registers={"measurement": H48, "host_data": "00" * 32},
     numbers={"vmpl": 0, "policy": 1 << 17, "guest_svn": 0, "platform_info": 0},
     hardware_ids=("22" * 64,),
-    tcb=Tcb(product="Genoa", components={"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}),
+    tcb=Tcb(
+        product="Genoa",
+        components={"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219},
+        smt=False,
+    ),
     debug=False,
     expires=NOW + 1,
 )
@@ -169,7 +173,19 @@ def test_settings_need_a_word(stated, allowed):
     platform = with_tcb(TDX, **{stated: True})
     refused(8, Tee.TDX, platform, demanded(TDX_DEMANDED))
     accepted(Tee.TDX, platform, demanded(TDX_DEMANDED, **{allowed: True}))
-    accepted(Tee.TDX, with_tcb(TDX, **{stated: None}), demanded(TDX_DEMANDED))
+    silent = with_tcb(TDX, **{stated: None})
+    if stated == "smt":  # a platform of the processor CA: it may well be on
+        refused(8, Tee.TDX, silent, demanded(TDX_DEMANDED))
+        accepted(Tee.TDX, silent, demanded(TDX_DEMANDED, allow_smt=True))
+    else:
+        accepted(Tee.TDX, silent, demanded(TDX_DEMANDED))
+
+
+def test_a_tpm_knows_nothing_of_hyperthreads():
+    tpm = replace(TDX, registers={"pcr4": "aa" * 32, "pcr8": "00" * 32, "pcr9": "aa" * 32}, tcb=Tcb())
+    accepted(
+        Tee.TPM, tpm, PlatformRequirements(registers={name: [value] for name, value in tpm.registers.items()})
+    )
 
 
 @pytest.mark.parametrize(("bit", "allowed"), [(16, "allow_smt"), (18, "allow_migration"), (21, "allow_cxl")])
