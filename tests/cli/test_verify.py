@@ -108,7 +108,7 @@ class World:
         return self.put("tdx.quote", self.quoting.quote(body=RTMRS | body))
 
     def sgx(self, **body) -> str:
-        return self.put("sgx.quote", self.quoting.quote(3, 1, body=body))
+        return self.put("sgx.quote", self.quoting.quote(3, 1, body={"mrsigner": b"S" * 32} | body))
 
     def snp(self, **fields) -> str:
         self.chip.fields |= {"host_data": bytes(32), "policy": 0x30000, "vmpl": 0} | fields

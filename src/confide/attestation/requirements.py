@@ -145,6 +145,14 @@ class PlatformRequirements(StrictModel):
             faults.append("an outdated status is accepted with grace_days only")
         return faults
 
+    def svn_faults(self, tee: Tee, minimum_svn: int) -> list[str]:
+        """Return why a minimum of the security version says nothing, or empty: in SGX whoever signs chooses that."""
+        if tee is Tee.SGX and minimum_svn > 0 and "mrsigner" not in self.registers:
+            return [
+                "says nothing without registers.mrsigner: whoever signs the same enclave chooses its version"
+            ]
+        return []
+
     def _register_faults(self, tee: Tee) -> Iterator[str]:
         for names in _NEEDED[tee]:
             given = [name for name in names if name in self.registers]

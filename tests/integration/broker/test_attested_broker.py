@@ -275,6 +275,10 @@ class TestSnp:
             f'version = 1\ntee = "sgx"\nmeasurements = ["{OTHER}"]\nhosts = ["{"A" * 43}="]\n[platform]'.encode(),
             "hosts",
         ),
+        (
+            f'version = 1\ntee = "sgx"\nmeasurements = ["{OTHER}"]\nminimum_svn = 1\n[platform]'.encode(),
+            "minimum_svn: says nothing",
+        ),
         *[
             (
                 f'version = 1\ntee = "{tee}"\nmeasurements = ["{OTHER}"]\n[platform]'.encode(),
