@@ -923,6 +923,8 @@ def test_strict_where_the_evidences_own_platform_is_not(confide, world):
     arguments = [world.snp(platform_info=0x1, policy=0x30000), *world.amd_args()]
     answer = confide.ok("policy", "from-evidence", *arguments, "--owner", "clinic", "--workload", "study")
     assert "refused: hyperthreads" in answer.err
+    assert "refused: memory was not checked" in answer.err
+    assert "\n# allow_unchecked_aliases = true\n" in answer.out
     (confide.folder / "policy.toml").write_text(completed(answer.out))
     document = said(confide, *arguments, "--policy", "policy.toml", code=97, error="PlatformRefused")
     assert "allow_smt" in document["message"]

@@ -3,6 +3,7 @@ docs/attestation.md."""
 
 from __future__ import annotations
 
+from confide.attestation.amd.report import PlatformBit
 from confide.attestation.claims import Platform, Tee
 from confide.attestation.requirements import AMD, INTEL, OUTDATED, PlatformRequirements
 from confide.errors import PlatformRefused
@@ -31,7 +32,7 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
     7. TCB evaluation number, and every TCB component, are at least the lowest accepted. AMD: the product is listed, and
        its components are those that the policy names, no more and no fewer.
     8. Hyperthreads are accepted unless the evidence states that they are off; a dynamic platform and cached keys where
-       it states them.
+       it states them. AMD: memory was checked for aliased addresses, and the mitigations are in force that are named.
     9. AMD: the VMPL and the guest policy are within what is accepted. TDX: SEPT_VE_DISABLE is set, unless the
        policy lists `td_attributes`: without it the host can inject exceptions into the guest.
 
@@ -55,6 +56,8 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
     _check_tcb(platform, demanded, now)
     if tee is not Tee.TPM:
         _check_settings(platform, demanded)
+    if tee in AMD:
+        _check_machine(platform, demanded)
     if tee in AMD:
         _check_guest_policy(platform, demanded)
     if tee in (Tee.TDX, Tee.AZURE_TDX) and "td_attributes" not in demanded.registers:
@@ -106,6 +109,16 @@ def _check_settings(platform: Platform, demanded: PlatformRequirements) -> None:
         _refuse(8, "packages can be added to the platform (allow_dynamic_platform)")
     if tcb.cached_keys and not demanded.allow_cached_keys:
         _refuse(8, "platform keys are cached by a registration server (allow_cached_keys)")
+
+
+def _check_machine(platform: Platform, demanded: PlatformRequirements) -> None:
+    checked = platform.numbers["platform_info"] & PlatformBit.ALIAS_CHECK_COMPLETE
+    if not checked and not demanded.allow_unchecked_aliases:
+        _refuse(8, "memory was not checked for aliased addresses (allow_unchecked_aliases)")
+    if (mask := demanded.mitigations) is not None:
+        launch, current = (platform.numbers.get(f"{when}_mit_vector", 0) for when in ("launch", "current"))
+        if launch & current & mask != mask:
+            _refuse(8, f"mitigations in force are {launch & current:#x}, not all of {mask:#x}")
 
 
 def _check_guest_policy(platform: Platform, demanded: PlatformRequirements) -> None:

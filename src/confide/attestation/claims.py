@@ -69,7 +69,7 @@ class Platform:
             `mrseam`, `mrsignerseam`, `td_attributes`, `xfam`. SNP: `measurement`, `host_data`, `id_key_digest`,
             `author_key_digest`, `family_id`, `image_id`. TPM: `pcr0`..`pcr23`. Azure: its hardware's, and those.
         numbers: name -> number. SGX: `isv_prod_id`, `isv_svn`, `config_svn`. SNP: `guest_svn`, `vmpl`, `policy`,
-            `platform_info`.
+            `platform_info`, `launch_mit_vector`, `current_mit_vector` (0 in reports older than version 5).
         hardware_ids: what its maker certified as the machine's identity, lower-case hex: platform instance id (PIID) or
             else PPID; id of the chip whose VCEK signed. Empty where a VLEK signed. TPM: SHA-256 of the enrolled key.
         tcb: state of its trusted computing base.

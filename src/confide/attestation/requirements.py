@@ -64,7 +64,10 @@ _INTEL_ONLY = {"status", "advisories", "grace_days", "minimum_evaluation"} | {
     "allow_dynamic_platform",
     "allow_cached_keys",
 }
-_AMD_ONLY = {"products", "minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"}
+_AMD_ONLY = {"products", "minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"} | {
+    "allow_unchecked_aliases",
+    "mitigations",
+}
 
 _ALL_ELSE = _INTEL_ONLY | _AMD_ONLY | {"allow_smt"}
 """What is demanded of hardware alone."""
@@ -96,6 +99,7 @@ class PlatformRequirements(StrictModel):
         minimum_evaluation: lowest acceptable number of the TCB evaluation that judged it (Intel).
         products: acceptable generations of EPYC, which the numbers of `minimum_tcb` are of (AMD).
         minimum_tcb: component -> lowest acceptable version, each compared on its own (AMD).
+        mitigations: bits that must be set in the launch and in the current mitigation vector (AMD); None: any.
         isv_prod_id: acceptable product id (SGX); None: any, as the measurement is exact.
         highest_vmpl: least privileged VMPL that may ask for a report (AMD), 0 being the most privileged.
         guest_policy: restrictions that the guest policy must contain (AMD).
@@ -104,6 +108,7 @@ class PlatformRequirements(StrictModel):
         allow_cached_keys: platform keys may be cached by the registration server (Intel).
         allow_migration: a migration agent may be attached (AMD).
         allow_cxl: CXL memory and devices may be populated (AMD).
+        allow_unchecked_aliases: memory need not have been checked for aliased addresses since the last reset (AMD).
     """
 
     registers: Annotated[
@@ -119,6 +124,7 @@ class PlatformRequirements(StrictModel):
         tuple[Annotated[Product, Field(strict=False)], ...], Field(max_length=len(Product), strict=False)
     ] = ()
     minimum_tcb: dict[TcbComponent, Annotated[int, Field(ge=0, le=255)]] = Field(default_factory=dict)
+    mitigations: Annotated[int, Field(gt=0, lt=2**64)] | None = None
     isv_prod_id: Annotated[int, Field(ge=0, le=65535)] | None = None
     highest_vmpl: Annotated[int, Field(ge=0, le=3)] = 0
     guest_policy: Annotated[tuple[GuestPolicyBit, ...], Field(strict=False)] = ()
@@ -127,6 +133,7 @@ class PlatformRequirements(StrictModel):
     allow_cached_keys: bool = False
     allow_migration: bool = False
     allow_cxl: bool = False
+    allow_unchecked_aliases: bool = False
 
     def faults(self, tee: Tee) -> list[str]:
         """Return what makes these requirements meaningless, or empty, for `tee`."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from confide.attestation.amd.report import PlatformBit
 from confide.attestation.claims import Platform, Tee
 from confide.attestation.requirements import AMD, BESIDE, INTEL, OUTDATED, is_zero
 from confide.broker.policy import parse_policy
@@ -254,6 +255,14 @@ def _amd(platform: Platform, refused: list[str]) -> list[str]:
         lines.append(f"highest_vmpl = {vmpl}  # under a paravisor or SVSM; 0 otherwise")
     if restrictions := [name for bit, name in _GUEST_POLICY.items() if policy >> bit & 1]:
         lines.append(f"guest_policy = [{_quoted(restrictions)}]")
+    if launch_and_current := platform.numbers["launch_mit_vector"] & platform.numbers["current_mit_vector"]:
+        lines.append(f"mitigations = {launch_and_current:#x}  # in force at the launch and now")
+    if not platform.numbers["platform_info"] & PlatformBit.ALIAS_CHECK_COMPLETE:
+        refused.append("memory was not checked for aliased addresses (allow_unchecked_aliases)")
+        lines += [
+            "# Memory was not checked for aliased addresses (BadRAM). Update the firmware, or accept it:",
+            "# allow_unchecked_aliases = true",
+        ]
     for bit, name, what in ((_MIGRATION, "allow_migration", "a migration agent"), (_CXL, "allow_cxl", "CXL")):
         if policy >> bit & 1:
             refused.append(f"the guest policy admits {what}")

@@ -26,7 +26,7 @@ TDX = Platform(
 )
 SNP = Platform(
     registers={"measurement": H48, "host_data": "00" * 32},
-    numbers={"vmpl": 0, "policy": 1 << 17, "guest_svn": 0, "platform_info": 0},
+    numbers={"vmpl": 0, "policy": 1 << 17, "guest_svn": 0, "platform_info": 1 << 5},
     hardware_ids=("22" * 64,),
     tcb=Tcb(
         product="Genoa",
@@ -195,6 +195,21 @@ def test_what_the_guest_policy_admits_needs_a_word(bit, allowed):
     accepted(Tee.SNP, platform, demanded(SNP_DEMANDED, **{allowed: True}))
 
 
+def test_memory_that_was_not_checked_for_aliases_needs_a_word():
+    unchecked = with_numbers(platform_info=0xFFFF & ~(1 << 5))
+    refused(8, Tee.SNP, unchecked, demanded(SNP_DEMANDED))
+    accepted(Tee.SNP, unchecked, demanded(SNP_DEMANDED, allow_unchecked_aliases=True))
+
+
+def test_mitigations_must_be_in_force_at_the_launch_and_now():
+    both = demanded(SNP_DEMANDED, mitigations=0b101)
+    accepted(Tee.SNP, with_numbers(launch_mit_vector=0b111, current_mit_vector=0b101), both)
+    refused(8, Tee.SNP, with_numbers(launch_mit_vector=0b001, current_mit_vector=0b111), both)
+    refused(8, Tee.SNP, with_numbers(launch_mit_vector=0b111, current_mit_vector=0b100), both)
+    refused(8, Tee.SNP, with_numbers(launch_mit_vector=0, current_mit_vector=0), both)  # before version 5
+    refused(8, Tee.SNP, SNP, both)
+
+
 def test_vmpl_and_restrictions():
     refused(9, Tee.SNP, with_numbers(vmpl=1), demanded(SNP_DEMANDED))
     accepted(Tee.SNP, with_numbers(vmpl=1), demanded(SNP_DEMANDED, highest_vmpl=1))
@@ -231,6 +246,8 @@ def test_a_td_whose_host_can_inject_exceptions():
         (Tee.SNP, {**SNP_DEMANDED, "products": ["Genoa", "Turin"]}),
         (Tee.SNP, {**SNP_DEMANDED, "minimum_tcb": {**SNP_DEMANDED["minimum_tcb"], "fmc": 0}}),
         (Tee.TDX, {**TDX_DEMANDED, "products": ["Genoa"]}),
+        (Tee.TDX, {**TDX_DEMANDED, "mitigations": 1}),
+        (Tee.TDX, {**TDX_DEMANDED, "allow_unchecked_aliases": True}),
         (Tee.SNP, {**SNP_DEMANDED, "minimum_tcb": {"snp": 1, "tee": 0, "bootloader": 1}}),
         (Tee.SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "mrtd": [H48]}}),
         (Tee.AZURE_SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "pcr4": ["aa" * 32]}}),
@@ -283,6 +300,8 @@ def test_registers_of_the_kernel(kernel):
         {"minimum_tcb": {"snp": 256}},
         {"guest_policy": ["debug"]},
         {"products": ["Rome"]},
+        {"mitigations": 0},
+        {"mitigations": -1},
         {"grace_days": -1},
         {"allow_debug": True},
         {"allow_smt": 1},

@@ -40,7 +40,7 @@ from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 __all__ = ["PINNED", "VerifiedReport", "verify_report", "verify_signature"]
 
 _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
-_NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
+_NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info", "launch_mit_vector", "current_mit_vector")
 _ECDSA_P384_SHA384 = 1
 _P384_BYTES = 48
 _MAX_VMPL = 3

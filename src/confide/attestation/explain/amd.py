@@ -66,7 +66,7 @@ def report_groups(report: Report, endorsement: Endorsement | None) -> tuple[Grou
                 "platform_info",
                 f"{info:#x}",
                 "settings of the machine",
-                decode(info, flags.PLATFORM_INFO, matter=(0,)),
+                decode(info, flags.PLATFORM_INFO, matter=(0, 5)),
             ),
             Field("key_info", f"{key:#x}", _key(report), decode(key & 0b11, flags.KEY_INFO)),
             *_versions(report),

@@ -57,6 +57,8 @@ def test_a_real_report(each):
         "vmpl": expected["vmpl"],
         "policy": int(expected["policy"], 16),
         "platform_info": int(expected["platinfo"], 16),
+        "launch_mit_vector": 0,
+        "current_mit_vector": 0,
     }
     assert platform.debug is expected["debug"]
     tcb = bytes.fromhex(expected["reported_tcb"])
