@@ -603,6 +603,14 @@ def test_a_policy_that_refuses(confide, world, change, code, reason):
     assert document["verifications"][-1]["steps"][4]["state"] == "failed"
 
 
+def test_a_configuration_digest_of_another_kind_is_no_measurement(confide, world):
+    arguments = [world.tdx(mrconfigid=bytes([0xAB]) * 48), *world.intel_args()]
+    named = policy(world, measurement="ab" * 32)
+    said(confide, *arguments, *named, code=85, error="AttestationRefused")
+    launched = [world.tdx(mrconfigid=bytes([0xAB]) * 32 + bytes(16)), *world.intel_args()]
+    assert said(confide, *launched, *named, code=0)["policy"][0]["measured"] is True
+
+
 def test_a_policy_decides_on_the_status_in_place_of_the_flag(confide, world):
     info = world.intel.tcb_info(
         "TDX", tcbLevels=[intel.level("SWHardeningNeeded", advisories=["INTEL-SA-00615"])]
