@@ -25,6 +25,7 @@ from confide.attestation.intel.event_log import parse_event_log, replay
 from confide.attestation.intel.evidence import QuoteEvidence
 from confide.attestation.intel.pck_chain import check_pck_chain
 from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
+from confide.attestation.intel.signed_json import signed_member
 from confide.attestation.intel.sigstruct import verify_sigstruct
 from confide.attestation.intel.verify import verify_quote
 from confide.attestation.intel.verify_collateral import verify_collateral
@@ -41,7 +42,6 @@ from confide.attestation.tpm.verify import verify_tpm
 from confide.attestation.trust import HardwareTrust
 from confide.broker.collateral.files import items_in, one_file
 from confide.broker.collateral.names import item_named
-from confide.broker.collateral.signed_json import signed_member
 from confide.cli.verify import _document as verify_document
 from confide.enclave.issuers.snp import certificates as certificate_table
 from confide.errors import InvalidFormat

@@ -30,6 +30,7 @@ from confide.attestation.endorsements import Endorsements
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.quote import Quote
 from confide.attestation.intel.roots import SGX_ROOT
+from confide.attestation.intel.signed_json import signed_member
 from confide.attestation.recognize.encodings import (
     MAX_INPUT_BYTES,
     as_text,
@@ -218,29 +219,12 @@ def _read_object(text: str, parts: _Parts) -> None:
         raise InvalidFormat("JSON that is no collateral")
     found = [name for name in _SIGNED if isinstance(value.get(name), dict)]
     if len(found) == 1:
-        document, signature = _signed(text, found[0])
+        document, signature = signed_member(text.encode(), found[0])
         parts.signed.append((found[0], document, signature))
     elif {"tcb_info", "qe_identity"} <= value.keys():
         parts.collaterals.append(_whole(value))
     else:
         raise InvalidFormat("JSON that is no collateral")
-
-
-def _signed(text: str, name: str) -> tuple[str, bytes]:
-    """Return a signed document as it is written, which is what was signed, and its signature.
-
-    Whatever the search finds instead, in a document made for that, has no signature of Intel's.
-    """
-    quoted = f'"{name}"'
-    start = text.find("{", text.find(quoted) + len(quoted))
-    try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
-        signature = bytes.fromhex(json.loads(text)["signature"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InvalidFormat(f"JSON with {name} that does not read, or without its signature") from None
-    if not isinstance(value, dict):
-        raise InvalidFormat(f"JSON in which {name} is no object")
-    return text[start:end], signature
 
 
 def _whole(value: Mapping[str, Any]) -> Collateral:
@@ -249,7 +233,7 @@ def _whole(value: Mapping[str, Any]) -> Collateral:
     for member, name in (("tcb_info", "tcbInfo"), ("qe_identity", "enclaveIdentity")):
         document = members[member]
         if members[f"{member}_signature"] is None and isinstance(document, str):
-            members[member], signature = _signed(document, name)
+            members[member], signature = signed_member(document.encode(), name)
             members[f"{member}_signature"] = signature.hex()
     for member in ("root_ca_crl", "pck_crl"):
         members[member] = _crl_bytes(members[member], member).hex()
