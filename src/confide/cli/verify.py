@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from confide.attestation.claims import Claims
     from confide.attestation.explain.examine import Examination
     from confide.attestation.explain.verdict import Verdict
-    from confide.attestation.recognize.endorsements import FileEndorsements
+    from confide.attestation.given import GivenEndorsements
     from confide.attestation.recognize.kinds import Recognized
     from confide.attestation.trust import HardwareTrust
     from confide.broker.policy_evidence import Match
@@ -208,7 +208,7 @@ def hardware_trust(files: Sequence[Path], root: Path | None) -> HardwareTrust:
     from confide.attestation.recognize.endorsements import read_endorsements
     from confide.attestation.trust import HardwareTrust
 
-    given: FileEndorsements = read_endorsements(
+    given: GivenEndorsements = read_endorsements(
         (str(file), read_input(file, MAX_INPUT_BYTES)) for file in files
     )
     if root is None:
