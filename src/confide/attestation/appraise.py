@@ -3,21 +3,13 @@ docs/attestation.md."""
 
 from __future__ import annotations
 
-from confide.attestation.amd.report import PlatformBit
+from confide.attestation.amd.report import PlatformBit, PolicyBit
 from confide.attestation.claims import Platform, Tee
-from confide.attestation.requirements import AMD, INTEL, OUTDATED, PlatformRequirements
+from confide.attestation.requirements import AMD, INTEL, OUTDATED, RESTRICTIONS, PlatformRequirements
 from confide.errors import PlatformRefused
 
 DAY_S = 24 * 3600
-_SMT, _MIGRATION, _CXL = 1 << 16, 1 << 18, 1 << 21
 _SEPT_VE_DISABLE = 1 << 28  # Intel TDX Module ABI specification, ATTRIBUTES
-_RESTRICTIONS = {
-    "single-socket": 1 << 20,
-    "aes-256-xts": 1 << 22,
-    "rapl-disabled": 1 << 23,
-    "ciphertext-hiding": 1 << 24,
-    "page-swap-disabled": 1 << 25,
-}
 
 
 def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: int) -> None:
@@ -125,14 +117,14 @@ def _check_guest_policy(platform: Platform, demanded: PlatformRequirements) -> N
     vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
     if vmpl > demanded.highest_vmpl:
         _refuse(9, f"asked for from VMPL {vmpl}, at most {demanded.highest_vmpl} is accepted")
-    if policy & _SMT and not demanded.allow_smt:
+    if policy & PolicyBit.SMT and not demanded.allow_smt:
         _refuse(9, "the guest policy admits hyperthreads (allow_smt)")
-    if policy & _MIGRATION and not demanded.allow_migration:
+    if policy & PolicyBit.MIGRATE_MA and not demanded.allow_migration:
         _refuse(9, "the guest policy admits a migration agent (allow_migration)")
-    if policy & _CXL and not demanded.allow_cxl:
+    if policy & PolicyBit.CXL_ALLOW and not demanded.allow_cxl:
         _refuse(9, "the guest policy admits CXL (allow_cxl)")
     for name in demanded.guest_policy:
-        if not policy & _RESTRICTIONS[name]:
+        if not policy & RESTRICTIONS[name]:
             _refuse(9, f"the guest policy lacks {name}")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
-from confide.attestation.amd.report import TCB_LAYOUTS, Product
+from confide.attestation.amd.report import TCB_LAYOUTS, PolicyBit, Product
 from confide.attestation.claims import Tee
 from confide.document import StrictModel
 
@@ -31,6 +31,13 @@ TcbComponent = Literal["bootloader", "tee", "snp", "microcode", "fmc"]
 GuestPolicyBit = Literal[
     "single-socket", "aes-256-xts", "rapl-disabled", "ciphertext-hiding", "page-swap-disabled"
 ]
+RESTRICTIONS: dict[GuestPolicyBit, PolicyBit] = {
+    "single-socket": PolicyBit.SINGLE_SOCKET,
+    "aes-256-xts": PolicyBit.MEM_AES_256_XTS,
+    "rapl-disabled": PolicyBit.RAPL_DIS,
+    "ciphertext-hiding": PolicyBit.CIPHERTEXT_HIDING_DRAM,
+    "page-swap-disabled": PolicyBit.PAGE_SWAP_DISABLE,
+}
 
 _HEX = re.compile(r"(?:[0-9a-f]{2}){1,64}")
 _ADVISORY = re.compile(r"INTEL-[A-Z]{2,3}-[0-9]{5}")

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from confide.attestation.amd.report import PlatformBit
+from confide.attestation.amd.report import PlatformBit, PolicyBit
 from confide.attestation.claims import Platform, Tee
-from confide.attestation.requirements import AMD, BESIDE, INTEL, OUTDATED, is_zero
+from confide.attestation.requirements import AMD, BESIDE, INTEL, OUTDATED, RESTRICTIONS, is_zero
 from confide.broker.policy import parse_policy
 
 OPEN = "FILL_IN?"
@@ -63,14 +63,6 @@ _OPTIONAL = {
     "pcr0": "the paravisor's firmware; changes when Azure updates it",
 }
 _MAY_BE_ZERO = {"td_attributes", "pcr8", "pcr12", "pcr13"}
-_GUEST_POLICY = {
-    20: "single-socket",
-    22: "aes-256-xts",
-    23: "rapl-disabled",
-    24: "ciphertext-hiding",
-    25: "page-swap-disabled",
-}
-_SMT, _MIGRATION, _CXL = 16, 18, 21
 
 
 @dataclass(frozen=True)
@@ -253,7 +245,7 @@ def _amd(platform: Platform, refused: list[str]) -> list[str]:
     vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
     if vmpl:
         lines.append(f"highest_vmpl = {vmpl}  # under a paravisor or SVSM; 0 otherwise")
-    if restrictions := [name for bit, name in _GUEST_POLICY.items() if policy >> bit & 1]:
+    if restrictions := [name for name, bit in RESTRICTIONS.items() if policy & bit]:
         lines.append(f"guest_policy = [{_quoted(restrictions)}]")
     if launch_and_current := platform.numbers["launch_mit_vector"] & platform.numbers["current_mit_vector"]:
         lines.append(f"mitigations = {launch_and_current:#x}  # in force at the launch and now")
@@ -263,8 +255,11 @@ def _amd(platform: Platform, refused: list[str]) -> list[str]:
             "# Memory was not checked for aliased addresses (BadRAM). Update the firmware, or accept it:",
             "# allow_unchecked_aliases = true",
         ]
-    for bit, name, what in ((_MIGRATION, "allow_migration", "a migration agent"), (_CXL, "allow_cxl", "CXL")):
-        if policy >> bit & 1:
+    for bit, name, what in (
+        (PolicyBit.MIGRATE_MA, "allow_migration", "a migration agent"),
+        (PolicyBit.CXL_ALLOW, "allow_cxl", "CXL"),
+    ):
+        if policy & bit:
             refused.append(f"the guest policy admits {what}")
             lines += [
                 f"# The guest policy admits {what}. Start the guest without, or accept it:",
@@ -275,7 +270,7 @@ def _amd(platform: Platform, refused: list[str]) -> list[str]:
 
 def _settings(tee: Tee, platform: Platform, refused: list[str]) -> list[str]:
     tcb = platform.tcb
-    smt_policy = tee in AMD and bool(platform.numbers["policy"] >> _SMT & 1)
+    smt_policy = tee in AMD and bool(platform.numbers["policy"] & PolicyBit.SMT)
     lines = []
     smt = "hyperthreads are on" if tcb.smt is not None else "nothing says that hyperthreads are off"
     smt += ", or the guest policy admits them" if tee in AMD else ""
