@@ -17,7 +17,9 @@ from confide.attestation.intel.quote import Quote
 from confide.attestation.requirements import AMD
 from confide.attestation.trust import HardwareTrust
 from confide.broker.policy import Policy
-from confide.errors import PlatformRefused
+from confide.errors import MeasurementRefused, PlatformRefused
+
+_NOT_ASKED = "The certificate of its VCEK, which did not come with it, is not asked for"
 
 
 class ApprovedReports:
@@ -48,18 +50,35 @@ class ApprovedReports:
         """Return the certificates for a report that came with its own, or that a policy in force could accept.
 
         Raises:
-            PlatformRefused: no such policy lists its measurement, or not with its chip.
+            MeasurementRefused: no policy in force is for TEEs of AMD's.
+            PlatformRefused: none lists its measurement, or not with its chip.
             CollateralUnavailable: there are none.
         """
-        now = self._clock()
-        if given.endorsement is None and not any(
-            _lists(policy, report) for policy in self._policies() if policy.valid_at(now)
-        ):
-            raise PlatformRefused(
-                f"SNP report: no policy in force lists measurement {report.octets('measurement').hex()} with its chip, "
-                "so the certificate of its VCEK, which did not come with it, is not asked for"
-            )
+        if given.endorsement is None:
+            self._check_approved(report)
         return self._endorsements.amd(report, given)
+
+    def _check_approved(self, report: Report) -> None:
+        now = self._clock()
+        demanded = [
+            workload.platform
+            for policy in self._policies()
+            if policy.valid_at(now)
+            for workload in policy.workload
+            if workload.tee in AMD and workload.platform is not None
+        ]
+        if not demanded:
+            raise MeasurementRefused(f"SNP report: no policy in force is for TEEs of AMD's. {_NOT_ASKED}")
+        measurement, chip = report.octets("measurement").hex(), report.octets("chip_id").hex()
+        listing = [each for each in demanded if measurement in each.registers.get("measurement", ())]
+        if not listing:
+            raise PlatformRefused(
+                f"platform, step 4: measurement is {measurement}, which no policy in force lists. {_NOT_ASKED}"
+            )
+        if not any(each.hardware_ids is None or chip in each.hardware_ids for each in listing):
+            raise PlatformRefused(
+                f"platform, step 3: hardware id {chip} is not listed in any policy in force. {_NOT_ASKED}"
+            )
 
 
 def for_workloads(
@@ -67,14 +86,3 @@ def for_workloads(
 ) -> HardwareTrust:
     """Return what evidence of workloads is anchored to: the same, asked for approved reports only."""
     return replace(hardware, endorsements=ApprovedReports(hardware.endorsements, policies, clock))
-
-
-def _lists(policy: Policy, report: Report) -> bool:
-    measurement, chip = report.octets("measurement").hex(), report.octets("chip_id").hex()
-    return any(
-        workload.tee in AMD
-        and measurement in workload.platform.registers.get("measurement", ())
-        and (workload.platform.hardware_ids is None or chip in workload.platform.hardware_ids)
-        for workload in policy.workload
-        if workload.platform is not None
-    )

@@ -12,7 +12,7 @@ from confide.attestation.evidence import StatedImage
 from confide.attestation.trust import HardwareTrust
 from confide.broker.client import KbsClient
 from confide.broker.server import EmbeddedBroker
-from confide.errors import PlatformRefused
+from confide.errors import MeasurementRefused, PlatformRefused
 
 from ...unit.attestation.amd.synthetic import TCB, Authority, Machine, der
 from .conftest import MEASUREMENT
@@ -98,19 +98,23 @@ def test_amd_is_asked_for_a_listed_chip(release, machine, amd):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "error", "reason"),
     [
-        {"measurement": b"X" * 48},
-        {"platform": PLATFORM.replace("allow_smt", f'hardware_ids = ["{"11" * 64}"]\nallow_smt')},
-        {"years": ("2020", "2021")},
-        {"years": ("2998", "2999")},
+        ({"measurement": b"X" * 48}, PlatformRefused, "step 4: measurement"),
+        (
+            {"platform": PLATFORM.replace("allow_smt", f'hardware_ids = ["{"11" * 64}"]\nallow_smt')},
+            PlatformRefused,
+            "step 3: hardware id",
+        ),
+        ({"years": ("2020", "2021")}, MeasurementRefused, "no policy in force"),
+        ({"years": ("2998", "2999")}, MeasurementRefused, "no policy in force"),
     ],
 )
-def test_amd_is_not_asked_for_what_is_refused_anyway(release, clinic, amd, asked):
-    with pytest.raises(PlatformRefused):
+def test_amd_is_not_asked_for_what_is_refused_anyway(release, clinic, amd, asked, error, reason):
+    with pytest.raises(error):
         release(**asked)
     assert amd.asked == []
-    assert "no policy in force lists" in list(clinic.store.audit.entries(kind="refusal"))[-1].fields["detail"]
+    assert reason in list(clinic.store.audit.entries(kind="refusal"))[-1].fields["detail"]
 
 
 def test_who_brings_the_certificate_along_needs_nobody_asked(release, clinic):
