@@ -99,7 +99,7 @@ def test_one_identity_at_a_time(confide):
 
 def test_a_workload_with_registers_is_a_policy(tmp_path):
     document = open_document(tmp_path / "policy.toml", "clinic", 0, 1)
-    registers = {"pcr0": "00" * 32, "pcr4": "11" * 32, "pcr9": "22" * 32}
+    registers = {"pcr0": "00" * 32, "pcr4": "11" * 32, "pcr8": "00" * 32, "pcr9": "22" * 32}
     for _ in range(2):  # again replaces it
         put_workload(
             document,

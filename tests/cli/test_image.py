@@ -290,7 +290,9 @@ def test_what_occlum_is_told_of_an_image(clinic):
     assert clinic("image", "render", "image", "--libos", "occlum", "-o", "occlum").code == 0
     told = json.loads((clinic.folder / "occlum/Occlum.json").read_text())
     assert told["metadata"]["debuggable"] is False
+    assert told["entry_points"] == ["/opt/confide/start"]
     assert (clinic.folder / "occlum/bom.yaml").is_file()
+    assert (clinic.folder / "occlum/start").read_bytes().startswith(b"#!/")
     assert clinic("image", "render", "image", "--libos", "occlum", "-o", "occlum").code == 68
     (clinic.folder / "image/root/app/job.py").write_bytes(b"steal()\n")
     assert clinic("image", "render", "image", "--libos", "occlum", "-o", "other").code == 91

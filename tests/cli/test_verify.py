@@ -67,6 +67,9 @@ def fields_of(document: dict, group: str = "workload") -> dict:
     return {field["name"]: field["value"] for field in found["fields"]}
 
 
+RTMRS = {f"rtmr{index}": bytes([0x61 + index]) * 48 for index in range(3)}
+
+
 class World:
     """Intel and AMD made here, as files; nothing in it is real, so their roots are named as dangerous."""
 
@@ -98,13 +101,14 @@ class World:
 
     def amd_args(self) -> list[str]:
         root = self.path("amd-root.pem")
-        return ["--certificates", self.path("amd.pem"), "--dangerously-trust-root", root, "--at", str(NOW)]
+        given = ["--certificates", self.path("amd.pem"), "--certificates", self.path("crl.der")]
+        return [*given, "--dangerously-trust-root", root, "--at", str(NOW)]
 
     def tdx(self, **body) -> str:
-        return self.put("tdx.quote", self.quoting.quote(body=body))
+        return self.put("tdx.quote", self.quoting.quote(body=RTMRS | body))
 
     def sgx(self, **body) -> str:
-        return self.put("sgx.quote", self.quoting.quote(3, 1, body=body))
+        return self.put("sgx.quote", self.quoting.quote(3, 1, body={"mrsigner": b"S" * 32} | body))
 
     def snp(self, **fields) -> str:
         self.chip.fields |= {"host_data": bytes(32), "policy": 0x30000, "vmpl": 0} | fields
@@ -254,7 +258,11 @@ def test_the_right_one_of_several_collaterals(confide):
 
 def test_a_real_snp_report(confide):
     report, vcek = real("snp-v2-milan.report.bin"), real("snp-v2-milan.vcek.der")
-    document = said(confide, report, "--certificates", vcek, "--at", "1735000000", code=0)
+    arguments = [report, "--certificates", vcek, "--at", "1735000000"]
+    document = said(confide, *arguments, code=76, error="CollateralUnavailable")
+    assert "CRL is missing" in document["message"]
+    assert document["platform"] is None
+    document = said(confide, *arguments, "--revocation-unchecked", code=0)
     known, fields = expected()["snp"]["snp-v2-milan"], fields_of(document)
     for name in ("report_data", "measurement", "host_data"):
         assert fields[name] == known[name]
@@ -262,7 +270,7 @@ def test_a_real_snp_report(confide):
     assert fields_of(document, "tcb")["reported_tcb"] == known["reported_tcb"]
     assert any("revocation is not checked" in note for note in document["notes"])
     chain = ["--certificates", real("snp-milan-ask-ark.pem")]
-    said(confide, report, "--certificates", vcek, *chain, "--at", "1735000000", code=0)
+    said(confide, *arguments, *chain, "--revocation-unchecked", code=0)
 
 
 def test_real_snp_reports_that_are_refused(confide):
@@ -285,12 +293,14 @@ def test_real_snp_reports_that_are_refused(confide):
 
 def test_real_azure_evidence(confide):
     evidence = real("azure-snp-vtpm.evidence.json")
-    document = said(confide, evidence, "--at", AZURE_AT, code=0)
+    document = said(confide, evidence, "--at", AZURE_AT, "--revocation-unchecked", code=0)
     assert document["tee"] == "az-snp-vtpm"
     assert fields_of(document, "vtpm")["extra_data"] == b"challenge".hex()
     given = json.loads(Path(evidence).read_bytes())
     assert list(fields_of(document, "pcrs").values()) == given["tpm_quote"]["pcrs"]
-    said(confide, evidence, "--at", AZURE_AT, "--tee", "az-snp-vtpm", code=0)
+    said(confide, evidence, "--at", AZURE_AT, code=76, error="CollateralUnavailable")
+    arguments = ["--revocation-unchecked", "--at", AZURE_AT]
+    said(confide, evidence, *arguments, "--tee", "az-snp-vtpm", code=0)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +319,7 @@ def test_real_azure_evidence_that_was_changed(confide, change, step):
     given = json.loads(Path(real("azure-snp-vtpm.evidence.json")).read_bytes())
     change(given)
     (confide.folder / "evidence.json").write_text(json.dumps(given))
-    answer = confide("verify", "evidence.json", "--at", AZURE_AT, "--json")
+    answer = confide("verify", "evidence.json", "--at", AZURE_AT, "--revocation-unchecked", "--json")
     document = json.loads(answer.out)
     if step is None:  # the zeros behind the report became fewer
         assert answer.code == 0
@@ -468,7 +478,7 @@ IMAGE = {"measurement": "ab" * 32, "role": "driver", "svn": 4}
 
 def attestation(world, given: dict, bound: dict | None = None) -> str:
     data = report_data(given if bound is None else bound, "{}")
-    quote = base64.b64encode(world.quoting.quote(body={"report_data": data})).decode()
+    quote = base64.b64encode(world.quoting.quote(body=RTMRS | {"report_data": data})).decode()
     evidence = {"primary_evidence": {"quote": quote}, "additional_evidence": "{}"}
     return world.put("attestation.json", {"runtime-data": given, "tee-evidence": evidence})
 
@@ -551,7 +561,7 @@ access = "read"
 format = "table"
 key = "clinic/patients"
 """
-MRTD = f'mrtd = ["{"54" * 48}"]\n' + "".join(f'rtmr{index} = ["{"00" * 48}"]\n' for index in range(3))
+MRTD = f'mrtd = ["{"54" * 48}"]\n' + "".join(f'{name} = ["{value.hex()}"]\n' for name, value in RTMRS.items())
 
 
 ALLOWED = "allow_smt = true\nallow_dynamic_platform = true\nallow_cached_keys = true\n"
@@ -593,6 +603,14 @@ def test_a_policy_that_refuses(confide, world, change, code, reason):
     assert document["verifications"][-1]["steps"][4]["state"] == "failed"
 
 
+def test_a_configuration_digest_of_another_kind_is_no_measurement(confide, world):
+    arguments = [world.tdx(mrconfigid=bytes([0xAB]) * 48), *world.intel_args()]
+    named = policy(world, measurement="ab" * 32)
+    said(confide, *arguments, *named, code=85, error="AttestationRefused")
+    launched = [world.tdx(mrconfigid=bytes([0xAB]) * 32 + bytes(16)), *world.intel_args()]
+    assert said(confide, *launched, *named, code=0)["policy"][0]["measured"] is True
+
+
 def test_a_policy_decides_on_the_status_in_place_of_the_flag(confide, world):
     info = world.intel.tcb_info(
         "TDX", tcbLevels=[intel.level("SWHardeningNeeded", advisories=["INTEL-SA-00615"])]
@@ -612,7 +630,8 @@ def test_a_policy_decides_on_the_status_in_place_of_the_flag(confide, world):
 def test_debug_evidence_is_refused_whatever_the_policy_says(confide, world):
     quote = world.snp(policy=0x30000 | 1 << 19)
     arguments = [quote, *world.amd_args()]
-    lowest = "minimum_tcb = { bootloader = 0, tee = 0, snp = 0, microcode = 0 }\nallow_smt = true"
+    lowest = 'products = ["Milan"]\n'
+    lowest += "minimum_tcb = { bootloader = 0, tee = 0, snp = 0, microcode = 0 }\nallow_smt = true"
     registers = f'measurement = ["{bytes(range(100, 148)).hex()}"]'
     accepts = policy(world, tee="snp", platform=lowest, registers=registers)
     document = said(confide, *arguments, *accepts, code=98, error="EvidenceRefused")
@@ -861,6 +880,7 @@ def from_evidence(confide, *arguments: str) -> str:
 def completed(text: str, measurement: str = "ab" * 32) -> str:
     """Fill in what is marked, as an owner would."""
     text = text.replace(f'measurements = ["{OPEN}"]', f'measurements = ["{measurement}"]')
+    text = re.sub(rf'^((?:rtmr|pcr)\d+) = \["{re.escape(OPEN)}"\]', r'\1 = ["ff"]', text, flags=re.MULTILINE)
     return text.replace(OPEN, "something")
 
 
@@ -911,9 +931,24 @@ def test_strict_where_the_evidences_own_platform_is_not(confide, world):
     arguments = [world.snp(platform_info=0x1, policy=0x30000), *world.amd_args()]
     answer = confide.ok("policy", "from-evidence", *arguments, "--owner", "clinic", "--workload", "study")
     assert "refused: hyperthreads" in answer.err
+    assert "refused: memory was not checked" in answer.err
+    assert "\n# allow_unchecked_aliases = true\n" in answer.out
     (confide.folder / "policy.toml").write_text(completed(answer.out))
     document = said(confide, *arguments, "--policy", "policy.toml", code=97, error="PlatformRefused")
     assert "allow_smt" in document["message"]
+
+
+def test_a_register_into_which_nothing_was_measured_is_not_pinned(confide, world):
+    arguments = [world.tdx(rtmr2=bytes(48)), *world.intel_args(), "--owner", "clinic", "--workload", "study"]
+    answer = confide.ok("policy", "from-evidence", *arguments)
+    assert f'rtmr2 = ["{OPEN}"]' in answer.out
+    assert "refused: rtmr2 is zero" in answer.err
+    (confide.folder / "zero.toml").write_text(
+        completed(answer.out.replace(f'rtmr2 = ["{OPEN}"]', f'rtmr2 = ["{"00" * 48}"]'))
+    )
+    checked = confide("policy", "check", "zero.toml")
+    assert checked.code == 65
+    assert "rtmr2 may be zero" in checked.err
 
 
 @pytest.mark.parametrize("status", ["SWHardeningNeeded", "ConfigurationNeeded", "OutOfDate"])
@@ -943,9 +978,14 @@ def test_a_policy_from_real_evidence(confide):
     (workload,) = parse_policy(completed(sigstruct).encode()).workload
     assert workload.measurements == (known["mrenclave"],)
     assert workload.platform.registers == {"mrsigner": (known["mrsigner"],)}
-    azure = from_evidence(confide, real("azure-snp-vtpm.evidence.json"), "--at", AZURE_AT)
+    azure = from_evidence(
+        confide, real("azure-snp-vtpm.evidence.json"), "--at", AZURE_AT, "--revocation-unchecked"
+    )
     registers = parse_policy(completed(azure).encode()).workload[0].platform.registers
     assert {"measurement", "pcr4", "pcr7", "pcr9"} <= set(registers)
+    assert {"pcr8", "pcr12", "pcr13"} & set(registers) == {"pcr8"} | (
+        {"pcr12", "pcr13"} if "pcr11" in registers else set()
+    )
     tdx = from_evidence(confide, *intel_args("tdx-v4-uptodate"))
     assert {"mrtd", "rtmr0", "rtmr1", "rtmr2"} == set(
         parse_policy(completed(tdx).encode()).workload[0].platform.registers

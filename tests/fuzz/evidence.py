@@ -20,11 +20,13 @@ from confide.attestation.azure.unnumbered import read_unnumbered
 from confide.attestation.evidence import Challenge, Request, RuntimeData
 from confide.attestation.explain.examine import examine
 from confide.attestation.explain.verdict import judge
+from confide.attestation.given import GivenEndorsements
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.event_log import parse_event_log, replay
 from confide.attestation.intel.evidence import QuoteEvidence
 from confide.attestation.intel.pck_chain import check_pck_chain
 from confide.attestation.intel.quote import Quote, parse_quote, trim_padding
+from confide.attestation.intel.signed_json import signed_member
 from confide.attestation.intel.sigstruct import verify_sigstruct
 from confide.attestation.intel.verify import verify_quote
 from confide.attestation.intel.verify_collateral import verify_collateral
@@ -32,7 +34,7 @@ from confide.attestation.layout import printable
 from confide.attestation.ratls.certificate import read_certificate
 from confide.attestation.ratls.claims import read_claims, read_tagged
 from confide.attestation.ratls.verify import check_certificate
-from confide.attestation.recognize.endorsements import FileEndorsements, read_endorsements
+from confide.attestation.recognize.endorsements import read_endorsements
 from confide.attestation.recognize.recognize import recognize
 from confide.attestation.tpm import event_log as pcr_log
 from confide.attestation.tpm.evidence import TpmEvidence
@@ -41,7 +43,6 @@ from confide.attestation.tpm.verify import verify_tpm
 from confide.attestation.trust import HardwareTrust
 from confide.broker.collateral.files import items_in, one_file
 from confide.broker.collateral.names import item_named
-from confide.broker.collateral.signed_json import signed_member
 from confide.cli.verify import _document as verify_document
 from confide.enclave.issuers.snp import certificates as certificate_table
 from confide.errors import InvalidFormat
@@ -65,7 +66,7 @@ RUNTIME = RuntimeData.model_validate(
     }
 )
 """What evidence must bind; the key is the generator of P-256."""
-TRUST = HardwareTrust(FileEndorsements())
+TRUST = HardwareTrust(GivenEndorsements())
 
 
 def intel_quote(data: bytes) -> None:
@@ -115,7 +116,7 @@ def snp_report(data: bytes) -> None:
 
 def _use_report(report: Report) -> None:
     _ = report.policy, report.abi, report.platform_info, report.signing_key, report.product
-    _ = report.report_data, report.chip_key_masked, report.author_key_enabled
+    _ = report.report_data
     for product in Product:
         for name in ("current_tcb", "reported_tcb", "committed_tcb", "launch_tcb"):
             with suppress(InvalidFormat):

@@ -429,7 +429,8 @@ def _signed_json() -> list[bytes]:
 def _policies() -> list[bytes]:
     hardware = POLICY.replace('tee = "simulated"', 'tee = "snp"').replace(
         'logs = "clinic/logs"',
-        'logs = "clinic/logs"\n[workload.platform]\nminimum_tcb = { bootloader = 3, tee = 0, snp = 8, microcode = 1 }\n'
+        'logs = "clinic/logs"\n[workload.platform]\nproducts = ["Genoa"]\n'
+        "minimum_tcb = { bootloader = 3, tee = 0, snp = 8, microcode = 1 }\n"
         f'registers = {{ measurement = ["{"a" * 96}"] }}',
     )
     inline = 'workload = [{ name = "x", tee = "tdx" }]\n"grant" = []\nversion = 0x1\n# \xe9\n'

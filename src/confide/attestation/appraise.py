@@ -3,20 +3,13 @@ docs/attestation.md."""
 
 from __future__ import annotations
 
+from confide.attestation.amd.report import PlatformBit, PolicyBit
 from confide.attestation.claims import Platform, Tee
-from confide.attestation.requirements import AMD, INTEL, OUTDATED, PlatformRequirements
+from confide.attestation.requirements import AMD, INTEL, OUTDATED, RESTRICTIONS, PlatformRequirements
 from confide.errors import PlatformRefused
 
 DAY_S = 24 * 3600
-_SMT, _MIGRATION, _CXL = 1 << 16, 1 << 18, 1 << 21
 _SEPT_VE_DISABLE = 1 << 28  # Intel TDX Module ABI specification, ATTRIBUTES
-_RESTRICTIONS = {
-    "single-socket": 1 << 20,
-    "aes-256-xts": 1 << 22,
-    "rapl-disabled": 1 << 23,
-    "ciphertext-hiding": 1 << 24,
-    "page-swap-disabled": 1 << 25,
-}
 
 
 def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: int) -> None:
@@ -28,8 +21,10 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
     4. Every register that the policy names has one of the listed values; an SGX product id is the one named.
     5. Its TCB status is accepted; an outdated one only within the days of grace after its TCB level's date.
     6. Every advisory that it is open to is accepted.
-    7. TCB evaluation number, and every TCB component, are at least the lowest accepted.
-    8. Hyperthreads, a dynamic platform and cached keys are accepted where the evidence states them.
+    7. TCB evaluation number, and every TCB component, are at least the lowest accepted. AMD: the product is listed, and
+       its components are those that the policy names, no more and no fewer.
+    8. Hyperthreads are accepted unless the evidence states that they are off; a dynamic platform and cached keys where
+       it states them. AMD: memory was checked for aliased addresses, and the mitigations are in force that are named.
     9. AMD: the VMPL and the guest policy are within what is accepted. TDX: SEPT_VE_DISABLE is set, unless the
        policy lists `td_attributes`: without it the host can inject exceptions into the guest.
 
@@ -51,7 +46,10 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
         said = platform.tcb.status or "unknown"
         _refuse(5, f"TCB status {said} is not accepted (accepted: {', '.join(demanded.status)})")
     _check_tcb(platform, demanded, now)
-    _check_settings(platform, demanded)
+    if tee is not Tee.TPM:
+        _check_settings(platform, demanded)
+    if tee in AMD:
+        _check_machine(platform, demanded)
     if tee in AMD:
         _check_guest_policy(platform, demanded)
     if tee in (Tee.TDX, Tee.AZURE_TDX) and "td_attributes" not in demanded.registers:
@@ -60,7 +58,10 @@ def appraise(tee: Tee, platform: Platform, demanded: PlatformRequirements, now: 
 
 def _check_identity(platform: Platform, demanded: PlatformRequirements) -> None:
     if demanded.hardware_ids is not None and not set(platform.hardware_ids) & set(demanded.hardware_ids):
-        said = " ".join(platform.hardware_ids) or "hidden by the machine"
+        said = (
+            " ".join(platform.hardware_ids)
+            or "not told (hidden, or signed by a VLEK, which is no machine's own)"
+        )
         _refuse(3, f"hardware id {said} is not listed")
     for name, values in demanded.registers.items():
         value = platform.registers.get(name)
@@ -79,34 +80,51 @@ def _check_tcb(platform: Platform, demanded: PlatformRequirements, now: int) -> 
         _refuse(6, f"open to {', '.join(missing)}, which the policy does not accept")
     if tcb.evaluation < demanded.minimum_evaluation:
         _refuse(7, f"TCB evaluation {tcb.evaluation}, at least {demanded.minimum_evaluation} is demanded")
+    if demanded.products and tcb.product not in demanded.products:
+        _refuse(
+            7, f"a {tcb.product or 'machine of unknown product'}, accepted: {', '.join(demanded.products)}"
+        )
+    if demanded.minimum_tcb and tcb.components.keys() != demanded.minimum_tcb.keys():
+        _refuse(7, f"TCB components {', '.join(tcb.components)}, not those of minimum_tcb")
     for name, lowest in demanded.minimum_tcb.items():
-        version = tcb.components.get(name)
-        if version is None or version < lowest:
+        version = tcb.components[name]
+        if version < lowest:
             _refuse(7, f"TCB component {name} is {version}, at least {lowest} is demanded")
 
 
 def _check_settings(platform: Platform, demanded: PlatformRequirements) -> None:
     tcb = platform.tcb
-    if tcb.smt and not demanded.allow_smt:
-        _refuse(8, "hyperthreads are on (allow_smt)")
+    if tcb.smt is not False and not demanded.allow_smt:
+        said = "hyperthreads are on" if tcb.smt else "the evidence does not say that hyperthreads are off"
+        _refuse(8, f"{said} (allow_smt)")
     if tcb.dynamic_platform and not demanded.allow_dynamic_platform:
         _refuse(8, "packages can be added to the platform (allow_dynamic_platform)")
     if tcb.cached_keys and not demanded.allow_cached_keys:
         _refuse(8, "platform keys are cached by a registration server (allow_cached_keys)")
 
 
+def _check_machine(platform: Platform, demanded: PlatformRequirements) -> None:
+    checked = platform.numbers["platform_info"] & PlatformBit.ALIAS_CHECK_COMPLETE
+    if not checked and not demanded.allow_unchecked_aliases:
+        _refuse(8, "memory was not checked for aliased addresses (allow_unchecked_aliases)")
+    if (mask := demanded.mitigations) is not None:
+        launch, current = (platform.numbers.get(f"{when}_mit_vector", 0) for when in ("launch", "current"))
+        if launch & current & mask != mask:
+            _refuse(8, f"mitigations in force are {launch & current:#x}, not all of {mask:#x}")
+
+
 def _check_guest_policy(platform: Platform, demanded: PlatformRequirements) -> None:
     vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
     if vmpl > demanded.highest_vmpl:
         _refuse(9, f"asked for from VMPL {vmpl}, at most {demanded.highest_vmpl} is accepted")
-    if policy & _SMT and not demanded.allow_smt:
+    if policy & PolicyBit.SMT and not demanded.allow_smt:
         _refuse(9, "the guest policy admits hyperthreads (allow_smt)")
-    if policy & _MIGRATION and not demanded.allow_migration:
+    if policy & PolicyBit.MIGRATE_MA and not demanded.allow_migration:
         _refuse(9, "the guest policy admits a migration agent (allow_migration)")
-    if policy & _CXL and not demanded.allow_cxl:
+    if policy & PolicyBit.CXL_ALLOW and not demanded.allow_cxl:
         _refuse(9, "the guest policy admits CXL (allow_cxl)")
     for name in demanded.guest_policy:
-        if not policy & _RESTRICTIONS[name]:
+        if not policy & RESTRICTIONS[name]:
             _refuse(9, f"the guest policy lacks {name}")
 
 

@@ -40,6 +40,7 @@ class Tcb:
         advisories: security advisories that the level is open to, sorted.
         date: Unix seconds: of the TCB level that the platform meets; None where there is none (AMD).
         evaluation: Intel's tcbEvaluationDataNumber, 0 for AMD.
+        product: AMD: `Milan`, `Genoa` or `Turin`, which the numbers of `components` are of. Empty for Intel.
         components: security version numbers. AMD: `bootloader`, `tee`, `snp`, `microcode`, Turin `fmc` too; the
             lowest over the reported, committed and launch TCB. Empty for Intel.
         smt: hyperthreads are on; None where the evidence does not say.
@@ -51,6 +52,7 @@ class Tcb:
     advisories: tuple[str, ...] = ()
     date: int | None = None
     evaluation: int = 0
+    product: str = ""
     components: Mapping[str, int] = field(default_factory=dict)
     smt: bool | None = None
     dynamic_platform: bool | None = None
@@ -67,9 +69,9 @@ class Platform:
             `mrseam`, `mrsignerseam`, `td_attributes`, `xfam`. SNP: `measurement`, `host_data`, `id_key_digest`,
             `author_key_digest`, `family_id`, `image_id`. TPM: `pcr0`..`pcr23`. Azure: its hardware's, and those.
         numbers: name -> number. SGX: `isv_prod_id`, `isv_svn`, `config_svn`. SNP: `guest_svn`, `vmpl`, `policy`,
-            `platform_info`.
-        hardware_ids: what identifies the machine, lower-case hex: platform instance id (PIID) or else PPID; chip id.
-            Empty where the machine hides it. TPM: SHA-256 of the enrolled attestation key.
+            `platform_info`, `launch_mit_vector`, `current_mit_vector` (0 in reports older than version 5).
+        hardware_ids: what its maker certified as the machine's identity, lower-case hex: platform instance id (PIID) or
+            else PPID; id of the chip whose VCEK signed. Empty where a VLEK signed. TPM: SHA-256 of the enrolled key.
         tcb: state of its trusted computing base.
         debug: it can be inspected from outside.
         expires: Unix seconds at which the collateral or a certificate of this verification expires.

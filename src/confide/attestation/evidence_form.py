@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from confide.attestation.evidence import describe
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused
+
+
+def base64_bytes(max_bytes: int) -> BeforeValidator:
+    """Decode base64 text within its size; bytes, which JSON has not, are taken as they are."""
+
+    def read(value: object) -> bytes:
+        if isinstance(value, str) and len(value) <= (max_bytes + 2) // 3 * 4:
+            value = base64.b64decode(value, validate=True)
+        if not isinstance(value, bytes) or len(value) > max_bytes:
+            raise ValueError(f"not base64 of at most {max_bytes} bytes")
+        return value
+
+    return BeforeValidator(read)
 
 
 class EvidenceForm(StrictModel):

@@ -29,11 +29,8 @@ def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims
     if tee is Tee.SGX:
         measurement, svn = platform.registers["mrenclave"], platform.numbers["isv_svn"]
     else:
-        bound = platform.registers[_BOUND_CONFIGURATION[tee]] if tee in _BOUND_CONFIGURATION else ""
-        measurement, svn = (
-            _measurement(bound, image.measurement if image else None),
-            image.svn if image else 0,
-        )
+        measurement = _measurement(launched_with(tee, platform), image.measurement if image else None)
+        svn = image.svn if image else 0
     return Claims(
         tee=tee,
         measurement=measurement,
@@ -48,15 +45,25 @@ def claims_of(tee: Tee, platform: Platform, runtime_data: RuntimeData) -> Claims
     )
 
 
-def _measurement(bound: str, stated: str | None) -> str:
-    """Return the measurement from a configuration digest (hex, zeros where there is none) and a statement."""
+def launched_with(tee: Tee, platform: Platform) -> str:
+    """Return the SHA-256 (hex) that a confidential VM was launched with, empty where there is none.
+
+    Raises:
+        AttestationRefused: it was launched with something else.
+    """
+    bound = platform.registers[_BOUND_CONFIGURATION[tee]] if tee in _BOUND_CONFIGURATION else ""
     digest, padding = bound[:64], bound[64:]
-    if not digest.strip("0"):
+    if padding.strip("0"):
+        raise AttestationRefused("the VM's configuration digest is not a SHA-256 padded with zeros")
+    return digest if digest.strip("0") else ""
+
+
+def _measurement(digest: str, stated: str | None) -> str:
+    """Return the measurement from the digest that a VM was launched with and what its agent states."""
+    if not digest:
         if stated is None:
             raise AttestationRefused("neither the agent nor the launch of the VM says which image runs")
         return stated
-    if padding.strip("0"):
-        raise AttestationRefused("the VM's configuration digest is not a SHA-256 padded with zeros")
     if stated is not None and not hmac.compare_digest(stated, digest):
         raise AttestationRefused("the agent states another image than the VM was launched with")
     return digest

@@ -6,10 +6,12 @@ Format: docs/formats/policy.md. `appraise` holds a verified platform against it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
+from confide.attestation.amd.report import TCB_LAYOUTS, PolicyBit, Product
 from confide.attestation.claims import Tee
 from confide.document import StrictModel
 
@@ -29,6 +31,13 @@ TcbComponent = Literal["bootloader", "tee", "snp", "microcode", "fmc"]
 GuestPolicyBit = Literal[
     "single-socket", "aes-256-xts", "rapl-disabled", "ciphertext-hiding", "page-swap-disabled"
 ]
+RESTRICTIONS: dict[GuestPolicyBit, PolicyBit] = {
+    "single-socket": PolicyBit.SINGLE_SOCKET,
+    "aes-256-xts": PolicyBit.MEM_AES_256_XTS,
+    "rapl-disabled": PolicyBit.RAPL_DIS,
+    "ciphertext-hiding": PolicyBit.CIPHERTEXT_HIDING_DRAM,
+    "page-swap-disabled": PolicyBit.PAGE_SWAP_DISABLE,
+}
 
 _HEX = re.compile(r"(?:[0-9a-f]{2}){1,64}")
 _ADVISORY = re.compile(r"INTEL-[A-Z]{2,3}-[0-9]{5}")
@@ -52,13 +61,20 @@ _NEEDED: dict[Tee, tuple[tuple[str, ...], ...]] = {
 }
 """Registers without which any guest at all would do: firmware, boot loader, kernel and what it starts."""
 
+BESIDE = {"pcr9": ("pcr8",), "pcr11": ("pcr12", "pcr13")}
+"""Register -> those that say what it does not: GRUB measures command lines into PCR 8; systemd's stub those handed to a
+unified kernel image, and credentials, into PCR 12, system extensions into PCR 13. Zero says that there was none."""
+
 INTEL = (Tee.SGX, Tee.TDX, Tee.AZURE_TDX)
 AMD = (Tee.SNP, Tee.AZURE_SNP)
 _INTEL_ONLY = {"status", "advisories", "grace_days", "minimum_evaluation"} | {
     "allow_dynamic_platform",
     "allow_cached_keys",
 }
-_AMD_ONLY = {"minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"}
+_AMD_ONLY = {"products", "minimum_tcb", "highest_vmpl", "guest_policy", "allow_migration", "allow_cxl"} | {
+    "allow_unchecked_aliases",
+    "mitigations",
+}
 
 _ALL_ELSE = _INTEL_ONLY | _AMD_ONLY | {"allow_smt"}
 """What is demanded of hardware alone."""
@@ -88,7 +104,9 @@ class PlatformRequirements(StrictModel):
         advisories: acceptable advisories (Intel); a level that is open to any other is refused.
         grace_days: how long after its TCB level's date an outdated platform is accepted (Intel).
         minimum_evaluation: lowest acceptable number of the TCB evaluation that judged it (Intel).
+        products: acceptable generations of EPYC, which the numbers of `minimum_tcb` are of (AMD).
         minimum_tcb: component -> lowest acceptable version, each compared on its own (AMD).
+        mitigations: bits that must be set in the launch and in the current mitigation vector (AMD); None: any.
         isv_prod_id: acceptable product id (SGX); None: any, as the measurement is exact.
         highest_vmpl: least privileged VMPL that may ask for a report (AMD), 0 being the most privileged.
         guest_policy: restrictions that the guest policy must contain (AMD).
@@ -97,6 +115,7 @@ class PlatformRequirements(StrictModel):
         allow_cached_keys: platform keys may be cached by the registration server (Intel).
         allow_migration: a migration agent may be attached (AMD).
         allow_cxl: CXL memory and devices may be populated (AMD).
+        allow_unchecked_aliases: memory need not have been checked for aliased addresses since the last reset (AMD).
     """
 
     registers: Annotated[
@@ -108,7 +127,11 @@ class PlatformRequirements(StrictModel):
     advisories: Annotated[tuple[Advisory, ...], Field(max_length=256, strict=False)] = ()
     grace_days: Annotated[int, Field(ge=0, le=3660)] = 0
     minimum_evaluation: Annotated[int, Field(ge=0, le=65535)] = 0
+    products: Annotated[
+        tuple[Annotated[Product, Field(strict=False)], ...], Field(max_length=len(Product), strict=False)
+    ] = ()
     minimum_tcb: dict[TcbComponent, Annotated[int, Field(ge=0, le=255)]] = Field(default_factory=dict)
+    mitigations: Annotated[int, Field(gt=0, lt=2**64)] | None = None
     isv_prod_id: Annotated[int, Field(ge=0, le=65535)] | None = None
     highest_vmpl: Annotated[int, Field(ge=0, le=3)] = 0
     guest_policy: Annotated[tuple[GuestPolicyBit, ...], Field(strict=False)] = ()
@@ -117,6 +140,7 @@ class PlatformRequirements(StrictModel):
     allow_cached_keys: bool = False
     allow_migration: bool = False
     allow_cxl: bool = False
+    allow_unchecked_aliases: bool = False
 
     def faults(self, tee: Tee) -> list[str]:
         """Return what makes these requirements meaningless, or empty, for `tee`."""
@@ -128,13 +152,48 @@ class PlatformRequirements(StrictModel):
             out_of_place |= given & {"isv_prod_id"}
         faults = [f"{name} does not apply to {tee}" for name in sorted(out_of_place)]
         faults += [f"no register {name} in {tee}" for name in sorted(self.registers.keys() - _REGISTERS[tee])]
-        faults += [
-            f"registers lacks {' or '.join(names)}: without it any guest at all would be accepted"
-            for names in _NEEDED[tee]
-            if not self.registers.keys() & set(names)
-        ]
-        if tee in AMD and not {"bootloader", "tee", "snp", "microcode"} <= self.minimum_tcb.keys():
-            faults.append("minimum_tcb needs bootloader, tee, snp and microcode")
+        faults += self._register_faults(tee)
+        if tee in AMD:
+            faults += self._tcb_faults()
         if set(self.status) & set(OUTDATED) and not self.grace_days:
             faults.append("an outdated status is accepted with grace_days only")
         return faults
+
+    def svn_faults(self, tee: Tee, minimum_svn: int) -> list[str]:
+        """Return why a minimum of the security version says nothing, or empty: in SGX whoever signs chooses that."""
+        if tee is Tee.SGX and minimum_svn > 0 and "mrsigner" not in self.registers:
+            return [
+                "says nothing without registers.mrsigner: whoever signs the same enclave chooses its version"
+            ]
+        return []
+
+    def _register_faults(self, tee: Tee) -> Iterator[str]:
+        for names in _NEEDED[tee]:
+            given = [name for name in names if name in self.registers]
+            if not given:
+                yield f"registers lacks {' or '.join(names)}: without it any guest at all would be accepted"
+            elif all(any(map(is_zero, self.registers[name])) for name in given):
+                yield (
+                    f"registers: {' and '.join(given)} may be zero, into which nothing was measured: any guest at all "
+                    "would be accepted"
+                )
+        for name, others in BESIDE.items():
+            for other in others if name in self.registers else ():
+                if other not in self.registers:
+                    yield (
+                        f"registers lacks {other} beside {name}: without it any command line or addition to the kernel "
+                        "would be accepted"
+                    )
+
+    def _tcb_faults(self) -> Iterator[str]:
+        if not self.products:
+            yield f"products is missing, which minimum_tcb is of: {', '.join(Product)}"
+        for product in self.products or (Product.MILAN,):
+            components = [component.name for component in TCB_LAYOUTS[product].fields]
+            if self.minimum_tcb.keys() != set(components):
+                yield f"minimum_tcb of {product} is of exactly {', '.join(components)}"
+
+
+def is_zero(register: str) -> bool:
+    """Return whether nothing was measured into a register (hex)."""
+    return not register.strip("0")

@@ -10,6 +10,7 @@ from typing import ClassVar
 from cryptography import x509
 
 from confide.attestation.claims import Claims
+from confide.attestation.requirements import INTEL
 from confide.attestation.trust import HardwareTrust
 from confide.broker.accepted_server import AcceptedServer, ServerKind, verify_server
 from confide.broker.attested_leaf import NONCE, ROLE
@@ -22,6 +23,20 @@ class AcceptedBroker(AcceptedServer):
     """What a broker must be."""
 
     called: ClassVar[str] = "accepted broker"
+
+    def faults(self) -> list[str]:
+        """Return what makes the document meaningless, or too weak where the host chooses what time it is.
+
+        An agent judges its broker by the clock of its host, who can so show collateral of a time when Intel did not
+        know of an attack yet. The number of Intel's evaluation does not go back with the clock.
+        """
+        faults = super().faults()
+        if self.tee in INTEL and self.platform is not None and not self.platform.minimum_evaluation:
+            faults.append(
+                "platform: minimum_evaluation is missing: an agent's clock is its host's, who could turn it back to "
+                "collateral of before an attack was known"
+            )
+        return faults
 
 
 def verify_broker(

@@ -102,7 +102,9 @@ class AcceptedServer(StrictModel):
             return ["tee: a server is accepted in a TEE that keeps its memory confidential; tpm does not"]
         if self.platform is None:
             return [f"platform: missing: what is demanded of the {self.tee} hardware?"]
-        return (["hosts: of the TEE simulated alone"] if self.hosts else []) + self.platform.faults(self.tee)
+        faults = ["hosts: of the TEE simulated alone"] if self.hosts else []
+        faults += [f"minimum_svn: {fault}" for fault in self.platform.svn_faults(self.tee, self.minimum_svn)]
+        return faults + self.platform.faults(self.tee)
 
     def trust(self, hardware: HardwareTrust | None) -> Trust:
         """Return what the server's evidence is anchored to: the hosts listed here, or the makers of hardware."""

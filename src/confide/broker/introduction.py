@@ -6,6 +6,7 @@ docs/formats/broker-identity.md.
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import time
 from collections.abc import Mapping
@@ -67,9 +68,12 @@ class Introduction(WireModel):
         Raises:
             InvalidFormat: one does not read.
         """
+        certificates = [Certificates.from_pem(each.encode()) for each in self.certificates]
         return GivenEndorsements(
             tuple(Collateral.from_json(each.encode()) for each in self.collateral),
-            tuple(Certificates.from_pem(each.encode()) for each in self.certificates),
+            tuple(each.endorsement for each in certificates if each.endorsement is not None),
+            tuple(itertools.chain.from_iterable(each.chain for each in certificates)),
+            tuple(each.crl for each in certificates if each.crl is not None),
         )
 
 
@@ -97,20 +101,21 @@ def introduce(
         hardware: where it finds endorsements.
         now: Unix seconds.
     """
-    found = GivenEndorsements()
+    collaterals: list[Collateral] = []
+    certificates: list[Certificates] = []
     if hardware is not None:
         recording = RecordingEndorsements(hardware.endorsements)
+        collaterals, certificates = recording.collaterals, recording.certificates
         trust = Trust(hardware=HardwareTrust(recording, hardware.intel_root, hardware.amd_roots))
         try:
             own = read_extension(leaf)
             verify(own.attestation, tee=own.tee, nonce=NONCE, trust=trust, now=now)
         except ConfideError:
             pass  # whoever asked may know better
-        found = recording.found
     return Introduction(
         authority=ca_pem.decode(),
-        collateral=tuple(each.to_json().decode() for each in found.collaterals),
-        certificates=tuple(map(_bundle, found.certificates)),
+        collateral=tuple(each.to_json().decode() for each in collaterals),
+        certificates=tuple(map(_bundle, certificates)),
     ).wire()
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from confide.attestation.appraise import appraise
 from confide.attestation.claims import Claims, Platform, Tee
+from confide.attestation.hardware import launched_with
 from confide.broker.policy import Policy, Workload
 from confide.errors import ConfideError, MeasurementRefused, PlatformRefused
-
-_DIGESTS = {Tee.TDX: "mrconfigid", Tee.SNP: "host_data"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ def match_policy(policy: Policy, tee: Tee, platform: Platform, claims: Claims | 
         now: Unix seconds.
 
     Raises:
+        AttestationRefused: the VM was launched with what is no measurement.
         MeasurementRefused: step 1 or 2.
         PlatformRefused: step 3, for every workload that was left.
     """
@@ -82,13 +82,16 @@ def _check(workload: Workload, tee: Tee, platform: Platform, svn: int | None, no
 
 
 def code_of(tee: Tee, platform: Platform, claims: Claims | None) -> tuple[str | None, int | None]:
-    """Return measurement and security version of the code, each None where the evidence does not tell it."""
+    """Return measurement and security version of the code, each None where the evidence does not tell it.
+
+    Raises:
+        AttestationRefused: as at a broker, the VM was launched with what is no measurement.
+    """
     if claims is not None:
         return claims.measurement, claims.svn
     if tee is Tee.SGX:
         return platform.registers["mrenclave"], platform.numbers["isv_svn"]
-    digest = platform.registers.get(_DIGESTS.get(tee, ""), "")[:64]
-    return (digest if digest.strip("0") else None), None
+    return launched_with(tee, platform) or None, None
 
 
 def _combined(refusals: Sequence[tuple[Workload, ConfideError]]) -> ConfideError:

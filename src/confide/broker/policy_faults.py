@@ -100,6 +100,9 @@ def _platforms(value: dict[str, Any]) -> _Found:
                 continue  # the strict model reports it
             for reason in demanded.faults(Tee(tee)):
                 yield path, reason
+            svn = workload.get("minimum_svn")
+            for reason in demanded.svn_faults(Tee(tee), svn if isinstance(svn, int) else 0):
+                yield ("workload", index, "minimum_svn"), reason
 
 
 def _grants(value: dict[str, Any]) -> _Found:

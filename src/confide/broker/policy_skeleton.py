@@ -5,12 +5,14 @@ Format: docs/formats/policy.md. What is left open is marked so that no such docu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from confide.attestation.amd.report import PlatformBit, PolicyBit
 from confide.attestation.claims import Platform, Tee
-from confide.attestation.requirements import AMD, INTEL, OUTDATED
+from confide.attestation.requirements import AMD, BESIDE, INTEL, OUTDATED, RESTRICTIONS, is_zero
 from confide.broker.policy import parse_policy
 
 OPEN = "FILL_IN?"
@@ -31,10 +33,13 @@ _AZURE_TD = {
     "td_attributes": "attributes of the TD: those of Azure have none, not even SEPT_VE_DISABLE",
 }
 _AZURE = {
-    "pcr4": "boot loader and every EFI program that was started",
+    "pcr4": "the boot loader and every EFI program that was started",
     "pcr7": "Secure Boot: that it is on, and its keys",
-    "pcr9": "files that the boot loader read: kernel, initrd",
-    "pcr11": "unified kernel image (systemd)",
+    "pcr8": "command lines of GRUB, the kernel's among them; zero: there was none",
+    "pcr9": "which files the boot loader read: kernel, initrd",
+    "pcr11": "which unified kernel image (systemd) runs",
+    "pcr12": "command line and credentials handed to that image; zero: there were none",
+    "pcr13": "system extensions handed to it; zero: there were none",
 }
 _IDENTITY = {
     "mrsigner": "who signed the enclave; MRENCLAVE says more, this says who",
@@ -57,14 +62,7 @@ _OPTIONAL = {
     "misc_select": "details of exceptions",
     "pcr0": "the paravisor's firmware; changes when Azure updates it",
 }
-_GUEST_POLICY = {
-    20: "single-socket",
-    22: "aes-256-xts",
-    23: "rapl-disabled",
-    24: "ciphertext-hiding",
-    25: "page-swap-disabled",
-}
-_SMT, _MIGRATION, _CXL = 16, 18, 21
+_MAY_BE_ZERO = {"td_attributes", "pcr8", "pcr12", "pcr13"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def policy_skeleton(
         "[workload.platform]",
         *_demands(code, platform, refused),
         "",
-        *_registers(code, platform),
+        *_registers(code, platform, refused),
         "[[grant]]  # what it may use; one such table for each location",
         f'workload = "{name}"',
         f'location = "{OPEN}"',
@@ -167,6 +165,7 @@ def _completed(toml: str) -> str:
     for marked, value in _TEST.items():
         toml = toml.replace(marked, value)
     toml = toml.replace(f'measurements = ["{OPEN}"]', f'measurements = ["{"0" * 64}"]')
+    toml = re.sub(rf'^(\w+ = \["){re.escape(OPEN)}', r"\1ff", toml, flags=re.MULTILINE)
     return toml.replace(OPEN, "owner")
 
 
@@ -239,14 +238,28 @@ def _intel(platform: Platform, refused: list[str]) -> list[str]:
 
 def _amd(platform: Platform, refused: list[str]) -> list[str]:
     minimum = ", ".join(f"{name} = {version}" for name, version in platform.tcb.components.items())
-    lines = [f"minimum_tcb = {{ {minimum} }}  # the lowest of reported, committed and launch TCB"]
+    lines = [
+        f'products = ["{platform.tcb.product}"]  # the numbers of one product say nothing of another\'s',
+        f"minimum_tcb = {{ {minimum} }}  # the lowest of reported, committed and launch TCB",
+    ]
     vmpl, policy = platform.numbers["vmpl"], platform.numbers["policy"]
     if vmpl:
         lines.append(f"highest_vmpl = {vmpl}  # under a paravisor or SVSM; 0 otherwise")
-    if restrictions := [name for bit, name in _GUEST_POLICY.items() if policy >> bit & 1]:
+    if restrictions := [name for name, bit in RESTRICTIONS.items() if policy & bit]:
         lines.append(f"guest_policy = [{_quoted(restrictions)}]")
-    for bit, name, what in ((_MIGRATION, "allow_migration", "a migration agent"), (_CXL, "allow_cxl", "CXL")):
-        if policy >> bit & 1:
+    if launch_and_current := platform.numbers["launch_mit_vector"] & platform.numbers["current_mit_vector"]:
+        lines.append(f"mitigations = {launch_and_current:#x}  # in force at the launch and now")
+    if not platform.numbers["platform_info"] & PlatformBit.ALIAS_CHECK_COMPLETE:
+        refused.append("memory was not checked for aliased addresses (allow_unchecked_aliases)")
+        lines += [
+            "# Memory was not checked for aliased addresses (BadRAM). Update the firmware, or accept it:",
+            "# allow_unchecked_aliases = true",
+        ]
+    for bit, name, what in (
+        (PolicyBit.MIGRATE_MA, "allow_migration", "a migration agent"),
+        (PolicyBit.CXL_ALLOW, "allow_cxl", "CXL"),
+    ):
+        if policy & bit:
             refused.append(f"the guest policy admits {what}")
             lines += [
                 f"# The guest policy admits {what}. Start the guest without, or accept it:",
@@ -257,11 +270,12 @@ def _amd(platform: Platform, refused: list[str]) -> list[str]:
 
 def _settings(tee: Tee, platform: Platform, refused: list[str]) -> list[str]:
     tcb = platform.tcb
-    smt_policy = tee in AMD and bool(platform.numbers["policy"] >> _SMT & 1)
+    smt_policy = tee in AMD and bool(platform.numbers["policy"] & PolicyBit.SMT)
     lines = []
-    smt = "hyperthreads are on" + (", or the guest policy admits them" if tee in AMD else "")
+    smt = "hyperthreads are on" if tcb.smt is not None else "nothing says that hyperthreads are off"
+    smt += ", or the guest policy admits them" if tee in AMD else ""
     for on, name, what in (
-        (tcb.smt or smt_policy, "allow_smt", smt),
+        (tcb.smt is not False or smt_policy, "allow_smt", smt),
         (tcb.dynamic_platform, "allow_dynamic_platform", "packages can be added to it, as to most servers"),
         (
             tcb.cached_keys,
@@ -275,20 +289,20 @@ def _settings(tee: Tee, platform: Platform, refused: list[str]) -> list[str]:
     return lines
 
 
-def _registers(code: Code, platform: Platform | None) -> list[str]:
+def _registers(code: Code, platform: Platform | None, refused: list[str]) -> list[str]:
     values = dict(code.registers if platform is None else platform.registers)
-    wanted = {Tee.SGX: {}, Tee.TDX: _TDX, Tee.SNP: _SNP}.get(code.tee)
-    if wanted is None:
-        hardware = _SNP if code.tee is Tee.AZURE_SNP else _AZURE_TD
-        wanted = hardware | {name: what for name, what in _AZURE.items() if _is_set(values.get(name))}
-    demanded = wanted | {
-        name: what for name, what in _IDENTITY.items() if _is_set(values.get(name)) and name not in wanted
-    }
+    demanded = _demanded(code.tee, values)
     lines = []
     if demanded:
         lines.append("[workload.platform.registers]  # exactly these values; more may be listed beside each")
     for name, what in demanded.items():
-        lines += [f"# {name}: {what}", f'{name} = ["{values[name]}"]']
+        value = values[name]
+        lines.append(f"# {name}: {what}")
+        if is_zero(value) and name not in _MAY_BE_ZERO:
+            refused.append(f"{name} is zero: nothing says {what}")
+            lines.append("# Zero in the evidence, so it pins nothing: such a guest cannot be approved.")
+            value = OPEN
+        lines.append(f'{name} = ["{value}"]')
     left = {name: what for name, what in _OPTIONAL.items() if name in values and name not in demanded}
     if left:
         lines.append("# Not demanded:")
@@ -297,8 +311,17 @@ def _registers(code: Code, platform: Platform | None) -> list[str]:
     return [*lines, ""]
 
 
-def _is_set(value: str | None) -> bool:
-    return bool((value or "").strip("0"))
+def _demanded(tee: Tee, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the registers to demand, each with what it says."""
+    wanted = {Tee.SGX: {}, Tee.TDX: _TDX, Tee.SNP: _SNP}.get(tee)
+    if wanted is None:
+        kernel = [name for name in BESIDE if not is_zero(values[name])] or ["pcr9"]
+        pcrs = {"pcr4", *kernel, *(other for name in kernel for other in BESIDE[name])}
+        pcrs |= set() if is_zero(values["pcr7"]) else {"pcr7"}
+        hardware = _SNP if tee is Tee.AZURE_SNP else _AZURE_TD
+        wanted = hardware | {name: what for name, what in _AZURE.items() if name in pcrs}
+    identity = {name: what for name, what in _IDENTITY.items() if not is_zero(values.get(name, ""))}
+    return wanted | identity
 
 
 def _quoted(values: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from confide.attestation.evidence import MAX_REQUEST_BYTES, Attestation, Challen
 from confide.attestation.trust import HardwareTrust, Trust
 from confide.attestation.verify import VERIFIERS, verify
 from confide.broker import audit_entries
+from confide.broker.approved_reports import for_workloads
 from confide.broker.decisions import REFUSALS, Decisions
 from confide.broker.identity import listing_key, token_key
 from confide.broker.jwe import seal_to
@@ -85,12 +86,12 @@ class WorkloadService:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._decisions = Decisions(store, clock)
         self._trust = Trust(
             simulated_host=store.host if allow_simulated else None,
-            hardware=hardware,
+            hardware=hardware and for_workloads(hardware, self._decisions.policies, clock),
             tpm_key=store.host if allow_tpm else None,
         )
-        self._decisions = Decisions(store, clock)
         self._sessions = Sessions(monotonic)
         self._strangers = Strangers(store, monotonic)
         self.tokens = TokenIssuer(token_key(store), issuer)
@@ -141,8 +142,8 @@ class WorkloadService:
         except REFUSALS as error:
             self._strangers.refused(error)
             raise
-        self._sessions.attested(session, claims)
         known = bool(owners_concerned(claims, self._decisions.policies()))
+        self._sessions.attested(session, claims, known=known)
         return self.tokens.issue(claims, challenge.nonce, known=known, now=self._clock())
 
     def claims(self, session: str | None, token: str | None) -> Claims:

@@ -1,7 +1,9 @@
 """Sessions of the KBS protocol, nonces of owner calls, and the rate at which one address may ask.
 
-All of it lives in memory and is bounded: who floods the broker pushes out strangers' unfinished sessions at
-worst, never an attested one, and is slowed down before that.
+All of it lives in memory and is bounded; who floods the broker is slowed down before that. Unfinished sessions push out
+unfinished ones alone. Attested ones push out attested ones, first those of measurements that no policy names: only who
+can attest what an owner approved, thousands of times in five minutes, ends another's session. That one's token stays
+good, and it can attest anew.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class Sessions:
         self._max = max_sessions
         self._lock = threading.Lock()
         self._challenged: OrderedDict[str, Challenged] = OrderedDict()
-        self._attested: OrderedDict[str, Attested] = OrderedDict()
+        self._known: OrderedDict[str, Attested] = OrderedDict()
+        self._strangers: OrderedDict[str, Attested] = OrderedDict()
 
     def challenge(self, tee: str, version: str) -> tuple[str, str]:
         """Open a session of this TEE and version of the protocol; return its identifier and its nonce."""
@@ -88,17 +91,20 @@ class Sessions:
             raise AttestationRefused("no open challenge in this session: unknown, used or expired")
         return challenged
 
-    def attested(self, identifier: str, claims: Claims) -> None:
-        """Remember that the evidence of a session was accepted.
+    def attested(self, identifier: str, claims: Claims, *, known: bool) -> None:
+        """Remember that the evidence of a session was accepted; where there are too many, the oldest one goes.
 
-        Raises:
-            BrokerUnavailable: there are too many attested sessions.
+        Args:
+            identifier: of the session.
+            claims: of the evidence.
+            known: whether a policy names the measurement; sessions of others go first.
         """
+        sessions = self._known if known else self._strangers
         with self._lock:
             self._expire()
-            if len(self._attested) >= self._max:
-                raise BrokerUnavailable("too many sessions")
-            self._attested[identifier] = Attested(claims, self._clock() + ATTESTED_TTL_S)
+            while len(self._known) + len(self._strangers) >= self._max:
+                (self._strangers or self._known).popitem(last=False)
+            sessions[identifier] = Attested(claims, self._clock() + ATTESTED_TTL_S)
 
     def claims(self, identifier: str) -> Claims:
         """Return the claims of an attested session.
@@ -107,7 +113,7 @@ class Sessions:
             AttestationRefused: no such session, not attested, or expired.
         """
         with self._lock:
-            attested = self._attested.get(identifier)
+            attested = self._known.get(identifier) or self._strangers.get(identifier)
         if attested is None or attested.expires <= self._clock():
             raise AttestationRefused("not an attested session: unknown or expired")
         return attested.claims
@@ -115,7 +121,8 @@ class Sessions:
     def _expire(self) -> None:
         now = self._clock()
         _drop_expired(self._challenged, now)
-        _drop_expired(self._attested, now)
+        _drop_expired(self._known, now)
+        _drop_expired(self._strangers, now)
 
 
 def _drop_expired(sessions: OrderedDict[str, _State], now: float) -> None:

@@ -68,7 +68,7 @@ def rendered(folder: Path, libos: str) -> dict[str, bytes]:
     from confide.enclave.gramine.manifest import manifest, manifest_toml
     from confide.enclave.gramine.start import NAME
     from confide.enclave.libos import GRAMINE, LIBOSES, OCCLUM
-    from confide.enclave.occlum.render import bom, bom_yaml, configuration, configuration_json
+    from confide.enclave.occlum.render import bom, bom_yaml, configuration, configuration_json, start_script
     from confide.enclave.verify import verify_image
 
     if libos not in LIBOSES:
@@ -79,6 +79,7 @@ def rendered(folder: Path, libos: str) -> dict[str, bytes]:
         return {
             "Occlum.json": configuration_json(configuration(image, needs)),
             "bom.yaml": bom_yaml(bom(image)),
+            "start": start_script(image),
         }
     assert libos == GRAMINE
     return {f"{NAME}.manifest": manifest_toml(manifest(image, find_gramine().runtime, needs))}

@@ -181,7 +181,7 @@ def render(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for what is written.")],
     libos: Annotated[str, typer.Option(help="`gramine` or `occlum`.")] = "gramine",
 ) -> None:
-    """Write what a library OS is told of an image: Gramine's manifest, or Occlum's configuration and copy plan.
+    """Write what a library OS is told of an image: Gramine's manifest, or Occlum's configuration, copy plan and start.
 
     To look at, and for tools of one's own: `sign` and `run` make their own. Rehashes every file.
 

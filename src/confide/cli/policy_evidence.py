@@ -17,6 +17,7 @@ from confide.cli.verify import (
     CertificatesOption,
     CollateralOption,
     FileArgument,
+    RevocationOption,
     RootOption,
     claims_of_attestation,
     hardware_trust,
@@ -43,6 +44,7 @@ def from_evidence(
     days: Annotated[int, typer.Option(min=1, max=3660, help="Validity from now on.")] = 365,
     output: Annotated[Path | None, typer.Option(help="File to write, which must not be there yet.")] = None,
     at: AtOption = None,
+    revocation_unchecked: RevocationOption = False,
     root: RootOption = None,
 ) -> None:
     """Write a policy from evidence: exactly this code, on hardware no older than this. The owner fills in the rest.
@@ -66,7 +68,7 @@ def from_evidence(
     with advice(InvalidFormat, FORM_HINT):
         found = recognize(data)
         trust = hardware_trust([*(collateral or []), *(certificates or [])], root)
-    result = examine(found, trust, now)
+    result = examine(found, trust, now, revocation_unchecked=revocation_unchecked)
     if result.error is None and result.debug:
         result.error = EvidenceRefused("verdict", 3, "it can be inspected from outside (debug)")
     if result.error is not None:

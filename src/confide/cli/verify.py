@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from confide.attestation.claims import Claims
     from confide.attestation.explain.examine import Examination
     from confide.attestation.explain.verdict import Verdict
-    from confide.attestation.recognize.endorsements import FileEndorsements
+    from confide.attestation.given import GivenEndorsements
     from confide.attestation.recognize.kinds import Recognized
     from confide.attestation.trust import HardwareTrust
     from confide.broker.policy_evidence import Match
@@ -58,6 +58,13 @@ EventLogOption = Annotated[
 AtOption = Annotated[
     str | None, typer.Option(help="Verify for this time: Unix seconds or RFC 3339. Default: now.")
 ]
+RevocationOption = Annotated[
+    bool,
+    typer.Option(
+        "--revocation-unchecked",
+        help="AMD: verify although no CRL was given. Whoever has a key that AMD revoked can make such evidence.",
+    ),
+]
 RootOption = Annotated[
     Path | None,
     typer.Option(
@@ -84,12 +91,14 @@ def verify(
         list[str] | None,
         typer.Option(help="TCB status (Intel) to accept beside UpToDate, without a policy; repeat."),
     ] = None,
+    revocation_unchecked: RevocationOption = False,
     root: RootOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/formats/verify.md).")] = False,
 ) -> None:
     """Explain evidence of a TEE, and verify it: every field, the certificates, the state of the platform, each step.
 
-    Exits 0 only if it is genuine, not of a debug TEE, of an accepted TCB status and, with --policy, accepted by that.
+    Exits 0 only if it is genuine, not of a debug TEE, of an accepted TCB status (Intel) and, with --policy, accepted by
+    that. Of AMD's TCB only a policy judges.
     Else: 67 not evidence, 76 no valid collateral, 98 refused, 97 platform not accepted, 86 measurement not in the
     policy.
 
@@ -99,7 +108,7 @@ def verify(
 
         confide verify quote.bin --collateral collateral.json --event-log /sys/firmware/acpi/tables/data/CCEL
 
-        confide verify report.bin --certificates vcek.der --policy policy.toml
+        confide verify report.bin --certificates vcek.der --certificates crl --policy policy.toml
 
         curl -s https://kbs.example/evidence | confide verify - --json
     """
@@ -117,7 +126,7 @@ def verify(
         trust = hardware_trust([*(collateral or []), *(certificates or [])], root)
     matched: list[Match] = []
     check = None if policy is None else _policy_check(policy, found, now, matched)
-    result = examine(found, trust, now)
+    result = examine(found, trust, now, revocation_unchecked=revocation_unchecked)
     if root is not None:
         result.notes.insert(0, f"DANGER: trusted is the root in {root}, in place of Intel's and AMD's")
     if expected is not None and result.error is None and result.tee is not expected:
@@ -199,7 +208,7 @@ def hardware_trust(files: Sequence[Path], root: Path | None) -> HardwareTrust:
     from confide.attestation.recognize.endorsements import read_endorsements
     from confide.attestation.trust import HardwareTrust
 
-    given: FileEndorsements = read_endorsements(
+    given: GivenEndorsements = read_endorsements(
         (str(file), read_input(file, MAX_INPUT_BYTES)) for file in files
     )
     if root is None:

@@ -20,7 +20,8 @@ def hint_on(error: ConfideError, result: Examination, file: Path) -> str | None:
     if is_of_debug(error, result):
         return debug_cure(result.tee)
     if isinstance(error, CollateralUnavailable):
-        return _how_to_get(result, "EVIDENCE" if str(file) == "-" else shlex.quote(str(file)))
+        words = _how_to_get(result, "EVIDENCE" if str(file) == "-" else shlex.quote(str(file)))
+        return f"{words} Without a CRL: --revocation-unchecked." if result.without_crl else words
     if isinstance(error, PlatformRefused) and not getattr(error, "__notes__", []):
         return (
             "[workload.platform] of the policy says what is accepted; docs/attestation.md what each step means and "

@@ -217,7 +217,12 @@ class TestSnp:
     def platform(self, **changes):
         minimum = {name: TCB[name] for name in ("bootloader", "tee", "snp", "microcode")}
         registers = {"measurement": (bytes(range(100, 148)).hex(),)}
-        return {"registers": registers, "allow_smt": True, "minimum_tcb": minimum} | changes
+        return {
+            "registers": registers,
+            "allow_smt": True,
+            "products": ("Milan",),
+            "minimum_tcb": minimum,
+        } | changes
 
     def accepted(self, **changes):
         return accepted(tee="snp", hosts=(), platform=self.platform(**changes))
@@ -270,6 +275,17 @@ class TestSnp:
             f'version = 1\ntee = "sgx"\nmeasurements = ["{OTHER}"]\nhosts = ["{"A" * 43}="]\n[platform]'.encode(),
             "hosts",
         ),
+        (
+            f'version = 1\ntee = "sgx"\nmeasurements = ["{OTHER}"]\nminimum_svn = 1\n[platform]'.encode(),
+            "minimum_svn: says nothing",
+        ),
+        *[
+            (
+                f'version = 1\ntee = "{tee}"\nmeasurements = ["{OTHER}"]\n[platform]'.encode(),
+                "minimum_evaluation is",
+            )
+            for tee in ("sgx", "tdx", "az-tdx-vtpm")
+        ],
         (f'version = 2\ntee = "sgx"\nmeasurements = ["{OTHER}"]\n[platform]'.encode(), "version"),
         (f'version = 1\ntee = "sgx"\nmeasurement = ["{OTHER}"]\n[platform]'.encode(), "measurement"),
         (b"version = 1\nversion = 1", "TOML"),
@@ -280,6 +296,11 @@ class TestSnp:
 def test_documents_with_faults(toml, fault):
     with pytest.raises(InvalidFormat, match=fault):
         AcceptedBroker.from_toml(toml)
+
+
+def test_an_enclave_that_intel_evaluated():
+    toml = f'version = 1\ntee = "sgx"\nmeasurements = ["{OTHER}"]\n[platform]\nminimum_evaluation = 17'
+    assert AcceptedBroker.from_toml(toml.encode()).platform.minimum_evaluation == 17
 
 
 def test_a_pin_is_a_certificate_or_such_a_document(serve):

@@ -29,7 +29,7 @@ from .conftest import MEASUREMENT
 
 LAUNCH = {"args": "--year 2024"}
 IMAGE = StatedImage(measurement=MEASUREMENT, role="driver", svn=0)
-REGISTERS = {f"pcr{index}": PCRS[index].hex() for index in (0, 4, 9)}
+REGISTERS = {f"pcr{index}": PCRS[index].hex() for index in (0, 4, 8, 9)}
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,9 @@ def test_a_tpms_evidence_as_that_of_hardware(allowed, ak, tee):
         attest(allowed, ak, tee=tee)
 
 
-@pytest.mark.parametrize("name", ["pcr0", "pcr4", "pcr9"])
+@pytest.mark.parametrize("name", ["pcr0", "pcr4", "pcr8", "pcr9"])
 def test_another_boot_than_the_policy_names(allowed, ak, clinic, name):
-    clinic.put_policy(policy(clinic, 3, **{name: "00" * 32}), 3)
+    clinic.put_policy(policy(clinic, 3, **{name: "ff" * 32}), 3)
     with pytest.raises(PlatformRefused):
         attest(allowed, ak).release()
     assert f"{name} is" in list(clinic.store.audit.entries(kind="refusal"))[-1].fields["detail"]
@@ -133,6 +133,11 @@ def test_a_replayed_quote(allowed, ak):
     [
         ({"pcr4": None}, "lacks pcr4"),
         ({"pcr9": None}, "lacks pcr9 or pcr11"),
+        ({"pcr8": None}, "lacks pcr8 beside pcr9"),
+        ({"pcr11": "aa" * 32, "pcr12": "00" * 32}, "lacks pcr13 beside pcr11"),
+        ({"pcr11": "aa" * 32, "pcr13": "00" * 32}, "lacks pcr12 beside pcr11"),
+        ({"pcr4": "00" * 32}, "pcr4 may be zero"),
+        ({"pcr9": "00" * 32}, "pcr9 may be zero"),
         ({"mrtd": "00" * 48}, "no register mrtd"),
         ({"pcr24": "00" * 32}, "no register pcr24"),
     ],

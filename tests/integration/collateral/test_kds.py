@@ -114,6 +114,17 @@ def test_offline_without_a_certificate_is_refused(site, machine):
     assert f"--product Milan --chip {machine.hardware_id.hex()} --tcb 3.0.8.200 --output FILE" in message
 
 
+def test_chips_that_are_made_up_leave_crls_theirs(site, published, machine):
+    endorsements = site.endorsements(burst=3)
+    before = dict(machine.fields)
+    for number in range(5):
+        machine.fields["chip_id"] = bytes([7, number]) * 32
+        with pytest.raises(CollateralUnavailable, match="status 404" if number < 3 else "asked too often"):
+            endorsements.amd(report(machine), NONE)
+    machine.fields = before
+    machine.verify(certificates=endorsements.amd(report(machine), without_crl(machine)))
+
+
 def test_a_hidden_chip(site, published, machine):
     machine.fields["chip_id"] = bytes(64)
     refused(site, machine, "hides its chip id")

@@ -75,6 +75,7 @@ class Guest:
 
     def allow(self, **platform):
         demanded = {"registers.measurement": f'["{bytes(range(100, 148)).hex()}"]', "allow_smt": "true"}
+        demanded["products"] = f'["{self.amd.machine.product}"]'
         demanded |= {
             f"minimum_tcb.{name}": str(TCB[name]) for name in ("bootloader", "tee", "snp", "microcode")
         }
@@ -153,7 +154,7 @@ def test_keys_are_released_to_a_guest_that_the_hardware_vouches_for(guest, kerne
 @pytest.mark.parametrize(
     ("demanded", "reason"),
     [
-        ({"registers.measurement": f'["{"00" * 48}"]'}, "step 4: measurement"),
+        ({"registers.measurement": f'["{"ff" * 48}"]'}, "step 4: measurement"),
         ({"hardware_ids": f'["{"11" * 64}"]'}, "step 3: hardware id"),
         ({"minimum_tcb.microcode": "201"}, "microcode is 200"),
         ({"allow_smt": "false"}, "hyperthreads"),

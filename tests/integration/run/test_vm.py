@@ -38,6 +38,7 @@ from .conftest import CHEAP, Owner, Served, Site
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
+OPTION_ROM = Path("/usr/lib/ipxe/qemu/efi-virtio.rom")
 KERNEL_ROOT = Path(__file__).parents[3] / ".local/kernel"
 AGENT = """\
 from confide.enclave.agent import main
@@ -139,6 +140,19 @@ def test_a_changed_command_line_gets_none(machine, monkeypatch):
         machine.run()
     assert machine.states() == ["verified", "booted", "attested"]
     assert "pcr9 is" in machine.refusal()["detail"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OPTION_ROM.is_file(), reason="needs the package ipxe-qemu")
+def test_a_device_with_a_program_of_its_own_gets_none(machine, monkeypatch):
+    """The firmware runs what a device brings along, before any kernel."""
+    machine.allow()
+    made = qemu._machine
+    card = ("-device", f"virtio-rng-pci,romfile={OPTION_ROM}")
+    monkeypatch.setattr(qemu, "_machine", lambda *arguments: [*made(*arguments), *card])
+    with pytest.raises(PlatformRefused):
+        machine.run()
+    assert "pcr2 is" in machine.refusal()["detail"]
 
 
 @pytest.mark.slow

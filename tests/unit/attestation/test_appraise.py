@@ -20,21 +20,26 @@ TDX = Platform(
     registers=dict.fromkeys(("mrtd", "rtmr0", "rtmr1", "rtmr2"), H48) | {"td_attributes": "0000001000000000"},
     numbers={},
     hardware_ids=("11" * 16,),
-    tcb=Tcb(status="UpToDate", date=NOW - 10 * DAY_S, evaluation=17),
+    tcb=Tcb(status="UpToDate", date=NOW - 10 * DAY_S, evaluation=17, smt=False),
     debug=False,
     expires=NOW + 1,
 )
 SNP = Platform(
     registers={"measurement": H48, "host_data": "00" * 32},
-    numbers={"vmpl": 0, "policy": 1 << 17, "guest_svn": 0, "platform_info": 0},
+    numbers={"vmpl": 0, "policy": 1 << 17, "guest_svn": 0, "platform_info": 1 << 5},
     hardware_ids=("22" * 64,),
-    tcb=Tcb(components={"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}),
+    tcb=Tcb(
+        product="Genoa",
+        components={"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219},
+        smt=False,
+    ),
     debug=False,
     expires=NOW + 1,
 )
 TDX_DEMANDED = {"registers": {name: [H48] for name in ("mrtd", "rtmr0", "rtmr1", "rtmr2")}}
 SNP_DEMANDED = {
     "registers": {"measurement": [H48]},
+    "products": ["Genoa"],
     "minimum_tcb": {"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219},
 }
 
@@ -132,6 +137,30 @@ def test_tcb_is_compared_component_by_component(name):
     refused(7, Tee.SNP, with_tcb(SNP, components=without), demanded(SNP_DEMANDED))
 
 
+@pytest.mark.parametrize("product", ["Milan", "Turin", "", "genoa"])
+def test_the_numbers_of_one_product_say_nothing_of_anothers(product):
+    refused(7, Tee.SNP, with_tcb(SNP, product=product), demanded(SNP_DEMANDED))
+
+
+def test_several_products():
+    both = demanded(SNP_DEMANDED, products=["Milan", "Genoa"])
+    accepted(Tee.SNP, SNP, both)
+    accepted(Tee.SNP, with_tcb(SNP, product="Milan"), both)
+
+
+def test_components_that_the_policy_does_not_name():
+    turin = with_tcb(SNP, product="Turin", components={**SNP.tcb.components, "fmc": 1})
+    refused(7, Tee.SNP, with_tcb(turin, product="Genoa"), demanded(SNP_DEMANDED))
+    lowest = {**SNP_DEMANDED["minimum_tcb"], "fmc": 1}
+    accepted(Tee.SNP, turin, demanded(SNP_DEMANDED, products=["Turin"], minimum_tcb=lowest))
+    refused(
+        7,
+        Tee.SNP,
+        with_tcb(SNP, product="Turin"),
+        demanded(SNP_DEMANDED, products=["Turin"], minimum_tcb=lowest),
+    )
+
+
 @pytest.mark.parametrize(
     ("stated", "allowed"),
     [
@@ -144,7 +173,19 @@ def test_settings_need_a_word(stated, allowed):
     platform = with_tcb(TDX, **{stated: True})
     refused(8, Tee.TDX, platform, demanded(TDX_DEMANDED))
     accepted(Tee.TDX, platform, demanded(TDX_DEMANDED, **{allowed: True}))
-    accepted(Tee.TDX, with_tcb(TDX, **{stated: None}), demanded(TDX_DEMANDED))
+    silent = with_tcb(TDX, **{stated: None})
+    if stated == "smt":  # a platform of the processor CA: it may well be on
+        refused(8, Tee.TDX, silent, demanded(TDX_DEMANDED))
+        accepted(Tee.TDX, silent, demanded(TDX_DEMANDED, allow_smt=True))
+    else:
+        accepted(Tee.TDX, silent, demanded(TDX_DEMANDED))
+
+
+def test_a_tpm_knows_nothing_of_hyperthreads():
+    tpm = replace(TDX, registers={"pcr4": "aa" * 32, "pcr8": "00" * 32, "pcr9": "aa" * 32}, tcb=Tcb())
+    accepted(
+        Tee.TPM, tpm, PlatformRequirements(registers={name: [value] for name, value in tpm.registers.items()})
+    )
 
 
 @pytest.mark.parametrize(("bit", "allowed"), [(16, "allow_smt"), (18, "allow_migration"), (21, "allow_cxl")])
@@ -152,6 +193,21 @@ def test_what_the_guest_policy_admits_needs_a_word(bit, allowed):
     platform = with_numbers(policy=1 << 17 | 1 << bit)
     refused(9, Tee.SNP, platform, demanded(SNP_DEMANDED))
     accepted(Tee.SNP, platform, demanded(SNP_DEMANDED, **{allowed: True}))
+
+
+def test_memory_that_was_not_checked_for_aliases_needs_a_word():
+    unchecked = with_numbers(platform_info=0xFFFF & ~(1 << 5))
+    refused(8, Tee.SNP, unchecked, demanded(SNP_DEMANDED))
+    accepted(Tee.SNP, unchecked, demanded(SNP_DEMANDED, allow_unchecked_aliases=True))
+
+
+def test_mitigations_must_be_in_force_at_the_launch_and_now():
+    both = demanded(SNP_DEMANDED, mitigations=0b101)
+    accepted(Tee.SNP, with_numbers(launch_mit_vector=0b111, current_mit_vector=0b101), both)
+    refused(8, Tee.SNP, with_numbers(launch_mit_vector=0b001, current_mit_vector=0b111), both)
+    refused(8, Tee.SNP, with_numbers(launch_mit_vector=0b111, current_mit_vector=0b100), both)
+    refused(8, Tee.SNP, with_numbers(launch_mit_vector=0, current_mit_vector=0), both)  # before version 5
+    refused(8, Tee.SNP, SNP, both)
 
 
 def test_vmpl_and_restrictions():
@@ -185,16 +241,48 @@ def test_a_td_whose_host_can_inject_exceptions():
         (Tee.TDX, {**TDX_DEMANDED, "isv_prod_id": 1}),
         (Tee.SNP, {**SNP_DEMANDED, "status": ["UpToDate"]}),
         (Tee.SNP, {**SNP_DEMANDED, "allow_cached_keys": False}),
+        (Tee.SNP, {**SNP_DEMANDED, "products": []}),
+        (Tee.SNP, {**SNP_DEMANDED, "products": ["Turin"]}),
+        (Tee.SNP, {**SNP_DEMANDED, "products": ["Genoa", "Turin"]}),
+        (Tee.SNP, {**SNP_DEMANDED, "minimum_tcb": {**SNP_DEMANDED["minimum_tcb"], "fmc": 0}}),
+        (Tee.TDX, {**TDX_DEMANDED, "products": ["Genoa"]}),
+        (Tee.TDX, {**TDX_DEMANDED, "mitigations": 1}),
+        (Tee.TDX, {**TDX_DEMANDED, "allow_unchecked_aliases": True}),
         (Tee.SNP, {**SNP_DEMANDED, "minimum_tcb": {"snp": 1, "tee": 0, "bootloader": 1}}),
         (Tee.SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "mrtd": [H48]}}),
         (Tee.AZURE_SNP, {**SNP_DEMANDED, "registers": {"measurement": [H48], "pcr4": ["aa" * 32]}}),
         (Tee.AZURE_SNP, {**SNP_DEMANDED, "registers": {"pcr4": ["aa" * 32], "pcr9": ["aa" * 32]}}),
+        *[
+            (Tee.TDX, {"registers": TDX_DEMANDED["registers"] | {zero: values}})
+            for zero in ("mrtd", "rtmr0", "rtmr1", "rtmr2")
+            for values in (["00" * 48], [H48, "00" * 48], ["00"])
+        ],
+        (Tee.SNP, {**SNP_DEMANDED, "registers": {"measurement": ["00" * 48]}}),
+        (Tee.TPM, {"registers": {"pcr4": ["aa" * 32], "pcr9": ["aa" * 32]}}),
+        (Tee.TPM, {"registers": {"pcr4": ["aa" * 32], "pcr11": ["aa" * 32]}}),
+        (Tee.TPM, {"registers": {"pcr4": ["aa" * 32], "pcr8": ["00" * 32], "pcr9": ["00" * 32]}}),
         (Tee.SGX, {"highest_vmpl": 0}),
         (Tee.SGX, {"registers": {"mrenclave": ["aa" * 32]}}),  # named as the measurement, once
     ],
 )
 def test_requirements_that_demand_too_little_or_the_wrong_thing(tee, fields):
     assert PlatformRequirements(**fields).faults(tee)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        {
+            "pcr8": ["00" * 32],
+            "pcr9": ["aa" * 32],
+        },  # no GRUB: the kernel's own stub measures the command line
+        {"pcr11": ["aa" * 32], "pcr12": ["00" * 32], "pcr13": ["00" * 32]},
+        {"pcr8": ["00" * 32], "pcr9": ["00" * 32], "pcr11": ["aa" * 32]}
+        | {name: ["00" * 32] for name in ("pcr12", "pcr13")},
+    ],
+)
+def test_registers_of_the_kernel(kernel):
+    assert PlatformRequirements(registers={"pcr4": ["aa" * 32], **kernel}).faults(Tee.TPM) == []
 
 
 @pytest.mark.parametrize(
@@ -211,6 +299,9 @@ def test_requirements_that_demand_too_little_or_the_wrong_thing(tee, fields):
         {"minimum_tcb": {"ucode": 1}},
         {"minimum_tcb": {"snp": 256}},
         {"guest_policy": ["debug"]},
+        {"products": ["Rome"]},
+        {"mitigations": 0},
+        {"mitigations": -1},
         {"grace_days": -1},
         {"allow_debug": True},
         {"allow_smt": 1},

@@ -16,12 +16,12 @@ from confide.attestation.explain.document import State
 from confide.attestation.explain.examine import examine
 from confide.attestation.explain.tcb import page_of, tcb_state
 from confide.attestation.explain.verdict import judge
+from confide.attestation.given import GivenEndorsements
 from confide.attestation.intel.quote import parse_quote
 from confide.attestation.intel.sigstruct import verify_sigstruct
 from confide.attestation.intel.verify import verify_quote
 from confide.attestation.intel.verify_collateral import verify_collateral
 from confide.attestation.ratls.verify import verify_ratls
-from confide.attestation.recognize.endorsements import FileEndorsements
 from confide.attestation.recognize.recognize import recognize
 from confide.attestation.requirements import STATUSES
 from confide.attestation.trust import HardwareTrust
@@ -46,13 +46,15 @@ def machine():
 
 def look(data, authority, now=NOW, **members):
     collaterals = (authority.collateral("TDX", **members), authority.collateral("SGX"))
-    return examine(recognize(data), HardwareTrust(FileEndorsements(collaterals), authority.root_der), now)
+    return examine(recognize(data), HardwareTrust(GivenEndorsements(collaterals), authority.root_der), now)
 
 
 def look_at_report(machine, now=NOW, **changed):
     key, chain = machine.endorsement(), (machine.intermediate, machine.root)
-    given = FileEndorsements(keys=(key,), chain=chain, crls=changed.pop("crls", ()))
-    return examine(recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), now)
+    given = GivenEndorsements(keys=(key,), chain=chain, crls=changed.pop("crls", ()))
+    return examine(
+        recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), now, **changed
+    )
 
 
 def states(result, evidence):
@@ -193,7 +195,7 @@ def test_a_td_in_debug_mode(authority):
 
 
 def test_no_endorsements_at_all(authority, machine):
-    nothing = HardwareTrust(FileEndorsements())
+    nothing = HardwareTrust(GivenEndorsements())
     result = examine(recognize(intel.Machine(authority).quote()), nothing, NOW)
     assert isinstance(result.error, CollateralUnavailable)
     assert states(result, "quote") == "+!...."
@@ -204,9 +206,15 @@ def test_no_endorsements_at_all(authority, machine):
     assert "kdsintf.amd.com/vcek/v1/Milan/" in result.source
 
 
-def test_revocation_of_amd_is_checked_where_there_is_a_crl(machine):
+def test_revocation_of_amd_is_checked_unless_that_is_said(machine):
     product = machine.product
-    assert any("revocation is not checked" in note for note in look_at_report(machine).notes)
+    result = look_at_report(machine)
+    assert isinstance(result.error, CollateralUnavailable)
+    assert "CRL is missing" in str(result.error)
+    assert result.platform is None
+    result = look_at_report(machine, revocation_unchecked=True)
+    assert result.error is None
+    assert any("revocation is not checked" in note for note in result.notes)
     result = look_at_report(machine, crls=(machine.authority.crl(product),))
     assert result.error is None
     assert not any("revocation" in note for note in result.notes)
@@ -222,7 +230,8 @@ def test_the_right_one_of_several_endorsement_keys(machine):
     other = amd.Machine(machine.authority, machine.product)
     other.hardware_id = bytes(range(2, 66))
     keys = (other.endorsement(), machine.endorsement())
-    given = FileEndorsements(keys=keys, chain=(machine.intermediate, machine.root))
+    crl = machine.authority.crl(machine.product)
+    given = GivenEndorsements(keys=keys, chain=(machine.intermediate, machine.root), crls=(crl,))
     result = examine(recognize(machine.report()), HardwareTrust(given, amd_roots=machine.roots()), NOW)
     assert result.error is None
 
@@ -234,12 +243,12 @@ def test_the_right_one_of_a_chips_and_clouds_keys_of_one_tcb(machine, hidden):
     chips = [amd.Machine(machine.authority, machine.product, kind) for kind in kinds]
     for chip in chips:
         chip.fields["chip_id"] = bytes(64) if hidden else chips[0].hardware_id
-    given = FileEndorsements(keys=tuple(chip.endorsement() for chip in chips))
+    given = GivenEndorsements(keys=tuple(chip.endorsement() for chip in chips))
     for chip in chips:
         trust = HardwareTrust(
             dataclasses.replace(given, chain=(chip.intermediate, chip.root)), amd_roots=chip.roots()
         )
-        assert examine(recognize(chip.report()), trust, NOW).error is None
+        assert examine(recognize(chip.report()), trust, NOW, revocation_unchecked=True).error is None
 
 
 # -- Verdict

@@ -425,6 +425,18 @@ def only_refuses(data: bytes) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"signature": "00", "note": "\\"tcbInfo\\": ", "tcbInfo": {"id": "TDX"}}',
+        '{"note": {"id": "TDX"}, "tcbInfo": {"id": "TDX"}, "signature": "00"}',
+    ],
+)
+def test_signed_json_has_two_members_and_no_more(text):
+    with pytest.raises(InvalidFormat, match=r"tcbInfo and (its )?signature"):
+        read_endorsements([("file", text.encode())])
+
+
 @given(st.binary(max_size=3000))
 def test_any_bytes(data):
     only_refuses(data)

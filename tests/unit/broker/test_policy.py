@@ -252,6 +252,8 @@ def test_what_is_demanded_of_hardware():
     assert platform is not None
     assert platform.registers == {"mrsigner": ("aabb",)}
     assert platform.status == ("UpToDate",)
+    signed = SGX_PLATFORM.replace("minimum_svn = 0", "minimum_svn = 2")
+    assert parse_policy(signed.encode()).workload[0].minimum_svn == 2
 
 
 @pytest.mark.parametrize(
@@ -265,6 +267,13 @@ def test_what_is_demanded_of_hardware():
             SGX_PLATFORM.replace("allow_smt", "allow_debug"),
             "workload[0].platform.allow_debug",
             "unknown field",
+        ),
+        (
+            SGX_PLATFORM.replace("registers = { mrsigner", "registers = { config_id").replace(
+                "minimum_svn = 0", "minimum_svn = 1"
+            ),
+            "workload[0].minimum_svn",
+            "without registers.mrsigner",
         ),
         (SGX_PLATFORM.replace('["aabb"]', "[]"), "workload[0].platform.registers.mrsigner", "empty"),
         (SGX_PLATFORM.replace('"aabb"', '"AABB"'), "workload[0].platform.registers.mrsigner[0]", "hex"),

@@ -481,7 +481,7 @@ HARDWARE = Platform(
     registers={"mrsigner": "aa" * 32},
     numbers={"isv_prod_id": 0, "isv_svn": 5},
     hardware_ids=("01",),
-    tcb=Tcb(status="UpToDate"),
+    tcb=Tcb(status="UpToDate", smt=False),
     debug=False,
     expires=NOW + 60,
 )

@@ -45,7 +45,7 @@ def test_a_challenge_expires(clock):
 
 def test_an_attested_session_expires(clock):
     sessions = Sessions(clock)
-    sessions.attested("a", CLAIMS)
+    sessions.attested("a", CLAIMS, known=True)
     assert sessions.claims("a") is CLAIMS
     clock.now += ATTESTED_TTL_S
     with pytest.raises(AttestationRefused):
@@ -69,7 +69,7 @@ def test_a_challenged_session_has_no_claims(clock):
 
 def test_a_flood_pushes_out_challenges_and_no_attested_session(clock):
     sessions = Sessions(clock, max_sessions=3)
-    sessions.attested("mine", CLAIMS)
+    sessions.attested("mine", CLAIMS, known=True)
     first, _ = sessions.challenge("simulated", "0.4.0")
     for _ in range(10):
         last, _ = sessions.challenge("simulated", "0.4.0")
@@ -79,14 +79,32 @@ def test_a_flood_pushes_out_challenges_and_no_attested_session(clock):
         sessions.take_challenge(first)
 
 
-def test_attested_sessions_are_bounded_until_they_expire(clock):
+def test_of_too_many_attested_sessions_the_oldest_goes(clock):
     sessions = Sessions(clock, max_sessions=2)
-    sessions.attested("a", CLAIMS)
-    sessions.attested("b", CLAIMS)
-    with pytest.raises(BrokerUnavailable):
-        sessions.attested("c", CLAIMS)
+    for identifier in "abc":
+        sessions.attested(identifier, CLAIMS, known=True)
+    assert sessions.claims("b") is sessions.claims("c") is CLAIMS
+    with pytest.raises(AttestationRefused):
+        sessions.claims("a")
+
+
+def test_strangers_push_out_strangers_first(clock):
+    sessions = Sessions(clock, max_sessions=3)
+    sessions.attested("mine", CLAIMS, known=True)
+    for number in range(10):
+        sessions.attested(f"stranger{number}", CLAIMS, known=False)
+    assert sessions.claims("mine") is CLAIMS
+    assert sessions.claims("stranger9") is CLAIMS
+    for identifier in "ab":
+        sessions.attested(identifier, CLAIMS, known=True)
+    assert sessions.claims("mine") is CLAIMS
+    for number in range(10):
+        with pytest.raises(AttestationRefused):
+            sessions.claims(f"stranger{number}")
     clock.now += ATTESTED_TTL_S
-    sessions.attested("c", CLAIMS)
+    sessions.attested("late", CLAIMS, known=False)
+    with pytest.raises(AttestationRefused):
+        sessions.claims("mine")
 
 
 def test_nonces_serve_once_expire_and_are_bounded(clock):

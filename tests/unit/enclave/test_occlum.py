@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from pydantic import ValidationError
 
 from confide.enclave.enclave_needs import EnclaveNeeds
 from confide.enclave.image import ImageFile
-from confide.enclave.occlum.render import bom, bom_yaml, configuration, configuration_json
+from confide.enclave.occlum.render import bom, bom_yaml, configuration, configuration_json, start_script
 from confide.enclave.occlum.schema import OcclumConfiguration
 
 NEEDS = EnclaveNeeds(memory_mib=512, threads=20, thread_stack_mib=8, processes=2, clear_work=True)
@@ -49,7 +51,23 @@ def test_nothing_is_taken_from_the_host_and_it_cannot_be_debugged(document):
 
 def test_one_enclave_holds_all_processes(document):
     assert document["resource_limits"]["user_space_size"] == f"{2 * (512 + 8 + 160) + 1}MB"
-    assert document["entry_points"] == ["/opt/confide/python/bin/python3"]
+
+
+def test_the_interpreter_is_no_entry_point(document, image):
+    assert document["entry_points"] == ["/opt/confide/start"]
+    assert not any(image.argv[0].startswith(entry) for entry in document["entry_points"])
+
+
+@pytest.mark.parametrize("chosen", [[], ["-c", "print('stolen')"], ["-m", "http.server"], ["--", "x"]])
+def test_no_argument_of_the_hosts_reaches_what_is_started(make_image, tmp_path, chosen):
+    fixed = (sys.executable, "-c", "import sys; print(sys.argv[1:])", "\u00e9'\"\\\n", "b")
+    start = tmp_path / "start"
+    start.write_bytes(start_script(make_image(argv=fixed)))
+    line = start.read_text().splitlines()[0]
+    as_occlum_does = [line.removeprefix("#!"), start, *chosen]
+    assert len(line) < 127
+    ran = subprocess.run(as_occlum_does, capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{list(fixed[3:])}\n"
 
 
 @pytest.mark.parametrize(

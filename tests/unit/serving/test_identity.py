@@ -162,6 +162,7 @@ def test_the_document_that_a_policy_gives(keys, minimum):
 
 def test_the_document_of_hardware_demands_what_the_policy_demands():
     platform = '[workload.platform]\nregisters = { measurement = ["' + "ab" * 48 + '"] }\n'
+    platform += 'products = ["Genoa"]\n'
     platform += "minimum_tcb = { bootloader = 4, tee = 0, snp = 24, microcode = 219 }\n"
     policy = parse_policy(POLICY.replace('"simulated"', '"snp"').encode() + platform.encode())
     document = AcceptedServing.from_toml(accepted_document(policy, "iris", [], []).encode())

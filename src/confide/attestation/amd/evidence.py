@@ -8,26 +8,13 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from confide.attestation.amd.certificates import MAX_CERTIFICATE_BYTES, Certificates
 from confide.attestation.amd.report import REPORT_BYTES, SigningKey, parse_report
-from confide.attestation.evidence_form import EvidenceForm
+from confide.attestation.evidence_form import EvidenceForm, base64_bytes
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused, InvalidFormat
-
-
-def _base64(max_bytes: int) -> BeforeValidator:
-    """Decode text within its size; bytes, which JSON has not, are taken as they are."""
-
-    def read(value: object) -> bytes:
-        if isinstance(value, str) and len(value) <= (max_bytes + 2) // 3 * 4:
-            value = base64.b64decode(value, validate=True)
-        if not isinstance(value, bytes) or len(value) > max_bytes:
-            raise ValueError(f"not base64 of at most {max_bytes} bytes")
-        return value
-
-    return BeforeValidator(read)
 
 
 class NamedCertificate(StrictModel):
@@ -39,7 +26,7 @@ class NamedCertificate(StrictModel):
     """
 
     cert_type: Literal["ARK", "ASK", "VCEK", "VLEK"]
-    data: Annotated[bytes, _base64(MAX_CERTIFICATE_BYTES)]
+    data: Annotated[bytes, base64_bytes(MAX_CERTIFICATE_BYTES)]
 
 
 class SnpEvidence(EvidenceForm):
@@ -52,7 +39,7 @@ class SnpEvidence(EvidenceForm):
 
     evidence: ClassVar[str] = "SNP report"
 
-    attestation_report: Annotated[bytes, _base64(REPORT_BYTES)]
+    attestation_report: Annotated[bytes, base64_bytes(REPORT_BYTES)]
     cert_chain: Annotated[tuple[NamedCertificate, ...], Field(max_length=4, strict=False)] = ()
 
     def certificates(self) -> Certificates:

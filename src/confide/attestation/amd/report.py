@@ -197,16 +197,6 @@ class Report:
         return SigningKey(number) if number in set(SigningKey) else None
 
     @property
-    def chip_key_masked(self) -> bool:
-        """Whether the host keeps the chip's own key from being used: KEY_INFO bit 1."""
-        return bool(self.number("key_info") & 0b10)
-
-    @property
-    def author_key_enabled(self) -> bool:
-        """Whether the digest of an author key is there: KEY_INFO bit 0."""
-        return bool(self.number("key_info") & 0b1)
-
-    @property
     def product(self) -> Product | None:
         """What CPUID says; None where the report does not carry it (version 2) or the model is not known."""
         if self.number("version") < 3:

@@ -40,7 +40,7 @@ from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 __all__ = ["PINNED", "VerifiedReport", "verify_report", "verify_signature"]
 
 _REGISTERS = ("measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id")
-_NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info")
+_NUMBERS = ("guest_svn", "vmpl", "policy", "platform_info", "launch_mit_vector", "current_mit_vector")
 _ECDSA_P384_SHA384 = 1
 _P384_BYTES = 48
 _MAX_VMPL = 3
@@ -74,7 +74,8 @@ def verify_report(
     6. That key signed the report: ECDSA, P-384, SHA-384; what pads the two numbers is zero.
     7. The certificate stands for the report's REPORTED_TCB, component by component.
     8. A VCEK's certificate is that of the report's chip. A machine may hide its id from reports (zeros): then the
-       certificate says whose key signed. A VLEK is no chip's, and behind one a hidden id stays hidden.
+       certificate says whose key signed. A VLEK is no chip's: behind one, what a report says of its chip counts for
+       nothing.
     9. The guest policy has no unknown restriction or permission, and a guest asked for the report, not its host.
 
     A debug policy is not refused here: `Platform.debug` says it.
@@ -184,14 +185,16 @@ def _check_tcb(report: Report, endorsement: Endorsement) -> None:
 
 
 def _hardware_ids(report: Report, endorsement: Endorsement) -> tuple[str, ...]:
-    """Return the chip's id, or nothing where the machine hides it and a VLEK signed."""
-    chip_id = report.octets("chip_id")
-    if endorsement.kind is SigningKey.VCEK:
-        certified = endorsement.hardware_id.ljust(CHIP_ID_BYTES, b"\0")
-        if any(chip_id) and not hmac.compare_digest(chip_id, certified):
-            raise _refused(8, "the key is of another chip than the report")
-        return (certified.hex(),)
-    return (chip_id.hex(),) if any(chip_id) else ()
+    """Return the id of the chip that AMD certified; nothing where a VLEK signed.
+
+    A VLEK is all the machines' of a provider: whoever took it from one writes any chip's id into a report.
+    """
+    if endorsement.kind is not SigningKey.VCEK:
+        return ()
+    chip_id, certified = report.octets("chip_id"), endorsement.hardware_id.ljust(CHIP_ID_BYTES, b"\0")
+    if any(chip_id) and not hmac.compare_digest(chip_id, certified):
+        raise _refused(8, "the key is of another chip than the report")
+    return (certified.hex(),)
 
 
 def _check_guest(report: Report) -> None:
@@ -205,7 +208,7 @@ def _check_guest(report: Report) -> None:
 def _tcb(report: Report, product: Product) -> Tcb:
     versions = [report.tcb(name, product) for name in ("reported_tcb", "committed_tcb", "launch_tcb")]
     lowest = {name: min(version[name] for version in versions) for name in versions[0]}
-    return Tcb(components=lowest, smt=PlatformBit.SMT_EN in report.platform_info)
+    return Tcb(product=str(product), components=lowest, smt=PlatformBit.SMT_EN in report.platform_info)
 
 
 def _refused(step: int, reason: str) -> EvidenceRefused:

@@ -1,7 +1,7 @@
 """Verification of an Azure confidential VM: from hardware evidence to the TPM's key, from that to the PCRs.
 
-Pure. The hardware evidence itself is verified by its vendor's verifier: `confide.attestation.azure.snp` and `.tdx`
-put the two together.
+Pure. The hardware evidence itself is verified by its vendor's verifier: `confide.attestation.vendors` puts the two
+together.
 """
 
 from __future__ import annotations

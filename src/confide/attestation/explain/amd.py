@@ -58,13 +58,15 @@ def report_groups(report: Report, endorsement: Endorsement | None) -> tuple[Grou
         "platform",
         "Machine",
         (
-            _field(report, "chip_id", "of the chip; a policy's `hardware_ids`; zeros: the host hides it"),
+            _field(
+                report, "chip_id", "of the chip; a policy's `hardware_ids` (not behind a VLEK); zeros: hidden"
+            ),
             Field("product", _product(report, endorsement), "generation of EPYC"),
             Field(
                 "platform_info",
                 f"{info:#x}",
                 "settings of the machine",
-                decode(info, flags.PLATFORM_INFO, matter=(0,)),
+                decode(info, flags.PLATFORM_INFO, matter=(0, 5)),
             ),
             Field("key_info", f"{key:#x}", _key(report), decode(key & 0b11, flags.KEY_INFO)),
             *_versions(report),

@@ -86,6 +86,7 @@ class Examination:
         needed: what evidence of this platform is verified with.
         source: how else to name it than by the evidence; None: nobody publishes it.
         option: by which it is given.
+        without_crl: it is of AMD's, and was verified without a CRL.
     """
 
     kind: str = ""
@@ -104,6 +105,7 @@ class Examination:
     needed: str = "endorsements of the platform"
     source: str | None = ""
     option: str = "--collateral"
+    without_crl: bool = False
 
     @contextmanager
     def steps(
@@ -142,13 +144,16 @@ class Examination:
         self.verifications.insert(at, steps.verification(evidence, texts))
 
 
-def examine(found: Recognized, trust: HardwareTrust, now: int) -> Examination:
+def examine(
+    found: Recognized, trust: HardwareTrust, now: int, *, revocation_unchecked: bool = False
+) -> Examination:
     """Verify evidence and explain it. Refusals are in what is returned, and are not raised.
 
     Args:
         found: nothing in it is trusted.
         trust: what it is anchored to.
         now: Unix seconds.
+        revocation_unchecked: accept a report of AMD's for which there is no CRL.
     """
     result = Examination(notes=list(found.notes))
     bound = _bound(found, result)
@@ -174,6 +179,11 @@ def examine(found: Recognized, trust: HardwareTrust, now: int) -> Examination:
             result.sigstruct = _sigstruct(result, given)
     except ConfideError as error:
         result.error = error
+    if result.error is None and result.without_crl and not (revocation_unchecked or result.debug):
+        result.platform = None
+        result.error = CollateralUnavailable(
+            f"{_REPORT}: AMD's CRL is missing, by which it would show whether the key was revoked"
+        )
     if result.error is None and isinstance(found.runtime_data, dict) and not bound:
         result.error = AttestationRefused("the runtime data is not JSON with one canonical form")
     return result
@@ -315,11 +325,10 @@ def _report(
             issued, expires = certificates.crl.last_update_utc, certificates.crl.next_update_utc
             since, until = int(issued.timestamp()), int(expires.timestamp())
             result.validity.append(Validity("CRL of the root", since, until, since <= now <= until))
-        else:
-            result.notes.append(
-                "revocation is not checked: no CRL was given (--certificates takes it too; a broker always checks it)"
-            )
         verified = verify_report(given.raw, certificates, now, roots=trust.amd_roots)
+        if certificates.crl is None:
+            result.without_crl = True
+            result.notes.append("revocation is not checked: no CRL was given; a broker always checks it")
         result.tcb = tcb_state(Tee.SNP, verified.platform.tcb)
     _check_bound(report.report_data, bound)
     return verified

@@ -129,7 +129,7 @@ def _of_amd(tcb: Tcb) -> Iterator[Advice]:
         "TCB versions",
         "AMD publishes no verdict on versions: the owner says which are high enough",
         "update BIOS and SNP firmware to what AMD's security bulletins ask for, and commit it",
-        f"minimum_tcb = {{ {lowest} }} accepts no less than this",
+        f'products = ["{tcb.product}"] and minimum_tcb = {{ {lowest} }} accept no less than this',
     )
 
 

@@ -8,7 +8,6 @@ identity, CRLs, and the certificates of its chains.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,18 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from confide.attestation.amd.certificates import (
-    Certificates,
     common_name,
-    endorsement_of,
     load_certificate,
     load_crl,
 )
-from confide.attestation.amd.report import Report
-from confide.attestation.amd.verify import verify_signature
-from confide.attestation.endorsements import Endorsements
+from confide.attestation.given import GivenEndorsements
 from confide.attestation.intel.collateral import Collateral
-from confide.attestation.intel.quote import Quote
 from confide.attestation.intel.roots import SGX_ROOT
+from confide.attestation.intel.signed_json import signed_member
 from confide.attestation.recognize.encodings import (
     MAX_INPUT_BYTES,
     as_text,
@@ -38,85 +33,13 @@ from confide.attestation.recognize.encodings import (
     read_json,
     read_pem,
 )
-from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
+from confide.errors import InvalidFormat
 
 _TCB_SIGNER, _ROOT = "Intel SGX TCB Signing", "Intel SGX Root CA"
 _CAS = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
 _SIGNED = ("tcbInfo", "enclaveIdentity")
 _TEES = {"QE": "SGX", "TD_QE": "TDX"}
 _MAX_PARTS = 64
-
-
-@dataclass(frozen=True)
-class FileEndorsements:
-    """Finds endorsements in files, and where those have none, elsewhere.
-
-    It differs from what a broker does in one thing: a report for which there is no CRL gets its certificates all the
-    same, and whoever verifies it says that revocation was not checked.
-
-    Attributes:
-        collaterals: of Intel.
-        keys: certificates of AMD's endorsement keys.
-        chain: of AMD: intermediates and roots.
-        crls: of AMD's roots.
-        elsewhere: asked where the files lack something; None: nothing is.
-    """
-
-    collaterals: tuple[Collateral, ...] = ()
-    keys: tuple[x509.Certificate, ...] = ()
-    chain: tuple[x509.Certificate, ...] = ()
-    crls: tuple[x509.CertificateRevocationList, ...] = ()
-    elsewhere: Endorsements | None = None
-
-    def intel(self, quote: Quote) -> Collateral:
-        """Return the collateral for a quote's platform; of another one, where no other was given.
-
-        Raises:
-            CollateralUnavailable: there is none.
-        """
-        wanted = (quote.tee, quote.fmspc, quote.ca)
-        for collateral in self.collaterals:
-            if (collateral.tee, collateral.fmspc, collateral.ca) == wanted:
-                return collateral
-        if self.elsewhere is not None:
-            return self.elsewhere.intel(quote)
-        if self.collaterals:  # the verifier says what it is for
-            return self.collaterals[0]
-        raise CollateralUnavailable(
-            f"no collateral for {quote.tee.upper()} on platforms {quote.fmspc} ({quote.ca} CA)"
-        )
-
-    def amd(self, report: Report, given: Certificates) -> Certificates:
-        """Return the certificates for a report; what came with it counts first.
-
-        Raises:
-            CollateralUnavailable: of `elsewhere`.
-        """
-        key = given.endorsement or self._key(report)
-        issuers = {each.issuer for each in (*given.chain, *self.chain)}
-        crl = given.crl
-        if crl is None:
-            crl = next((each for each in self.crls if each.issuer in issuers), None)
-        if crl is None and key is not None:
-            crl = next((each for each in self.crls if _same_product(each, key)), None)
-        found = Certificates(key, given.chain or self.chain, crl)
-        if self.elsewhere is None or (found.endorsement is not None and found.crl is not None):
-            return found
-        try:
-            return self.elsewhere.amd(report, found)
-        except CollateralUnavailable:
-            if found.endorsement is None:
-                raise
-            return found
-
-    def _key(self, report: Report) -> x509.Certificate | None:
-        """Return the certificate of the key that signed the report, else of its chip and TCB, else any."""
-        alike = [each for each in self.keys if _could_be_of(report, each)]
-        for certificate in alike:
-            with contextlib.suppress(EvidenceRefused):
-                verify_signature(report, certificate)
-                return certificate
-        return next(iter((*alike, *self.keys)), None)
 
 
 @dataclass
@@ -133,7 +56,7 @@ class _Parts:
             raise InvalidFormat("more certificates, CRLs and documents than any evidence needs")
 
 
-def read_endorsements(files: Iterable[tuple[str, bytes]]) -> FileEndorsements:
+def read_endorsements(files: Iterable[tuple[str, bytes]]) -> GivenEndorsements:
     """Read files of endorsements; parts of collateral are put together with parts in other files.
 
     Args:
@@ -151,7 +74,7 @@ def read_endorsements(files: Iterable[tuple[str, bytes]]) -> FileEndorsements:
             raise InvalidFormat(f"{name}: {error}") from None
     amd = [each for each in parts.certificates if not _is_intel(each.subject)]
     keys = tuple(each for each in amd if common_name(each.subject) in ("SEV-VCEK", "SEV-VLEK"))
-    return FileEndorsements(
+    return GivenEndorsements(
         collaterals=(*parts.collaterals, *_assembled(parts)),
         keys=keys,
         chain=tuple(each for each in amd if each not in keys),
@@ -220,29 +143,12 @@ def _read_object(text: str, parts: _Parts) -> None:
         raise InvalidFormat("JSON that is no collateral")
     found = [name for name in _SIGNED if isinstance(value.get(name), dict)]
     if len(found) == 1:
-        document, signature = _signed(text, found[0])
+        document, signature = signed_member(text.encode(), found[0])
         parts.signed.append((found[0], document, signature))
     elif {"tcb_info", "qe_identity"} <= value.keys():
         parts.collaterals.append(_whole(value))
     else:
         raise InvalidFormat("JSON that is no collateral")
-
-
-def _signed(text: str, name: str) -> tuple[str, bytes]:
-    """Return a signed document as it is written, which is what was signed, and its signature.
-
-    Whatever the search finds instead, in a document made for that, has no signature of Intel's.
-    """
-    quoted = f'"{name}"'
-    start = text.find("{", text.find(quoted) + len(quoted))
-    try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
-        signature = bytes.fromhex(json.loads(text)["signature"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InvalidFormat(f"JSON with {name} that does not read, or without its signature") from None
-    if not isinstance(value, dict):
-        raise InvalidFormat(f"JSON in which {name} is no object")
-    return text[start:end], signature
 
 
 def _whole(value: Mapping[str, Any]) -> Collateral:
@@ -251,7 +157,7 @@ def _whole(value: Mapping[str, Any]) -> Collateral:
     for member, name in (("tcb_info", "tcbInfo"), ("qe_identity", "enclaveIdentity")):
         document = members[member]
         if members[f"{member}_signature"] is None and isinstance(document, str):
-            members[member], signature = _signed(document, name)
+            members[member], signature = signed_member(document.encode(), name)
             members[f"{member}_signature"] = signature.hex()
     for member in ("root_ca_crl", "pck_crl"):
         members[member] = _crl_bytes(members[member], member).hex()
@@ -315,20 +221,3 @@ def _pem(certificate: x509.Certificate) -> str:
 
 def _is_intel(name: x509.Name) -> bool:
     return common_name(name).startswith("Intel SGX ")
-
-
-def _could_be_of(report: Report, certificate: x509.Certificate) -> bool:
-    try:
-        endorsement = endorsement_of(certificate)
-        same = endorsement.tcb == report.tcb("reported_tcb", endorsement.product)
-    except InvalidFormat:
-        return False
-    chip = report.octets("chip_id")[: len(endorsement.hardware_id)]
-    return (
-        same and report.signing_key is endorsement.kind and (not any(chip) or chip == endorsement.hardware_id)
-    )
-
-
-def _same_product(crl: x509.CertificateRevocationList, key: x509.Certificate) -> bool:
-    """Tell by the names that AMD gives: ARK-Milan issues the CRL, SEV-Milan or SEV-VLEK-Milan the key's certificate."""
-    return common_name(crl.issuer).rpartition("-")[2] == common_name(key.issuer).rpartition("-")[2] != ""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from confide.attestation.amd.certificate_table import CERTIFICATE_TYPES
 from confide.attestation.amd.certificates import Certificates
 from confide.attestation.amd.report import REPORT_BYTES, SigningKey, parse_report
 from confide.attestation.amd.structured import report_of
@@ -21,13 +22,7 @@ from confide.attestation.recognize.endorsements import describe_collateral
 from confide.attestation.recognize.kinds import GivenAzure, GivenQuote, GivenReport, Recognized
 from confide.errors import EvidenceRefused, InvalidFormat
 
-_TABLE = {
-    "c0b406a4-a803-4952-9743-3fb6014cd0ae": "ARK",
-    "4ab7b379-bbac-4fe4-a02f-05aef327c782": "ASK",
-    "63da758d-e664-4564-adc5-f4b93be8accd": "VCEK",
-    "a8074bc2-a25a-483e-aae6-39c045a0b8a1": "VLEK",
-}
-"""GUIDs of a host's certificate table (GHCB specification)."""
+_TABLE = {str(guid): name for guid, name in CERTIFICATE_TYPES.items()}
 _CERTIFICATES = frozenset(_TABLE.values())
 _AZURE = {"version", "hcl_report", "tpm_quote", "vcek", "td_quote"}
 _AZURE_UNNUMBERED = {"quote", "report", "vcek", "tpm_quote", "hcl_report", "td_quote"}

@@ -8,28 +8,15 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from confide.attestation.evidence_form import EvidenceForm
+from confide.attestation.evidence_form import EvidenceForm, base64_bytes
 from confide.attestation.tpm.event_log import MAX_LOG_BYTES
 from confide.attestation.tpm.quote import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
 from confide.document import StrictModel
 
 MAX_KEY_BYTES = 1024
 MAX_SIGNATURE_BYTES = 1024
-
-
-def _base64(max_bytes: int) -> BeforeValidator:
-    """Decode base64 text within its size; bytes, which JSON has not, are taken as they are."""
-
-    def read(value: object) -> bytes:
-        if isinstance(value, str) and len(value) <= (max_bytes + 2) // 3 * 4:
-            value = base64.b64decode(value, validate=True)
-        if not isinstance(value, bytes) or len(value) > max_bytes:
-            raise ValueError(f"not base64 of at most {max_bytes} bytes")
-        return value
-
-    return BeforeValidator(read)
 
 
 class TpmQuoteEvidence(StrictModel):
@@ -41,8 +28,8 @@ class TpmQuoteEvidence(StrictModel):
         pcrs: the 24 values of the SHA-256 bank, hex.
     """
 
-    message: Annotated[bytes, _base64(MAX_QUOTE_BYTES)]
-    signature: Annotated[bytes, _base64(MAX_SIGNATURE_BYTES)]
+    message: Annotated[bytes, base64_bytes(MAX_QUOTE_BYTES)]
+    signature: Annotated[bytes, base64_bytes(MAX_SIGNATURE_BYTES)]
     pcrs: Annotated[
         tuple[Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * PCR_BYTES}}}$")], ...],
         Field(min_length=PCR_COUNT, max_length=PCR_COUNT, strict=False),
@@ -64,9 +51,9 @@ class TpmEvidence(EvidenceForm):
 
     evidence: ClassVar[str] = "TPM evidence"
 
-    ak_public: Annotated[bytes, _base64(MAX_KEY_BYTES)]
+    ak_public: Annotated[bytes, base64_bytes(MAX_KEY_BYTES)]
     tpm_quote: TpmQuoteEvidence
-    event_log: Annotated[bytes, _base64(MAX_LOG_BYTES)] | None = None
+    event_log: Annotated[bytes, base64_bytes(MAX_LOG_BYTES)] | None = None
 
     def wire(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""

@@ -10,7 +10,8 @@ from cryptography import x509
 from confide.attestation.amd.certificates import Certificates, common_name
 from confide.attestation.amd.report import Product, SigningKey
 from confide.attestation.amd.verify_certificates import INTERMEDIATES
-from confide.attestation.recognize.endorsements import FileEndorsements, read_endorsements
+from confide.attestation.given import GivenEndorsements
+from confide.attestation.recognize.endorsements import read_endorsements
 from confide.broker.collateral.amd_authority import AmdAuthority
 from confide.broker.collateral.amd_chip import AmdChip
 from confide.broker.collateral.intel_platform import IntelPlatform
@@ -70,12 +71,12 @@ def items_in(files: Iterable[tuple[str, bytes]]) -> list[Found]:
     )
 
 
-def _intel(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
+def _intel(read: GivenEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
     for collateral in read.collaterals:
         yield IntelPlatform.of(collateral), collateral.to_json()
 
 
-def _chips(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
+def _chips(read: GivenEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
     for key in read.keys:
         if common_name(key.subject) != f"SEV-{SigningKey.VCEK.name}":
             continue
@@ -83,7 +84,7 @@ def _chips(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
         yield chip, Certificates(key, _chain(read, chip.product, SigningKey.VCEK)).to_pem()
 
 
-def _authorities(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
+def _authorities(read: GivenEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
     """Yield every authority with the CRL of its root: a CRL is over all that its issuer issued (RFC 5280, 5.2.5)."""
     for crl in sorted(read.crls, key=lambda each: each.last_update_utc):
         for product in Product:
@@ -96,7 +97,7 @@ def _authorities(read: FileEndorsements) -> Iterator[tuple[AnyItem, bytes]]:
                     yield authority, Certificates(None, chain, crl).to_pem()
 
 
-def _chain(read: FileEndorsements, product: Product, kind: SigningKey) -> tuple[x509.Certificate, ...]:
+def _chain(read: GivenEndorsements, product: Product, kind: SigningKey) -> tuple[x509.Certificate, ...]:
     names = (f"{INTERMEDIATES[kind]}-{product}", f"ARK-{product}")
     return tuple(each for each in read.chain if common_name(each.subject) in names)
 

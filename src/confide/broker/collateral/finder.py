@@ -1,7 +1,7 @@
 """Items from the cache, or fetched when they are asked for: once for all who ask, and never too many at a time.
 
-Evidence that asks is not verified yet: anybody can make the broker ask a server, but only so often, and hold up only
-so many of its threads.
+Evidence that asks is not verified yet: who can name what a policy approves can make the broker ask a server, but only
+so often, and hold up only so many of its threads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Finder:
         cache: where they are kept.
         sources: where they are fetched from.
         monotonic: seconds of a clock that never goes back.
-        rate_per_s: sustained fetches from each server.
+        rate_per_s: sustained fetches of each kind of item from each server.
         burst: of those at once.
     """
 
@@ -109,7 +109,9 @@ class Finder:
 
     def _fetch(self, item: Item[Value], server: str, before_keeping: Callable[[Value], None]) -> Value:
         try:
-            self._limit.take(server)
+            self._limit.take(
+                f"{server} {type(item).__name__}"
+            )  # chips, which anybody may name, leave CRLs theirs
         except BrokerUnavailable:
             raise CollateralUnavailable(f"{server} was asked too often just now") from None
         return self._cache.put(item, item.fetch(self._sources), server, before_keeping)

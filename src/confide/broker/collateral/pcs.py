@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from confide.attestation.claims import Tee
 from confide.attestation.evidence import describe
 from confide.attestation.intel.collateral import Collateral
-from confide.broker.collateral.signed_json import signed_member
+from confide.attestation.intel.signed_json import signed_member
 from confide.broker.collateral.web import TIMEOUT_S, Document, Wanted, base_url, download
 from confide.errors import CollateralUnavailable, InvalidFormat
 

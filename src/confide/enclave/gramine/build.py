@@ -1,4 +1,4 @@
-"""An image and the installed Gramine make an enclave: not yet signed, signed, or signed long ago and found here."""
+"""An image and the installed Gramine make an enclave that starts without SGX; `sign` makes those that are signed."""
 
 from __future__ import annotations
 

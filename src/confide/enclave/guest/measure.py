@@ -13,8 +13,10 @@ from confide.enclave.launcher import Launched
 from confide.enclave.verify import VerifiedImage
 from confide.errors import Unavailable
 
-PINNED = ("pcr0", "pcr4", "pcr7", "pcr9")
-"""Firmware; kernel; Secure Boot; command line with the image's measurement, and initrd."""
+PINNED = ("pcr0", "pcr1", "pcr2", "pcr3", "pcr4", "pcr7", "pcr8", "pcr9", "pcr12")
+"""Firmware, its configuration; programs on devices, none, and theirs; kernel; Secure Boot; boot loader, none; command
+line with the image's measurement, and initrd; additions to a unified kernel image, none. One image in a machine of as
+many processors gives them at each boot."""
 
 _MAX_STATUS_BYTES = 64 * 1024
 

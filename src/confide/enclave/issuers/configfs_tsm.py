@@ -31,11 +31,10 @@ class TsmIssuer:
     Args:
         tee: what the kernel must be a guest of.
         reports: folder of the requests.
-        privlevel: VMPL that a SNP report is asked for, 0 to 3; None: the most privileged that the kernel may name.
     """
 
-    def __init__(self, tee: Tee, reports: Path = REPORTS, privlevel: int | None = None) -> None:
-        self._tee, self._reports, self._privlevel = tee, reports, privlevel
+    def __init__(self, tee: Tee, reports: Path = REPORTS) -> None:
+        self._tee, self._reports = tee, reports
 
     def issue(self, report_data: bytes) -> Mapping[str, Any]:
         """Return a quote or report that carries 64 bytes of report data.
@@ -72,8 +71,9 @@ class TsmIssuer:
             )
 
     def _level(self, request: Path) -> int:
-        if self._tee is not Tee.SNP or self._privlevel is not None:
-            return self._privlevel or 0
+        """Return the most privileged VMPL for which the kernel may have a SNP report made."""
+        if self._tee is not Tee.SNP:
+            return 0
         try:
             floor = _text(request / "privlevel_floor")
         except FileNotFoundError:

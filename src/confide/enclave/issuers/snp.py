@@ -12,20 +12,14 @@ import struct
 from typing import Any
 from uuid import UUID
 
+from confide.attestation.amd.certificate_table import CERTIFICATE_TYPES
+from confide.attestation.amd.report import REPORT_BYTES
 from confide.errors import AttestationRefused, InvalidFormat
 
-REPORT_BYTES = 1184
 MAX_CERTIFICATE_BYTES = 8 * 1024
 _REPORT_DATA_AT = 0x50
 _ENTRY = struct.Struct("<16sII")
 _MAX_ENTRIES = 16
-
-_TYPES = {
-    UUID("c0b406a4-a803-4952-9743-3fb6014cd0ae"): "ARK",
-    UUID("4ab7b379-bbac-4fe4-a02f-05aef327c782"): "ASK",
-    UUID("63da758d-e664-4564-adc5-f4b93be8accd"): "VCEK",
-    UUID("a8074bc2-a25a-483e-aae6-39c045a0b8a1"): "VLEK",
-}
 
 
 def snp_evidence(report: bytes, table: bytes, report_data: bytes) -> dict[str, Any]:
@@ -72,7 +66,7 @@ def certificates(table: bytes) -> dict[str, bytes]:
             or offset + length > len(table)
         ):
             raise InvalidFormat("certificate table: an entry points outside it")
-        kind = _TYPES.get(UUID(bytes=guid))
+        kind = CERTIFICATE_TYPES.get(UUID(bytes=guid))
         if kind in found:
             raise InvalidFormat("certificate table: a certificate is there twice")
         if kind is not None:

@@ -1,4 +1,5 @@
-"""The Occlum instance of an image: `Occlum.json`, and the `bom.yaml` by which `copy_bom` fills its file system. Pure.
+"""The Occlum instance of an image: `Occlum.json`, the `bom.yaml` by which `copy_bom` fills its file system, and the
+script that starts it. Pure.
 
 Occlum runs all processes in one enclave, so its sizes are those of all of them together.
 """
@@ -28,6 +29,9 @@ from confide.enclave.occlum.schema import (
 
 KERNEL_HEAP_MIB = 512
 """Heap of Occlum itself: it holds file systems, pipes, and what is opened."""
+
+START = "/opt/confide/start"
+"""The only entry point: `start_script`."""
 
 _LIBC = frozenset(
     {
@@ -61,7 +65,7 @@ def configuration(image: Image, needs: EnclaveNeeds, *, product_id: int = 0) -> 
             default_heap_size="256MB",
             default_mmap_size=f"{needs.memory_mib}MB",
         ),
-        entry_points=(image.argv[0],),
+        entry_points=(START,),
         env=Environment(default=tuple(f"{name}={value}" for name, value in sorted(environment.items()))),
         metadata=Metadata(product_id=product_id, version_number=image.svn),
         mount=(
@@ -77,6 +81,16 @@ def configuration(image: Image, needs: EnclaveNeeds, *, product_id: int = 0) -> 
 def configuration_json(made: OcclumConfiguration) -> bytes:
     """Return the bytes of an `Occlum.json`."""
     return json.dumps(made.model_dump(mode="json", exclude_none=True), indent=4).encode() + b"\n"
+
+
+def start_script(image: Image) -> bytes:
+    """Return the program at `START`, which becomes the image's first process.
+
+    Occlum checks which program the host starts, and not its arguments: an interpreter among the entry points would run
+    whatever the host says. A script's interpreter gets the script's path before the host's arguments, so that Python
+    takes none of them for an option; the script looks at none, and goes on with the image's own.
+    """
+    return f"#!{image.argv[0]}\nimport os\n\nos.execv({image.argv[0]!a}, {list(image.argv)!a})\n".encode()
 
 
 def bom(image: Image) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_a_real_report_is_read(each):
     assert (PolicyBit.DEBUG in report.policy) is expected["debug"]
     assert report.signing_key is SigningKey.VCEK
     assert report.product is None
-    assert (report.chip_key_masked, report.author_key_enabled, report.abi) == (False, False, (0, 0))
+    assert (report.number("key_info"), report.abi) == (0, (0, 0))
 
 
 def test_the_report_of_an_azure_machine_is_read(azure):
