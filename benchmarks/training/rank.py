@@ -20,7 +20,7 @@ from torch import nn
 from confide.training.backend import register
 
 GRADIENT_BYTES = 25_000_000
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 1 << 20
 TIMEOUT = datetime.timedelta(seconds=300)
 
 

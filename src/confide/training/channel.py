@@ -26,8 +26,8 @@ from confide.training.sealing import (
     chunks,
 )
 
-SLOTS = 4
-"""Chunks under way between two ranks. Both post that many receptions ahead, so two would do without a deadlock."""
+SLOTS = 2
+"""Chunks under way between two ranks each way, and receptions posted ahead; with one, they could wait in a ring."""
 _SLOT_BYTES = CHUNK_BYTES + OVERHEAD_BYTES
 COLLECTIVE_TAG = 0
 """gloo's tag of all collectives, which it keeps in order; messages between two ranks have higher ones."""

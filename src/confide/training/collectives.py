@@ -127,17 +127,20 @@ def _reducing(
     flat, width = tensor.view(-1), tensor.element_size()
     opened = torch.empty(min(flat.numel(), CHUNK_BYTES // width), dtype=tensor.dtype)
     memory = bytes_of(opened)
-    first = _others(channel)[0] if len(channel.ranks) > 1 else None
+    others = _others(channel)
 
     def incoming(sender: int) -> Incoming:
         def used(start: int, end: int) -> None:
             own, other = flat[start // width : end // width], opened[: (end - start) // width]
-            if sender == first and reduction.has_nan(own):
-                name_nan(channel.ranks[channel.rank], operation)
-            if reduction.has_nan(other):
-                name_nan(channel.ranks[sender], operation)
             reduction.into(own, other)
+            if reduction.has_nan(own):  # looked for in the result alone, while it is in the cache
+                if reduction.has_nan(other):
+                    name_nan(channel.ranks[sender], operation)
+                elif (
+                    sender == others[0] and not other.isinf().any()
+                ):  # infinities of both signs make one, too
+                    name_nan(channel.ranks[channel.rank], operation)
 
         return Incoming(sender, len(flat) * width, False, lambda start, end: memory[: end - start], used)
 
-    return [incoming(sender) for sender in _others(channel)]
+    return [incoming(sender) for sender in others]

@@ -24,13 +24,13 @@ from confide.errors import Misuse, Tampered
 KEY_BYTES = 32
 NONCE_BYTES = 32
 """Random numbers of ranks, from which an incarnation is made; not nonces of AES-GCM."""
-CHUNK_BYTES = 256 * 1024
-"""Plaintext of a chunk, the last one of a message may have less: with its ciphertext it fits a core's own cache."""
+CHUNK_BYTES = 1 << 20
+"""Plaintext of a chunk; the last one of a message may have less. Smaller ones cost more in waking threads."""
 COUNTER = struct.Struct(">Q")
 TAG_BYTES = 16
 OVERHEAD_BYTES = COUNTER.size + TAG_BYTES
-CHUNKS_PER_KEY = 1 << 16
-"""At 256 KiB each 2**30 blocks of AES: far below where GCM under one key becomes distinguishable."""
+CHUNKS_PER_KEY = 1 << 14
+"""At 1 MiB each 2**30 blocks of AES: far below where GCM under one key becomes distinguishable."""
 EVERYBODY = 0xFFFFFFFF
 """Receiver of what all other ranks get alike."""
 

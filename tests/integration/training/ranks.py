@@ -184,9 +184,9 @@ def messages():
     following, before = (rank + 1) % ranks, (rank - 1) % ranks
     got = []
     for tag in (0, 7):
-        to = [torch.empty(200_000) for _ in range(3)]
+        to = [torch.empty(300_000) for _ in range(3)]
         sends = [
-            dist.isend(torch.full((200_000,), float(10 * rank + i)), following, tag=tag) for i in range(3)
+            dist.isend(torch.full((300_000,), float(10 * rank + i)), following, tag=tag) for i in range(3)
         ]
         receives = [dist.irecv(tensor, before, tag=tag) for tensor in to]
         for work in [*receives, *sends]:
@@ -294,7 +294,7 @@ def bring_nan():
     if dist.get_rank() == 1:
         tensor[::7] = float("nan")
     dist.all_reduce(tensor)
-    infinite = torch.full((4,), float("inf"))
+    infinite = torch.full((4,), float("inf") * (1 - 2 * dist.get_rank()))
     dist.all_reduce(infinite)
     return int(tensor.isnan().sum())
 

@@ -40,7 +40,7 @@ def test_a_rank_with_another_key_is_named(run_ranks):
 
 def test_a_stranger_who_speaks_for_a_rank_in_the_store_is_refused(run_ranks, store):
     """Whoever reaches the store can write there what he likes."""
-    store.set("default_pg/0//cpu//nonce/1", b"\0" * 64)
+    store.set("0//cpu//nonce/1", b"\0" * 64)
     ended = run_ranks("groups", 3, absent=1)
     _failed(ended)
     assert all("Tampered: rank 1, rendezvous: " in one.errors for one in ended)

@@ -72,7 +72,7 @@ def test_as_the_format_says():
         + bytes([0, 0, 0, 1])
         + bytes([0, 0, 0, 2])
         + bytes([0, 0, 0, 4])
-        + (9 * 262144).to_bytes(8, "big")
+        + (9 * 1048576).to_bytes(8, "big")
         + bytes([2, 1])
         + bytes([0, 0, 0, 3])
         + (7).to_bytes(8, "big")
