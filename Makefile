@@ -39,7 +39,7 @@ properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
 
 test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
-	.local/torch/bin/pytest -m torch tests/integration/training
+	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py
 
 bench: setup setup-torch  ## every table of docs/performance.md
 	$(PY) -m benchmarks
