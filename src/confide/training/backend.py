@@ -18,9 +18,13 @@ def register(job_key: bytes) -> None:
     Args:
         job_key: 32 random bytes, of one job.
     """
-    dist.Backend.register_backend(
-        BACKEND, functools.partial(_create, job_key), extended_api=True, devices=["cpu"]
-    )
+
+    def create(options: Any, _own: Any) -> SealedProcessGroup:  # a closure: its repr does not show the key
+        ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
+        group = str(options.group_id)
+        return SealedProcessGroup(options.store, options.group_rank, ranks, group, options.timeout, job_key)
+
+    dist.Backend.register_backend(BACKEND, create, extended_api=True, devices=["cpu"])
 
 
 def allow_no_other() -> None:
@@ -47,10 +51,3 @@ def allow_no_other() -> None:
         return helper(group_size, group_rank, ranks, backend, *rest, **named)
 
     distributed_c10d._new_process_group_helper = checked
-
-
-def _create(job_key: bytes, options: Any, _own: Any) -> SealedProcessGroup:
-    ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
-    return SealedProcessGroup(
-        options.store, options.group_rank, ranks, str(options.group_id), options.timeout, job_key
-    )

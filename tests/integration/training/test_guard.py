@@ -55,3 +55,13 @@ def test_without_a_key_there_is_no_backend_at_all():
     said = _said("")
     assert all("LaunchRefused: torch.distributed backend " in one for one in said)
     assert said[-1].endswith("this process has no key for it. Ranks get one under the profile python")
+
+
+def test_the_key_is_not_shown():
+    program = (
+        "import torch.distributed as d; from confide.training.backend import register; register(b'K' * 32)"
+    )
+    command = [sys.executable, "-c", f"{program}; print(d.Backend._plugins)"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "CONFIDE" in said
+    assert "KKKK" not in said
