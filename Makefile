@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 
-.PHONY: help demo demo-serving test check test-all fuzz properties bench setup setup-demo clean
+.PHONY: help demo demo-serving test check test-all test-torch fuzz properties bench setup setup-torch setup-demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,12 +38,19 @@ fuzz:  ## ten minutes of every parser that sees bytes of others, guided by cover
 properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
 
-bench: setup  ## every table of docs/performance.md
+test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
+	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py
+
+bench: setup setup-torch  ## every table of docs/performance.md
 	$(PY) -m benchmarks
 
 test test-all: export CONFIDE_TEST_TOOLS = 1  # setup installs a software TPM and token
 
 setup:
+	@scripts/setup.sh --group bench
+
+setup-torch: export CONFIDE_TORCH = 1
+setup-torch:
 	@scripts/setup.sh --group bench
 
 clean:  ## remove what set-up and tests made

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [tpch|write|encrypt|release|startup|verify|serving|all] [--quick] [--json FILE]`."""
+"""`python -m benchmarks [tpch|write|encrypt|release|startup|verify|serving|training|all] [--quick] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ MODULES = {
     "startup": "benchmarks.startup.bench",
     "verify": "benchmarks.verify",
     "serving": "benchmarks.serving.bench",
+    "training": "benchmarks.training.bench",
 }
 
 

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 UV_VERSION=0.13.9
+TORCH_VERSION=2.13.0
 
 say() { printf '[setup] %s\n' "$*" >&2; }
 
@@ -82,7 +83,17 @@ else
   fi
 fi
 
+environment=.venv keep=""
+if [ -n "${CONFIDE_TORCH:-}" ]; then  # an environment of its own, as PyTorch takes 1 GB, and with CUDA several
+  environment=.local/torch keep=--inexact
+fi
+
 say "locked dependencies"
-UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --locked --compile-bytecode --python "$python" "$@"
+export UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$environment
+"$uv" sync --quiet --locked ${keep:+"$keep"} --compile-bytecode --python "$python" "$@"
+if [ -n "${CONFIDE_TORCH:-}" ] && ! "$environment/bin/python" -c 'import torch' 2>/dev/null; then
+  say "PyTorch $TORCH_VERSION (set UV_TORCH_BACKEND=cpu for PyTorch's own wheel without CUDA)"
+  "$uv" pip install --quiet --python "$environment/bin/python" ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} "torch==$TORCH_VERSION"
+fi
 # Every command is a process of its own: where Python may not write byte code itself, each would compile for a second.
-.venv/bin/python -m compileall -q src tests
+"$environment/bin/python" -m compileall -q src tests

@@ -146,7 +146,7 @@ class AgentSocket:
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             connection.settimeout(TIMEOUT_S)
-            if not inside_libos() and _peer_uid(connection) != os.getuid():
+            if not inside_libos() and peer_uid(connection) != os.getuid():
                 return
             try:
                 with connection.makefile("rb") as stream:
@@ -195,7 +195,8 @@ class AgentSocket:
         return self._job
 
 
-def _peer_uid(connection: socket.socket) -> int:
+def peer_uid(connection: socket.socket) -> int:
+    """Return the user id of who connected to a Unix socket."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return int(uid)

@@ -212,6 +212,9 @@ def _confide_files() -> dict[str, Source]:
         relative = path.relative_to(package).as_posix()
         if path.suffix in _CODE_AND_ROOTS and not relative.startswith(NOT_OF_CONFIDE):
             files[f"{SITE.lstrip('/')}/confide/{relative}"] = path
+    # Of images alone: PyTorch starts this when it is imported, so that ranks send nothing in clear.
+    started = b"[torch.backends]\nconfide = confide.training.inside:activate\n"
+    files[f"{SITE.lstrip('/')}/confide-{confide.__version__}.dist-info/entry_points.txt"] = started
     return files
 
 

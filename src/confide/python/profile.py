@@ -7,11 +7,14 @@ committed; otherwise they vanish with the enclave, and what lay on storage befor
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from confide.enclave.group_key import FOLDER, KEY_BYTES, GroupKey
 from confide.enclave.image import SCRATCH, WORK
 from confide.enclave.libos import inside_libos
 from confide.enclave.processes import Program
@@ -43,8 +46,10 @@ class PythonProfile:
         locations = plan(context.release)
         before = open_inputs(locations, context.release.keyset(), context.work, view)
         inside = inside_libos() is not None
-        prefix = [] if inside else _prefix(locations, view, home)
-        code = self._program(context, prefix, home if inside else Path(SCRATCH))
+        group = context.socket.parent / Path(FOLDER).name
+        prefix = [] if inside else _prefix(locations, view, home, group)
+        with contextlib.closing(GroupKey(group, secrets.token_bytes(KEY_BYTES))):
+            code = self._program(context, prefix, home if inside else Path(SCRATCH))
         if code == 0:
             commit_outputs(locations, context, view, before)
         return code
@@ -66,11 +71,11 @@ class PythonProfile:
         return process.wait()
 
 
-def _prefix(locations: Iterable[Location], view: Path, home: Path) -> list[str]:
-    """Confine the program to the view, in which it can write where an output may lie, and to its home."""
+def _prefix(locations: Iterable[Location], view: Path, home: Path, group: Path) -> list[str]:
+    """Confine the program to the view, in which it can write where an output may lie, its home, and its group's key."""
     folders = {location.writable for location in locations} - {None}
     binds = {
         f"{WORK}/{folder}" if folder else WORK: view / folder for folder in folders if folder is not None
     }
-    shown = {} if WORK in binds else {WORK: view}
+    shown = {FOLDER: group} if WORK in binds else {FOLDER: group, WORK: view}
     return sandbox_prefix({**binds, SCRATCH: home}, shown=shown)

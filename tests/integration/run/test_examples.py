@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import load_digits
 
 from confide.cli.demo_data import write_demo_data
 from confide.python.image_spec import image_profile
@@ -48,3 +49,29 @@ def test_same_result_as_plain(new_site, new_owner, patients, tmp_path, name):
     assert owner.read(site.data, TABLES[name]).equals(plain), site.log(owner)
     for location in FILES[name]:
         assert owner.store.listing_at("clinic", location).listing.files
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed here")
+def test_ranks_that_train_together_reach_what_one_process_reaches(new_site, new_owner, tmp_path):
+    source = EXAMPLES / "08_torch_ranks.py"
+    assert "import confide" not in source.read_text()
+    digits = load_digits(as_frame=True).frame.rename(columns={"target": "digit"})
+    digits.insert(0, "id", range(len(digits)))
+    (tmp_path / "data/digits").mkdir(parents=True)
+    digits.to_parquet(tmp_path / "data/digits/part.parquet", index=False)
+    command = [sys.executable, str(source), "--ranks=1"]
+    alone = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    site = new_site()
+    owner = new_owner("clinic", site.broker("local"), site.root)
+    owner.encrypt(pa.Table.from_pandas(digits, preserve_index=False), site.data, "data/digits")
+    image = site.build(source.read_text(), image_profile())
+    owner.allow(
+        image, ("data/digits", "read"), ("out/scores", "write"), logs="clinic/data", files=("out/model",)
+    )
+    assert site.run("--ranks=2") == 0, site.log(owner)
+    accuracy = float(alone.split()[-1])
+    assert accuracy > 0.95
+    assert float(site.log(owner).split()[-1]) == pytest.approx(accuracy, abs=0.01)
+    assert owner.read(site.data, "out/scores").num_rows == 450

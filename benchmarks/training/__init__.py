@@ -1,0 +1,1 @@
+"""Training over sealed collectives, against plain gloo."""

@@ -1,0 +1,1 @@
+"""Training: distributed PyTorch whose ranks seal what they send one another."""

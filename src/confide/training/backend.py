@@ -1,0 +1,53 @@
+"""`confide` as a backend of torch.distributed, and no other one beside it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
+
+from confide.errors import LaunchRefused
+from confide.training.process_group import BACKEND, SealedProcessGroup
+
+
+def register(job_key: bytes) -> None:
+    """Register the backend `confide` with torch.distributed, for groups of ranks that hold this key.
+
+    Args:
+        job_key: 32 random bytes, of one job.
+    """
+
+    def create(options: Any, _own: Any) -> SealedProcessGroup:  # a closure: its repr does not show the key
+        ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
+        group = str(options.group_id)
+        return SealedProcessGroup(options.store, options.group_rank, ranks, group, options.timeout, job_key)
+
+    dist.Backend.register_backend(BACKEND, create, extended_api=True, devices=["cpu"])
+
+
+def allow_no_other() -> None:
+    """Make it the backend of groups that name none, and refuse all others by name, from now on."""
+    for device in dist.Backend.default_device_backend_map:
+        dist.Backend.default_device_backend_map[device] = BACKEND
+    # The one place through which all of torch makes groups; it has no hook for this.
+    helper = distributed_c10d._new_process_group_helper
+
+    @functools.wraps(helper)
+    def checked(group_size: int, group_rank: int, ranks: Any, backend: Any, *rest: Any, **named: Any) -> Any:
+        for name in sorted(part.rpartition(":")[2] for part in str(backend).lower().split(",")):
+            if name not in (BACKEND, dist.Backend.UNDEFINED):
+                raise LaunchRefused(
+                    f"torch.distributed backend {name}: it sends tensors in clear. Leave the backend out, or name "
+                    f"{BACKEND}: it is gloo with every byte sealed"
+                )
+        if BACKEND not in dist.Backend.backend_list:
+            raise LaunchRefused(
+                f"torch.distributed backend {BACKEND}: this process has no key for it. Ranks get one under the "
+                "profile python"
+            )
+        backend = dist.Backend(BACKEND)
+        return helper(group_size, group_rank, ranks, backend, *rest, **named)
+
+    distributed_c10d._new_process_group_helper = checked
