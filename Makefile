@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 
-.PHONY: help demo demo-serving test check test-all fuzz properties bench setup setup-demo clean
+.PHONY: help demo demo-serving test check test-all fuzz properties compat bench setup setup-demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ check: setup  ## lint, types and unit tests
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) -q -n auto -m "not slow and not exhaustive" tests/unit tests/fuzz
+	$(PYTEST) -q -n auto -m "not slow and not exhaustive" tests/unit tests/fuzz tests/compatibility
 
 test-all: setup  ## the default suite and the slow tests
 	$(PYTEST) -m "slow or not slow" tests
@@ -37,6 +37,10 @@ fuzz:  ## ten minutes of every parser that sees bytes of others, guided by cover
 
 properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
+
+compat:  ## programs of others with and without confide, and the table of docs/compatibility.md
+	@scripts/setup.sh --group bench --group compat
+	$(PY) -m tests.compatibility
 
 bench: setup  ## every table of docs/performance.md
 	$(PY) -m benchmarks
