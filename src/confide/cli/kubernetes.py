@@ -45,6 +45,8 @@ def print_objects(
         raise Misuse("which TEE do the pods have? Give --tee")
     if not brokers or len(brokers) != len(authorities):
         raise Misuse("pods ask brokers elsewhere: give --broker URL --broker-ca FILE, for each one")
+    if workers and len(brokers) > 1:
+        raise Misuse("--workers: a job has one broker, at which all its owners are (docs/cluster.md)")
     image = _image(program, "confide image build PROGRAM -o FOLDER")
     executor = None
     if workers:

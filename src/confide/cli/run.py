@@ -178,7 +178,7 @@ def run(
         "--host": host,
         "--executor-image": executor_image,
     }
-    if not workers and (named := [name for name, value in of_workers.items() if value is not None]):
+    if job is None and not workers and (named := [n for n, value in of_workers.items() if value is not None]):
         raise Misuse(f"{named[0]} is of executors, and there are none: give --workers N")
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
