@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 
-.PHONY: help demo demo-serving test check test-all test-torch fuzz properties bench setup setup-torch setup-demo clean
+.PHONY: help demo demo-serving test check test-all test-torch fuzz properties compat bench setup setup-torch setup-demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ check: setup  ## lint, types and unit tests
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) -q -n auto -m "not slow and not exhaustive" tests/unit tests/fuzz
+	$(PYTEST) -q -n auto -m "not slow and not exhaustive" tests/unit tests/fuzz tests/compatibility
 
 test-all: setup  ## the default suite and the slow tests
 	$(PYTEST) -m "slow or not slow" tests
@@ -40,6 +40,10 @@ properties: setup  ## property tests at length
 
 test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
 	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py
+
+compat:  ## programs of others with and without confide, and the table of docs/compatibility.md
+	@scripts/setup.sh --group bench --group compat
+	$(PY) -m tests.compatibility
 
 bench: setup setup-torch  ## every table of docs/performance.md
 	$(PY) -m benchmarks

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [tpch|write|encrypt|release|startup|verify|serving|training|all] [--quick] [--json FILE]`."""
+"""`python -m benchmarks [tpch|write|encrypt|release|at-once|startup|verify|serving|training|all] [--quick] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ MODULES = {
     "write": "benchmarks.write.bench",
     "encrypt": "benchmarks.encrypt",
     "release": "benchmarks.release.bench",
+    "at-once": "benchmarks.release.at_once",
     "startup": "benchmarks.startup.bench",
     "verify": "benchmarks.verify",
     "serving": "benchmarks.serving.bench",

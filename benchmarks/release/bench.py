@@ -33,7 +33,7 @@ NO_SLOWER = 1.05
 """A ratio up to which two sides count as equal: runs of one side differ by that much."""
 MEASUREMENT = "0123456789abcdef" * 4
 _FILL_PER_TRANSACTION = 1_000
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def run(options: Options) -> Report:
             part = folder / str(entries)
             part.mkdir()
             owner = owners.enter_context(new_owner(part))
-            signing_key = _prepare(owner, entries)
+            signing_key = prepare(owner, entries)
             sides[f"{entries:,}"] = partial(_run, owner, signing_key, entries, options.rounds)
         results = interleave(options.runs, sides)
     return _report(results, options)
 
 
-def _prepare(owner: Owner, entries: int) -> Ed25519PrivateKey:
+def prepare(owner: Owner, entries: int) -> Ed25519PrivateKey:
     """Put a policy into force, fill the audit log with releases that never were; return the owner's signing key."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     until = now + datetime.timedelta(days=1)
@@ -105,7 +105,7 @@ key = "{KEY}"
 
 
 def _run(owner: Owner, signing_key: Ed25519PrivateKey, entries: int, rounds: int) -> Run:
-    with _broker(owner) as (pid, url):
+    with broker(owner) as (pid, url):
         client: list[str | Path] = [
             sys.executable,
             "-m",
@@ -114,14 +114,14 @@ def _run(owner: Owner, signing_key: Ed25519PrivateKey, entries: int, rounds: int
             owner.folder / "ca.pem",
             owner.home,
         ]
-        measure([*client, MEASUREMENT, str(max(2, rounds // 10))], cwd=_ROOT)  # to warm up
-        before = _cpu_s(pid)
-        done = measure([*client, MEASUREMENT, str(rounds)], cwd=_ROOT)
-        releases = Rounds((_cpu_s(pid) - before) / rounds, tuple(json.loads(done.output)))
+        measure([*client, MEASUREMENT, str(max(2, rounds // 10))], cwd=ROOT)  # to warm up
+        before = cpu_s(pid)
+        done = measure([*client, MEASUREMENT, str(rounds)], cwd=ROOT)
+        releases = Rounds((cpu_s(pid) - before) / rounds, tuple(json.loads(done.output)))
         _prove(owner, signing_key, url, entries, max(2, rounds // 10))
-        before = _cpu_s(pid)
+        before = cpu_s(pid)
         latencies = _prove(owner, signing_key, url, entries, rounds)
-        return Run(releases, Rounds((_cpu_s(pid) - before) / rounds, latencies))
+        return Run(releases, Rounds((cpu_s(pid) - before) / rounds, latencies))
 
 
 def _prove(
@@ -147,7 +147,7 @@ def _prove(
 
 
 @contextmanager
-def _broker(owner: Owner) -> Iterator[tuple[int, str]]:
+def broker(owner: Owner) -> Iterator[tuple[int, str]]:
     """Run a broker on the owner's home; yield its process id and URL."""
     options: list[str | Path] = ["--home", owner.home, "--passphrase-fd", str(owner.passphrase_fd)]
     broker = subprocess.Popen(
@@ -181,7 +181,7 @@ def _wait_for(host: str, port: int) -> None:
     raise CommandFailed(f"the broker does not answer on {host} port {port}")
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Return user and system time of one process, from proc(5): fields 14 and 15 of its stat."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from confide.attestation.evidence import RuntimeData
 from confide.attestation.simulated import STATEMENT_TYP, SimulatedStatement
@@ -22,11 +25,8 @@ PACE_S = 0.08
 """Between the starts of two rounds: a round is three requests, and a broker takes 50 a second from one address."""
 
 
-def main() -> None:
-    """Each round is what an agent does once: connect, attest, release, close."""
-    url, authority, home, measurement, rounds = sys.argv[1:]
-    key = host_key(Path(home))
-    pem = Path(authority).read_bytes()
+def issuer(key: Ed25519PrivateKey, measurement: str) -> Callable[[RuntimeData], dict[str, Any]]:
+    """Return what makes a simulated host's evidence of a workload."""
 
     def issue(runtime_data: RuntimeData) -> dict[str, Any]:
         statement = SimulatedStatement.of(
@@ -39,6 +39,14 @@ def main() -> None:
         )
         return sign_jws(key, canonical_json(statement.wire()), {"kid": host_id(key), "typ": STATEMENT_TYP})
 
+    return issue
+
+
+def main() -> None:
+    """Each round is what an agent does once: connect, attest, release, close."""
+    url, authority, home, measurement, rounds = sys.argv[1:]
+    pem = Path(authority).read_bytes()
+    issue = issuer(host_key(Path(home)), measurement)
     latencies = []
     for _ in range(int(rounds)):
         start = time.perf_counter()

@@ -85,8 +85,23 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Launch parameter that the image declares; repeat."),
     ] = None,
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File, on storage that all see, through which executors elsewhere find their driver: its run writes "
+            "it, a run of their image waits for it.",
+        ),
+    ] = None,
     guest: GuestOption = None,
     accel: AccelOption = "tcg",
+    dry_run: Annotated[
+        str | None,
+        typer.Option(metavar="k8s", help="Print the Kubernetes objects that would run it; run nothing."),
+    ] = None,
+    container: Annotated[
+        str, typer.Option(help="With --dry-run: image of the containers, as deploy/ builds it.")
+    ] = "confide-spark",
     *,
     options: ProgramOptions,
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
@@ -111,14 +126,37 @@ def run(
         confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
 
         confide run --tee sgx --libos gramine --broker https://kbs.example:8443 --broker-ca clinic-ca.pem job-image
+
+        confide run --dry-run k8s --tee tdx --broker https://kbs.example:8443 --broker-ca clinic-ca.pem job-image
     """
     from confide.cli.enclaves import enclave_for_run
     from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
+    from confide.spark.executor import EXECUTOR
     from confide.spark.executors import run_job
+    from confide.spark.job_file import told_in, wait_for_job
 
     libos = options.libos
+    if dry_run is not None:
+        from confide.cli.kubernetes import CLUSTER, print_objects
+
+        if dry_run != CLUSTER:
+            raise Misuse(f"--dry-run {dry_run}: there is {CLUSTER}")
+        print_objects(
+            program,
+            arguments or [],
+            tee=tee,
+            container=container,
+            brokers=broker or [],
+            authorities=broker_ca or [],
+            launch=named_values("--launch", launch),
+            workers=workers,
+            worker_cores=worker_cores,
+            executor_image=executor_image,
+            libos=libos,
+        )
+        return
     tee = tee or _found(quiet=json)
     machine = None if guest is None else GuestMachine(guest, accel)
     if machine is not None and scratch_disk is not None:
@@ -140,12 +178,20 @@ def run(
         "--host": host,
         "--executor-image": executor_image,
     }
-    if not workers and (named := [name for name, value in of_workers.items() if value is not None]):
+    if job is None and not workers and (named := [n for n, value in of_workers.items() if value is not None]):
         raise Misuse(f"{named[0]} is of executors, and there are none: give --workers N")
     report = _Report(tee, quiet=json)
     with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
         report.image(built)
+        each = worker_cores or max(1, (os.cpu_count() or 1) // max(1, workers))
+        here = host or "127.0.0.1"
+        member = {"host": here, "cores": str(each)}
+        joined: Mapping[str, str] = {}
+        if job is not None and built.image.role == EXECUTOR:
+            joined = wait_for_job(job) | member
+        elif job is not None and not workers:
+            raise Misuse("--job: for a driver with --workers, or for an image of its executors")
         enclave = None if libos is None else enclave_for_run(built, tee, libos)
         request = RunRequest(
             image=built.folder,
@@ -154,7 +200,7 @@ def run(
             brokers=brokers.urls,
             data_root=data.absolute(),
             arguments=tuple(arguments or ()),
-            launch=named_values("--launch", launch),
+            launch={**named_values("--launch", launch), **joined},
             scratch_disk=scratch_disk,
             machine=machine,
             enclave=enclave,
@@ -164,19 +210,13 @@ def run(
             with advice(LaunchRefused, _declaration(built.image, request.arguments)):
                 if workers:
                     images.append(image_of_executors(program, executor_image, brokers.authorities, options))
-                    here = host or "127.0.0.1"
-                    each = worker_cores or max(1, (os.cpu_count() or 1) // workers)
-                    executor = replace(
-                        request,
-                        image=images[1].folder,
-                        arguments=(),
-                        launch={"host": here, "cores": str(each)},
-                    )
+                    executor = replace(request, image=images[1].folder, arguments=(), launch=member)
                     driver = replace(
                         request, launch={**request.launch, "host": here, "executors": str(workers)}
                     )
                     started = workers if local_workers is None else local_workers
-                    code = run_job(driver, executor, started, report.status)
+                    with told_in(job, report.status) as told:
+                        code = run_job(driver, executor, started, told)
                 else:
                     code = run_image(request, report.status)
         except MeasurementRefused as error:

@@ -47,10 +47,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _connect() -> None:
-    from confide.spark import gateway  # PySpark's imports take a while: the JVM starts meanwhile
+    from confide.spark import collectives, gateway  # PySpark's imports take a while: the JVM starts meanwhile
 
     secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
     gateway.install(gateway.connect(_port(), secret))
+    collectives.install()
 
 
 def _port() -> int:

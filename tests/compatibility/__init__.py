@@ -1,0 +1,1 @@
+"""Programs of others, run as they are with plain Spark and with `confide run`, and what they print compared."""

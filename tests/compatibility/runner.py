@@ -1,0 +1,96 @@
+"""Runs PySpark programs, each as `python PROGRAM` would run it, in one process; says where each begins and how it ends.
+
+It knows nothing of `confide`: the same file runs with plain Spark. Beside it lies `programs.json`, a list of
+{"name", "path" (relative to this file), "args", "stream"}. The output of a program stands between two lines that
+begin with `=== `; the second ends in JSON.
+
+A stream never ends by itself: once it has taken what there is, it is stopped from outside.
+"""
+
+import contextlib
+import json
+import random
+import runpy
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+MARK = "=== "
+STREAM_SECONDS = 6.0
+"""For what is sent to arrive, before a stream is asked to stop."""
+
+
+def main():
+    folder = Path(__file__).parent
+    sys.stdout.reconfigure(line_buffering=True)
+    for program in json.loads((folder / "programs.json").read_text()):
+        print(f"{MARK}{program['name']}", flush=True)
+        began = time.monotonic()
+        ended = run(folder / program["path"], program["args"], program["stream"])
+        seconds = round(time.monotonic() - began, 1)
+        print(f"\n{MARK}{json.dumps({'ended': ended, 'seconds': seconds})}", flush=True)
+
+
+def run(path, arguments, stream):
+    """Run a program; return None if it finished, or else what ended it."""
+    warnings.simplefilter("ignore")
+    random.seed(0)
+    with contextlib.suppress(ImportError):
+        import numpy
+
+        numpy.random.seed(0)
+    sys.argv = [str(path), *arguments]
+    over = threading.Event()
+    if stream:
+        threading.Thread(target=stop_streams, args=(over,), daemon=True).start()
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as error:
+        return None if not error.code else f"exit code {error.code}"
+    except BaseException as error:
+        return said(error)
+    finally:
+        over.set()
+        clean_up()
+    return None
+
+
+def said(error):
+    """Return what an error says, without the JVM's stack."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    about = [line for line in lines if not line.startswith(("at ", "JVM stacktrace"))]
+    causes = [line for line in about if line.startswith("Caused by: ")]
+    return f"{type(error).__name__}: {' | '.join([*about[:3], *causes[-1:]])}"[:1500]
+
+
+def stop_streams(over):
+    from pyspark.sql import SparkSession
+    from pyspark.streaming import StreamingContext
+
+    while not over.wait(STREAM_SECONDS):
+        session = SparkSession._instantiatedSession
+        for query in session.streams.active if session else ():
+            query.processAllAvailable()
+            query.stop()
+        context = StreamingContext.getActive()
+        if context is not None:
+            context.stop(stopSparkContext=False, stopGraceFully=True)
+
+
+def clean_up():
+    """Leave no session behind for the next program."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    with contextlib.suppress(Exception):
+        if SparkSession._instantiatedSession is not None:
+            SparkSession._instantiatedSession.stop()
+    with contextlib.suppress(Exception):
+        if SparkContext._active_spark_context is not None:
+            SparkContext._active_spark_context.stop()
+
+
+if __name__ == "__main__":
+    main()

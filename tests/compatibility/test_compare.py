@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from .compare import Outcome, outcomes, same, settled
+
+
+def test_each_program_has_its_own_output():
+    found = outcomes(
+        'x\n=== a\n1\n2\n=== {"ended": null, "seconds": 1}\n=== b\n3\n=== {"ended": "E", "seconds": 2}\n'
+    )
+    assert found == {"a": Outcome("1\n2", None, 1), "b": Outcome("3", "E", 2)}
+
+
+def test_a_program_that_took_the_run_with_it_did_not_finish():
+    assert outcomes("=== a\n1\n")["a"].ended is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("mean 0.30000000000000004", "mean 0.3"),
+        ("a\nb", "b\na"),
+        ("KMeans_0123456789ab fitted", "KMeans_ba9876543210 fitted"),
+        ("<f at 0x7f00>", "<f at 0x7f11>"),
+        ("1", "26/11/27 10:00:00 WARN NativeCodeLoader: no library\n1"),
+        ("1  \n\n2", "1\n2"),
+    ],
+)
+def test_these_say_the_same(one, other):
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("mean 0.3", "mean 0.3001"),
+        ("a", "a\na"),
+        ("a", ""),
+        ("a 1", "b 1"),
+        ("count 100", "count 101"),
+        ("[1, 2]", "[2, 1]"),
+    ],
+)
+def test_these_do_not(one, other):
+    assert not same(one, other)
+
+
+def test_a_stream_may_be_cut_into_other_batches():
+    one = "Time: 1\n----\n('a', 1)\nTime: 2\n----\n('b', 2)\n| a|1|"
+    other = "Time: 3\n----\n('b', 2)\n('a', 1)\n|a|1|\n=== 1 ===\n+-+-+"
+    assert settled(one) == settled(other) != settled(one.replace("2)", "3)"))
