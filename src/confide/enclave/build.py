@@ -61,6 +61,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "TZ": "UTC",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime tells its maker of its use, models and failures
     "CONFIDE_AGENT": f"{RUN}/agent.sock",
 }
 
