@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -29,7 +28,6 @@ from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency
 from confide.python.enclave import enclave_needs as python_needs
 from confide.python.image_spec import image_profile as python_profile
 from confide.spark.enclave import enclave_needs as spark_needs
-from confide.spark.executors import run_job
 from confide.spark.image_spec import ARCHIVE
 from confide.spark.image_spec import image_profile as spark_profile
 
@@ -357,24 +355,6 @@ def test_spark_to_pandas_and_nothing_in_clear_on_storage(pandas_study):
     assert "hours [2] Asia/Tokyo\n" in log
     assert "mean 42.0\n" in log
     assert sorted(site.data.rglob("*.csv")) == before  # a program's own file never lies among the data
-
-
-@pytest.mark.slow
-@pytest.mark.spark
-def test_spark_with_executors_each_an_enclave(site, study, spark_study):
-    _, owner, _ = study
-    profile = spark_profile(site.cache / "jvm", enclave=True)
-    limits = Limits(memory_mib=1024, scratch_mib=64, cores=1)
-    small = ImageProfile(**{**vars(profile), "limits": limits})
-    sql = SPARK.partition("numbered =")[0].replace("out/spark", "out/cluster")
-    image = site.build(sql, small, libos="gramine")
-    executor = site.build_executor(sql, small, libos="gramine")
-    grants = (("in/patients", "read"), ("out/cluster", "write"))
-    owner.allow(image, *grants, logs=str(owner.key), executor=executor)
-    driver, worker = site.members(executors=1, enclave=enclave(image, spark_needs))
-    worker = dataclasses.replace(worker, enclave=enclave(executor, spark_needs))
-    assert run_job(driver, worker, 1, site.said.append) == 0
-    assert sorted(owner.read(site.data, "out/cluster").to_pydict()["ward"]) == ["a", "b", "c"]
 
 
 @pytest.mark.spark
