@@ -1,4 +1,4 @@
-"""`python -m benchmarks [tpch|write|encrypt|release|at-once|startup|verify|serving|training|all] [--quick] [--json FILE]`."""
+"""`python -m benchmarks [NAME...|all] [--quick] [--json FILE]`; `--help` lists what there is."""
 
 from __future__ import annotations
 

@@ -6,7 +6,18 @@ import socket
 
 import pytest
 
-from confide.cli.doctor_sgx import cpu_flags, device, epc, fsgsbase, kernel, maps, pccs, processor, tool
+from confide.cli.doctor_sgx import (
+    cpu_flags,
+    device,
+    epc,
+    fsgsbase,
+    kernel,
+    maps,
+    occlum,
+    pccs,
+    processor,
+    tool,
+)
 
 
 def cpuinfo(tmp_path, flags):
@@ -102,3 +113,20 @@ def test_version_of_gramine(tmp_path, monkeypatch, says, state):
     assert tool("gramine-direct", "").state == state
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     assert tool("gramine-direct", "for trying").detail == "for trying"
+
+
+def test_version_of_occlum(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    assert occlum().state == "not here"
+    program = tmp_path / "occlum/build/bin/occlum"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert (occlum().state, "not shown" in occlum().detail) == ("ok", True)
+    header = tmp_path / "occlum/include/occlum_version.h"
+    header.parent.mkdir()
+    header.write_text(
+        "#define OCCLUM_MAJOR_VERSION 0\n#define OCCLUM_MINOR_VERSION 31\n#define OCCLUM_PATCH_VERSION 0\n"
+    )
+    assert occlum().detail == f"{program}: 0.31.0"

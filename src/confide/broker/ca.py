@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from confide.broker.identity import secret_of
-from confide.broker.store import Store, unix_now
 from confide.errors import InvalidFormat, Misuse
+
+if TYPE_CHECKING:
+    from confide.broker.store import Store  # a server's, and clients need only what is beside it
 
 Attest = Callable[[ec.EllipticCurvePublicKey, str], x509.UnrecognizedExtension]
 """Makes the extension with evidence for a key and the authority's fingerprint (`attested_leaf`)."""
@@ -77,7 +81,7 @@ class CertificateAuthority:
         Raises:
             Tampered: its cell in the store was changed.
         """
-        return cls.from_pem(secret_of(store, "broker-ca", lambda: cls.create(unix_now()).to_pem()))
+        return cls.from_pem(secret_of(store, "broker-ca", lambda: cls.create(int(time.time())).to_pem()))
 
     @classmethod
     def from_pem(cls, pem: bytes) -> CertificateAuthority:

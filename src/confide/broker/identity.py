@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,9 +14,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from confide.broker.store import Store
 from confide.errors import InvalidFormat, UnknownKey
 from confide.keys.signing import generate_signing_key, private_key_from_raw, raw_private
+
+if TYPE_CHECKING:
+    from confide.broker.store import Store
 
 _KIND = "broker"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
 from confide.attestation.evidence import describe
 from confide.broker.identity import listing_key
-from confide.broker.store import Store
 from confide.data.listing import MAX_LISTING_BYTES, Listing
 from confide.errors import InvalidFormat, UnknownKey
 from confide.keys.signing import key_id, public_key_from_raw, raw_public, sign_jws, verify_jws
+
+if TYPE_CHECKING:
+    from confide.broker.store import Store
 
 LISTING_TYP = "confide-listing+json"
 _TRUSTED = "trusted-listing-keys"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from confide.broker.ca import authority_id
 from confide.broker.listing_signing import sign_listing
-from confide.broker.owner_service import CALL_TYP
+from confide.broker.owner_call import CALL_TYP
 from confide.broker.release import ReleasedKey
 from confide.broker.transport import Transport
 from confide.canonical import canonical_json

@@ -13,6 +13,7 @@ from confide.attestation.evidence import describe
 from confide.broker import audit_entries
 from confide.broker.audit import AuditEntry
 from confide.broker.listing_signing import verify_listing
+from confide.broker.owner_call import CALL_TYP
 from confide.broker.policy_signing import verify_policy
 from confide.broker.release import Release, ReleasedKey
 from confide.broker.sessions import Nonces
@@ -24,7 +25,6 @@ from confide.errors import InvalidFormat, Misuse, Refused, SignatureRefused, Unk
 from confide.keys.names import KeyName, parse_owner
 from confide.keys.signing import open_jws, public_key_from_raw
 
-CALL_TYP = "confide-call+json"
 MAX_CALL_BYTES = 1024 * 1024
 MAX_LISTING_CALL_BYTES = MAX_LISTING_BYTES * 4 // 3 + MAX_CALL_BYTES
 AUDIT_PAGE = 1000

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import os
 import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ENCLAVE_MEMORY = "/tmp"  # noqa: S108 - under Gramine: a file system in the memory of this one process
 
 
 def load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """Let `context` show a certificate: OpenSSL reads it and its private key from a descriptor without a name.
+    """Let `context` show a certificate: OpenSSL reads it and its private key from memory.
 
     Args:
         context: of a server or a client.
         pem: private key and certificate.
     """
+    with _in_memory(pem) as path:
+        context.load_cert_chain(path)
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """Yield a path by which this process reads the content: that of a descriptor without a name, if it can have one."""
+    if os.environ.get("CONFIDE_LIBOS") == "gramine":
+        with tempfile.NamedTemporaryFile(dir=_ENCLAVE_MEMORY) as file:
+            file.write(content)
+            file.flush()
+            yield file.name
+        return
     descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, pem)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)

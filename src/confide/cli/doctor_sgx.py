@@ -41,7 +41,7 @@ def sgx_findings() -> list[Finding]:
         tool("gramine-direct", "trying SGX images without SGX"),
         tool("gramine-sgx", "starting SGX images"),
         tool("gramine-sgx-sign", "signing and measuring SGX images"),
-        tool("occlum", "SGX images with several processes in one enclave"),
+        occlum(),
     ]
 
 
@@ -142,20 +142,35 @@ def device(what: str, paths: tuple[str, ...], advice: str) -> Finding:
     return Finding(what, ABSENT, "", advice)
 
 
-def tool(name: str, purpose: str) -> Finding:
-    """Return where a tool lies and its version."""
-    path = shutil.which(name)
-    where = "gramineproject.io" if name.startswith("gramine") else "occlum.io"
+def occlum() -> Finding:
+    """Return where Occlum lies and its version, which no command of its tells."""
+    path = shutil.which("occlum")
     if path is None:
-        return Finding(name, ABSENT, purpose, f"packages: {where} (docs/enclaves.md)")
-    command = [path, "version"] if name == "occlum" else [path, "--version"]
+        advice = "packages: occlum.io (docs/enclaves.md)"
+        return Finding("occlum", ABSENT, "SGX images with several processes in one enclave", advice)
+    header = Path(path).resolve().parents[2] / "include" / "occlum_version.h"
+    try:
+        text = header.read_text("ascii", "replace")
+    except OSError:
+        text = ""
+    numbers = dict(re.findall(r"#define\s+OCCLUM_(MAJOR|MINOR|PATCH)_VERSION\s+(\d+)", text))
+    if len(numbers) != 3:
+        return Finding("occlum", OK, f"{path}: its version is not shown")
+    return Finding("occlum", OK, f"{path}: {numbers['MAJOR']}.{numbers['MINOR']}.{numbers['PATCH']}")
+
+
+def tool(name: str, purpose: str) -> Finding:
+    """Return where a tool of Gramine lies and its version."""
+    path = shutil.which(name)
+    if path is None:
+        return Finding(name, ABSENT, purpose, "packages: gramineproject.io (docs/enclaves.md)")
     if name == "gramine-sgx-sign":  # has no option for that
         return Finding(name, OK, path)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
         said = (done.stdout or done.stderr).strip().partition("\n")[0]
     except (OSError, subprocess.TimeoutExpired) as error:
         said = str(error)
-    if name.startswith("gramine") and not re.search(r"\b1\.9\b", said):
+    if not re.search(r"\b1\.9\b", said):
         return Finding(name, ABSENT, f"{said or path}: another version", "images are made for Gramine 1.9")
     return Finding(name, OK, f"{path}: {said}")

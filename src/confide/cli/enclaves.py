@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from confide.cli.programs import BuiltImage
     from confide.enclave.enclave_needs import EnclaveNeeds
     from confide.enclave.gramine.sign import Signed
-    from confide.enclave.gramine.start import EnclaveImage
     from confide.enclave.image import Image
+    from confide.enclave.run import LibosEnclave
 
 
 def needs_of(image: Image) -> EnclaveNeeds:
@@ -32,28 +32,31 @@ def needs_of(image: Image) -> EnclaveNeeds:
     return ENCLAVE_NEEDS[image.profile](image)
 
 
-def enclave_for_run(built: BuiltImage, tee: str, libos: str) -> EnclaveImage:
-    """Return the enclave that runs an image here: the signed one for SGX, else one made now.
+def enclave_for_run(built: BuiltImage, tee: str, libos: str) -> LibosEnclave:
+    """Return the enclave that runs an image here: what was signed or built of it; without SGX one of Gramine made now.
 
     Raises:
-        Misuse: a library OS that nothing is started under.
-        InvalidImage: for SGX it is not signed; or it makes no enclave.
-        MissingDependency: Gramine is not installed, or this machine cannot run the enclave.
+        InvalidImage: it is not signed, or built; or it makes no enclave.
+        FileChanged, Misuse: what was built is of another image, or for another TEE.
+        MissingDependency: the library OS is not installed, or this machine cannot run the enclave.
     """
     from confide.enclave.gramine.build import unsigned_enclave
     from confide.enclave.gramine.installation import find_gramine
     from confide.enclave.gramine.sign import read_signed
-    from confide.enclave.gramine.start import EnclaveImage
-    from confide.enclave.libos import GRAMINE
+    from confide.enclave.gramine.start import GramineEnclave
+    from confide.enclave.libos import OCCLUM
+    from confide.enclave.occlum.render import configuration, configuration_json
+    from confide.enclave.occlum.start import open_instance
 
-    if libos != GRAMINE:
-        raise Misuse(f"`confide run` starts enclaves of gramine; for {libos}, see docs/enclaves.md")
+    if libos == OCCLUM:
+        made = configuration_json(configuration(built.image, needs_of(built.image)))
+        return open_instance(built.folder, made, tee)
     installed = find_gramine()
     if tee != Tee.SGX:
         return unsigned_enclave(built.image, needs_of(built.image), installed)
     signed = read_signed(built.folder)
     check_machine(signed, needs_of(built.image).processes)
-    return EnclaveImage(installed.folder, signed.manifest, signed.signature)
+    return GramineEnclave(installed.folder, signed.manifest, signed.signature)
 
 
 def rendered(folder: Path, libos: str) -> dict[str, bytes]:
@@ -68,7 +71,15 @@ def rendered(folder: Path, libos: str) -> dict[str, bytes]:
     from confide.enclave.gramine.manifest import manifest, manifest_toml
     from confide.enclave.gramine.start import NAME
     from confide.enclave.libos import GRAMINE, LIBOSES, OCCLUM
-    from confide.enclave.occlum.render import bom, bom_yaml, configuration, configuration_json, start_script
+    from confide.enclave.occlum.render import (
+        CONFIGURATION,
+        START_FILE,
+        bom,
+        bom_yaml,
+        configuration,
+        configuration_json,
+        start_script,
+    )
     from confide.enclave.verify import verify_image
 
     if libos not in LIBOSES:
@@ -77,9 +88,9 @@ def rendered(folder: Path, libos: str) -> dict[str, bytes]:
     needs = needs_of(image)
     if libos == OCCLUM:
         return {
-            "Occlum.json": configuration_json(configuration(image, needs)),
+            CONFIGURATION: configuration_json(configuration(image, needs)),
             "bom.yaml": bom_yaml(bom(image)),
-            "start": start_script(image),
+            START_FILE: start_script(image),
         }
     assert libos == GRAMINE
     return {f"{NAME}.manifest": manifest_toml(manifest(image, find_gramine().runtime, needs))}

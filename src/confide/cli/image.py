@@ -196,6 +196,8 @@ def render(
     with atomic_folder(output) as new:
         for name, content in files.items():
             (new / name).write_bytes(content)
+            if content.startswith(b"#!"):
+                (new / name).chmod(0o755)
     say(f"{output}: {', '.join(files)}")
 
 

@@ -80,7 +80,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LibosOption = Annotated[
     str | None,
     typer.Option(
-        help="Library OS that it is to run under: `gramine`, for enclaves of SGX; for `simulated`, without SGX."
+        help="Library OS that it is to run under, in SGX or simulated without it: `gramine` or `occlum`."
     ),
 ]
 

@@ -114,7 +114,11 @@ def allow(
         measurements = {each.image.role: each.measurement for each in images}
         platform = {"registers": {name: [value] for name, value in registers.items()}} if registers else None
         if tee == Tee.SGX:
-            measurements[image.role], platform = enclave_identity(images[0].folder)
+            identities = {each.image.role: enclave_identity(each.folder) for each in images}
+            measurements = {role: mrenclave for role, (mrenclave, _) in identities.items()}
+            platform = identities[image.role][1]
+            if any(other != platform for _, other in identities.values()):
+                raise Misuse("driver and executors are signed by different authors, or as different products")
         put_workload(
             document,
             image.name,

@@ -30,11 +30,9 @@ def _python(_: Path, __: str | None) -> ImageProfile:
     return image_profile()
 
 
-def _serving(_: Path, libos: str | None) -> ImageProfile:
+def _serving(_: Path, __: str | None) -> ImageProfile:
     from confide.serving.image_spec import image_profile
 
-    if libos is not None:
-        raise Misuse("the profile serving does not run in enclaves of SGX yet; confidential VMs can")
     return image_profile()
 
 
@@ -67,9 +65,16 @@ def _python_needs(image: Image) -> EnclaveNeeds:
     return enclave_needs(image)
 
 
+def _serving_needs(image: Image) -> EnclaveNeeds:
+    from confide.serving.enclave import enclave_needs
+
+    return enclave_needs(image)
+
+
 ENCLAVE_NEEDS: Mapping[str, Callable[[Image], EnclaveNeeds]] = {
     "spark": _spark_needs,
     "python": _python_needs,
+    "serving": _serving_needs,
 }
 """Profile -> what an image of it needs of an enclave."""
 
@@ -136,8 +141,6 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
     profile = image_profile(options.profile, cache, options.libos)
     if options.role not in ("driver", *profile.members):
         raise Misuse(f"profile {options.profile} has no role {options.role!r}")
-    if options.libos is not None and options.role != "driver":
-        raise Misuse(f"executors do not run under {options.libos}: give none, or a confidential VM")
     limits = replace_limits(profile, options)
     recipe = Recipe(
         program=program,
@@ -153,7 +156,7 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
         py_files=options.py_files,
         jars=options.jars,
         libos=options.libos,
-        distributions=("pandas",) if options.libos and mentions_pandas(program) else (),
+        distributions=("pandas",) if _wants_pandas(program, options) else (),
     )
     with advice(NotLocked, f"`confide image lock {program}` writes {program.name}.lock; keep both together."):
         folder, image = build_cached(recipe, cache)
@@ -202,9 +205,11 @@ def image_of_executors(
     return built
 
 
-def mentions_pandas(program: Path) -> bool:
-    """Return whether a program's text names pandas: `toPandas` needs it without an import of the program's."""
-    return b"pandas" in program.read_bytes().lower()
+def _wants_pandas(program: Path, options: ProgramOptions) -> bool:
+    """Whether a Spark program's text names pandas: `toPandas` needs it, and small images come without."""
+    return (
+        options.libos is not None and options.profile == "spark" and b"pandas" in program.read_bytes().lower()
+    )
 
 
 def image_profile(name: str, cache: Path, libos: str | None = None) -> ImageProfile:

@@ -15,6 +15,7 @@ from confide.cli.options import (
     BrokerOption,
     CoresOption,
     IncludeOption,
+    LibosOption,
     MemoryOption,
     OwnerNeeded,
     ScratchOption,
@@ -49,6 +50,7 @@ def serve(
     memory: MemoryOption = None,
     scratch: ScratchOption = None,
     cores: CoresOption = None,
+    libos: LibosOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
 ) -> None:
     """Serve models in one attested process, until interrupted: Open Inference Protocol over TLS 1.3.
@@ -84,6 +86,7 @@ def serve(
             memory=memory,
             scratch=scratch,
             cores=cores,
+            libos=libos,
             launch=[f"listen={listen}", f"names={','.join(names)}"],
             json=json,
         )

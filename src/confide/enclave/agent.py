@@ -28,9 +28,9 @@ from confide.enclave.agent_socket import AgentSocket, JobCalls
 from confide.enclave.attester import OwnEvidence, attester, stated_image
 from confide.enclave.control import Control, read_line
 from confide.enclave.early import EarlyChild
-from confide.enclave.image import RUN, SCRATCH, Image
+from confide.enclave.image import RUN, SCRATCH, WORK, Image
 from confide.enclave.launch import ARGS, DRIVER, broker_of_job, broker_urls, check_launch, split_arguments
-from confide.enclave.libos import data_root, inside_libos
+from confide.enclave.libos import GRAMINE, data_root, inside_libos
 from confide.enclave.log import failure_told, workload_output, write_line
 from confide.enclave.merge import merge_releases
 from confide.enclave.processes import EarlyStarter, Starter, start_child
@@ -133,7 +133,7 @@ def main(profile: Profile, children: Sequence[EarlyChild] = ()) -> NoReturn:
         evidence = OwnEvidence(boot.tee, stated_image(image), attester(boot.tee, channel))
         attested = _attest(image, evidence, parameters, control)
         released, logged = True, attested.release.logs is not None
-        start = EarlyStarter(children) if inside_libos() else start_child
+        start = EarlyStarter(children) if inside_libos() == GRAMINE else start_child
         code = _run(profile, image, parameters, attested, evidence, control, start)
     except ConfideError as error:
         control.failed(error, released, logged)
@@ -204,9 +204,7 @@ def _run(
 
     job = JobCalls(attested.refresh, announce)
     with (
-        _serving(
-            AgentSocket(socket_path, attested.release, str(work), SCRATCH, secrets, attested.commit, job)
-        ),
+        _serving(AgentSocket(socket_path, attested.release, WORK, SCRATCH, secrets, attested.commit, job)),
         workload_output(attested.release, work, _member(image, parameters)) as output,
         failure_told(output),
     ):

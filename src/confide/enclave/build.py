@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import TypeGuard
 from pydantic import ValidationError
 
 from confide.enclave.app_sources import App, read_app
+from confide.enclave.few_files import standard_library, time_zones
 from confide.enclave.image import (
     IMAGE_FILE,
     PYTHON,
@@ -59,6 +61,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "TZ": "UTC",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime tells its maker of its use, models and failures
     "CONFIDE_AGENT": f"{RUN}/agent.sock",
 }
 
@@ -202,7 +205,10 @@ def _is_module(source: Source) -> TypeGuard[Path]:
 def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     profile = recipe.profile
     layers = _site_layers(recipe, app, cache)  # first, as it refuses most
-    layers.append(cached_layer(cache, "python", python_files()))
+    python = cached_layer(cache, "python", python_files())
+    if recipe.libos is not None:
+        layers, python = time_zones(layers, cache), standard_library(python, cache, sys.version_info[:2])
+    layers.append(python)
     carried = [Path(folder) for folder in site_folders()]
     if profile.java:
         home = java_home(recipe.java_home)

@@ -13,6 +13,7 @@ import marshal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from confide.errors import InvalidImage
@@ -38,6 +39,19 @@ def source_of(path: str) -> str | None:
     """Return the path of the source that byte code in a `__pycache__` was compiled from, None for other files."""
     folder, cache, name = path.rpartition("__pycache__/")
     return f"{folder}{name.partition('.')[0]}.py" if cache and name.endswith(".pyc") else None
+
+
+def without_sources(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield place and path of each file, with byte code alone in the places of the modules that it was compiled from.
+
+    Python finds it there as it finds modules; in a `__pycache__` it looks only where there is a source, too.
+    """
+    paths = list(paths)
+    compiled = {source for path in paths if (source := source_of(path))}
+    for path in paths:
+        if path not in compiled:
+            source = source_of(path)
+            yield f"{source}c" if source else path, path
 
 
 def compile_tree(root: Path, processes: int = 2) -> None:

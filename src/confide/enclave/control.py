@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from confide import errors
+from confide.attestation.evidence import MAX_ATTESTATION_BYTES
 from confide.errors import ConfideError
 
 GRACE_SECONDS = 5.0
 MAX_NOTICE_BYTES = 4096
 MAX_NOTICES = 10_000
+_READ_BYTES = 64 * 1024
 STOPPED_EXIT_CODE = 130
 
 
@@ -48,6 +51,9 @@ class Control:
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = reader, writer
+        self._asking = threading.Lock()
+        self._listening = self._asked = False
+        self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         for descriptor in (reader, writer):
             os.set_inheritable(descriptor, False)
 
@@ -64,9 +70,14 @@ class Control:
                 line = line[os.write(self._writer, line) :]
 
     def ask(self, question: str, max_bytes: int, **details: object) -> bytes:
-        """Say something that the runner answers by a line, and return that line, empty if it does not."""
-        self.say(question, **details)
-        return read_line(self._reader, max_bytes)
+        """Say something that the runner answers by a line of JSON, and return that, empty if it does not."""
+        with self._asking:
+            if not self._listening:
+                self.say(question, **details)
+                return read_line(self._reader, max_bytes)
+            self._asked = True
+            self.say(question, **details)
+            return self._answers.get()
 
     def failed(self, error: ConfideError, keys_released: bool, logged: bool = False) -> None:
         """Tell the runner why it failed: in full before keys were released, coarsely afterwards.
@@ -90,16 +101,32 @@ class Control:
         Args:
             notice: takes a line; whatever it says is only the host's word.
         """
+        self._listening = True
         signal.signal(signal.SIGTERM, lambda *_: None)
         threading.Thread(target=self._listen, args=(notice,), name="control", daemon=True).start()
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the lines that come in, until the end; of one that is too long what has come of it."""
+        buffer = b""
+        while part := os.read(self._reader, _READ_BYTES):
+            *lines, buffer = (buffer + part).split(b"\n")
+            yield from lines
+            if len(buffer) > MAX_ATTESTATION_BYTES:
+                yield buffer
+                buffer = b""
 
     def _listen(self, notice: Callable[[str], None]) -> None:
         with contextlib.suppress(OSError):
             told = 0
-            while line := read_line(self._reader, MAX_NOTICE_BYTES):
+            for line in self._lines():
+                if self._asked and line.startswith(b"{"):  # notices are no JSON
+                    self._asked = False
+                    self._answers.put(line)
+                    continue
                 told += 1
                 if told <= MAX_NOTICES:
-                    notice(line.decode(errors="backslashreplace").strip())
+                    notice(line[:MAX_NOTICE_BYTES].decode(errors="backslashreplace").strip())
+        self._answers.put(b"")
         os.killpg(0, signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(STOPPED_EXIT_CODE)

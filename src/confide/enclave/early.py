@@ -39,21 +39,18 @@ class EarlyChild:
     stderr: int
 
 
-def prepare(children: int) -> list[EarlyChild]:
-    """Prepare a process that a library OS runs; outside of any, do nothing and return no child.
+def prepare() -> list[EarlyChild]:
+    """Prepare a process that Gramine runs: its measured environment says how many children the profile needs.
 
-    Args:
-        children: how many programs the profile starts.
+    Elsewhere do nothing and return none. Occlum makes processes by vfork and posix_spawn alone, which copy nothing.
 
     Raises:
-        OSError: the library OS takes no key, or makes no process.
+        OSError: Gramine takes no key, or makes no process.
     """
-    libos = os.environ.get("CONFIDE_LIBOS")
-    if not libos:
+    if os.environ.get("CONFIDE_LIBOS") != "gramine":
         return []
-    if libos == "gramine":
-        _set_key()
-    return [_fork() for _ in range(children)]
+    _set_key()
+    return [_fork() for _ in range(int(os.environ["CONFIDE_CHILDREN"]))]
 
 
 def order(child: EarlyChild, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:

@@ -22,7 +22,8 @@ class EnclaveNeeds:
         processes: at most, at one time.
         no_vfork: `vfork` fails at once: the engine tries to start processes for what it can do without, and a fork of a
             busy JVM fails under Gramine after it has copied the JVM.
-        clear_work: the program sees decrypted files under `/work`; without, `/work` is the data root itself.
+        clear_work: `/work` is an encrypted mount of this run, and the data root lies at `/data`: what the program
+            writes to a file by itself never gets there in clear. Without, `/work` is the data root itself.
         env: environment besides the image's.
     """
 

@@ -26,6 +26,8 @@ MAX_FILES = 100_000
 
 PYTHON = "/opt/confide/python"
 SITE = "/opt/confide/site"
+SITE_ARCHIVE = "/opt/confide/site.zip"
+"""More of it, in one file, where that saves many."""
 JAVA = "/opt/confide/java"
 APP = "/app"
 PY_FILES = f"{APP}/py-files"

@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -111,6 +111,31 @@ def launch(
     ):  # it ended already; its exit code tells
         stdin.write(json.dumps(boot).encode())
     return Launched(process, control, stderr)
+
+
+@contextlib.contextmanager
+def started_by(command: Sequence[str], folder: Path, boot: Mapping[str, object]) -> Iterator[Launched]:
+    """Start a library OS in a folder, whose agent inherits nothing but its standard streams; end it afterwards.
+
+    Args:
+        command: starts it; nothing in it reaches the agent.
+        folder: holds what it reads.
+        boot: for the agent, on standard input.
+    """
+    control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with inner:
+        process = subprocess.Popen(
+            command,
+            stdin=inner.fileno(),
+            stdout=inner.fileno(),
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C is the runner's to handle
+        )
+    assert process.stderr is not None
+    with contextlib.suppress(BrokenPipeError):  # it ended already; its exit code tells
+        control.sendall(json.dumps(boot).encode() + b"\n")
+    yield Launched(process, control, collect_output(process.stderr))
 
 
 def _confinement(

@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from confide.enclave.image import DATA, WORK
+from confide.enclave.image import DATA, RUN, SCRATCH, WORK
 
 VARIABLE = "CONFIDE_LIBOS"
 GRAMINE, OCCLUM = "gramine", "occlum"
 LIBOSES = (GRAMINE, OCCLUM)
 SCRATCH_KEY = "scratch"
+CHILDREN = "CONFIDE_CHILDREN"
+"""Variable that tells `early` how many children to fork under Gramine."""
 
 _CLEAR_WORK = "CONFIDE_CLEAR_WORK"
 
 CLEAR_WORK = {_CLEAR_WORK: "1"}
-"""Environment of an enclave in which `/work` holds decrypted files."""
+"""Environment of an enclave in which `/work` is the run's own, and may hold decrypted files."""
 
 
 def inside_libos() -> str | None:
@@ -30,3 +32,12 @@ def inside_libos() -> str | None:
 def data_root() -> Path:
     """Return where the data root lies for this process."""
     return Path(DATA if os.environ.get(_CLEAR_WORK) else WORK)
+
+
+def secrets_folder() -> Path:
+    """Return the folder for secrets of the run that engines take as files alone.
+
+    It lies in memory, but under Gramine, where processes share no memory file system: there it is the scratch space,
+    encrypted under a key that only this run's enclaves have.
+    """
+    return Path(SCRATCH if inside_libos() == GRAMINE else RUN)

@@ -1,7 +1,7 @@
 """Which programs run under which library OS; the table of docs/enclaves.md, as data.
 
 A program outside it is refused when its image is built, by what its text uses: the JVM under Gramine cannot start
-processes of its own once it is busy, so nothing of Spark that needs Python workers runs there.
+processes of its own once it is busy, and Python's workers fork, so nothing of Spark that needs them runs in enclaves.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Feature:
     modules: frozenset[str] = frozenset()
 
 
-_WORKERS = "the JVM would have to start Python workers when it is busy, and its fork fails under Gramine"
+_WORKERS = {
+    GRAMINE: "the JVM would have to start Python workers when it is busy, and its fork fails under Gramine",
+    OCCLUM: "PySpark forks its Python workers, and Occlum has no fork",
+}
 _ELSEWHERE = "SQL expressions (pyspark.sql.functions), or a confidential VM (--tee tdx, snp)"
 
 FEATURES: tuple[Feature, ...] = (
@@ -43,7 +46,7 @@ FEATURES: tuple[Feature, ...] = (
         "Python functions",
         "spark",
         frozenset({"udf", "udtf", "UserDefinedFunction"}),
-        {GRAMINE: _WORKERS},
+        _WORKERS,
         _ELSEWHERE,
     ),
     Feature(
@@ -56,13 +59,11 @@ FEATURES: tuple[Feature, ...] = (
                 *("transformWithStateInPandas", "foreachPartition"),
             }
         ),
-        {GRAMINE: _WORKERS},
+        _WORKERS,
         _ELSEWHERE,
         frozenset({"pyspark.pandas"}),
     ),
-    Feature(
-        "RDDs", "spark", frozenset({"rdd", "mapPartitions", "parallelize"}), {GRAMINE: _WORKERS}, _ELSEWHERE
-    ),
+    Feature("RDDs", "spark", frozenset({"rdd", "mapPartitions", "parallelize"}), _WORKERS, _ELSEWHERE),
     Feature(
         "pools of processes",
         "python",

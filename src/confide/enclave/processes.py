@@ -128,11 +128,11 @@ class _Early:
         self._pid, self._stdin = child.pid, child.stdin
         self._code: int | None = None
         self._outputs = [
-            _copy(child.stdout, os.dup(program.stdout)),
-            _copy(child.stderr, os.dup(program.stderr)),
+            copy_stream(child.stdout, os.dup(program.stdout)),
+            copy_stream(child.stderr, os.dup(program.stderr)),
         ]
         if program.stdin is not None:
-            _copy(os.dup(program.stdin), child.stdin)
+            copy_stream(os.dup(program.stdin), child.stdin)
 
     def wait(self, seconds: float | None = None) -> int:
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -157,7 +157,7 @@ class _Early:
             os.kill(self._pid, signal.SIGKILL)
 
 
-def _copy(source: int, target: int) -> threading.Thread:
+def copy_stream(source: int, target: int) -> threading.Thread:
     """Copy what comes from one descriptor to another in a thread, and close both at the end."""
 
     def run() -> None:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 import confide
 from confide.canonical import sha256_hex
-from confide.enclave.image import PYTHON, SITE
+from confide.enclave.image import PYTHON, SITE, SITE_ARCHIVE
 from confide.enclave.layers import Source
 from confide.errors import InvalidImage, MissingDependency
 
@@ -86,7 +86,7 @@ def python_files() -> dict[str, Source]:
         f"{home}/bin/{version}": Path(sys.executable).resolve(),
         # Debian's interpreter looks for packages in other places than the rest.
         **{
-            f"{place.lstrip('/')}/confide.pth": SITE.encode() + b"\n"
+            f"{place.lstrip('/')}/confide.pth": f"{SITE}\n{SITE_ARCHIVE}\n".encode()
             for place in site.getsitepackages([PYTHON])
         },
     }

@@ -11,20 +11,17 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from confide import errors
 from confide.attestation.claims import Tee
 from confide.enclave.attester import MAX_LINE_BYTES, evidence_line, stated_image
-from confide.enclave.gramine.start import EnclaveImage
-from confide.enclave.gramine.start import start as start_gramine
 from confide.enclave.guest.qemu import GuestMachine, check_machine, guest
 from confide.enclave.guest.request import GuestRequest
 from confide.enclave.issuer import ISSUERS, Issuer, open_issuer
 from confide.enclave.issuers.find import detect
 from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
 from confide.enclave.launcher import MAX_STDERR_BYTES, Launched, launch
-from confide.enclave.libos import GRAMINE
 from confide.enclave.scratch import disk_scratch
 from confide.enclave.verify import VerifiedImage, verify_image
 from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
@@ -36,6 +33,23 @@ MAX_NOTICE_BYTES = 4000
 _MIB = 1024 * 1024
 
 OnStatus = Callable[[Mapping[str, Any]], None]
+
+
+class LibosEnclave(Protocol):
+    """What makes an image an enclave of a library OS on this machine."""
+
+    libos: ClassVar[str]
+
+    def start(
+        self,
+        verified: VerifiedImage,
+        tee: str,
+        parameters: Mapping[str, str],
+        data_root: Path,
+        scratch: Path | None = None,
+    ) -> contextlib.AbstractContextManager[Launched]:
+        """Start the enclave of a verified image, and remove afterwards what it wrote."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class RunRequest:
     scratch_mib: int | None = None
     scratch_disk: Path | None = None
     machine: GuestMachine | None = None
-    enclave: EnclaveImage | None = None
+    enclave: LibosEnclave | None = None
 
     def parameters(self) -> dict[str, str]:
         """Return all launch parameters."""
@@ -205,7 +219,7 @@ def start(request: RunRequest, on_status: OnStatus = lambda _: None) -> Iterator
         Tampered, InvalidImage: the image is not what its document says.
         Misuse, MissingDependency: the TEE is unknown, not supported, or lacks a program.
     """
-    check_tee(request.tee, request.machine, None if request.enclave is None else GRAMINE)
+    check_tee(request.tee, request.machine, None if request.enclave is None else request.enclave.libos)
     if not request.data_root.is_dir():
         raise Misuse(f"the data root {request.data_root} is not a folder")
     verified = verify_image(request.image)
@@ -228,9 +242,7 @@ def _launched(
         # Hardware is asked by the agent itself: nobody stands between.
         issuer = _issuer(request, verified) if request.tee == Tee.SIMULATED else None
         place = request.scratch_disk
-        with start_gramine(
-            verified, request.enclave, request.tee, parameters, request.data_root, place
-        ) as launched:
+        with request.enclave.start(verified, request.tee, parameters, request.data_root, place) as launched:
             yield launched, issuer
         return
     if request.machine is not None:
@@ -279,7 +291,8 @@ def _scratch(request: RunRequest) -> contextlib.AbstractContextManager[Path | No
 
 
 def _statuses(launched: Launched) -> Iterator[dict[str, Any]]:
-    with launched.control.makefile("rb") as stream:
+    # Reset, not closed: it ended before it read what it was told.
+    with contextlib.suppress(ConnectionResetError), launched.control.makefile("rb") as stream:
         while line := stream.readline(MAX_STATUS_BYTES):
             try:
                 status = json.loads(line)

@@ -2,7 +2,7 @@
 
 from confide.enclave import early
 
-CHILDREN = early.prepare(1)  # the program; before anything else is imported
+CHILDREN = early.prepare()  # before anything else is imported
 
 from confide.enclave.agent import main  # noqa: E402
 from confide.python.profile import PythonProfile  # noqa: E402

@@ -1,7 +1,11 @@
 """The first process of an enclave of the serving profile."""
 
-from confide.enclave.agent import main
-from confide.serving.profile import ServingProfile
+from confide.enclave import early
+
+CHILDREN = early.prepare()  # before anything else is imported
+
+from confide.enclave.agent import main  # noqa: E402
+from confide.serving.profile import ServingProfile  # noqa: E402
 
 if __name__ == "__main__":
-    main(ServingProfile())
+    main(ServingProfile(), CHILDREN)

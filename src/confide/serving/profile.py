@@ -19,6 +19,8 @@ from confide.broker.https import https_server, listen, server_tls
 from confide.broker.release import Release
 from confide.broker.rules import RELEASE_TTL_S
 from confide.broker.tls import load_chain
+from confide.enclave.enclave_needs import enclave_cores
+from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
 from confide.errors import BrokerUnavailable, ConfideError, Misuse, NoGrant, Refused
 from confide.keys.names import KeyName
@@ -51,7 +53,9 @@ class ServingProfile:
             BrokerUnavailable: no broker could be asked until the release ended.
         """
         configuration = Configuration.from_toml(Path(context.image.program).read_bytes())
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # uvloop wants eventfd, which Gramine has only as an insecure option.
+        loop = None if inside_libos() == GRAMINE else uvloop.new_event_loop
+        with asyncio.Runner(loop_factory=loop) as runner:
             runner.run(_Worker(context, configuration).serve())
         return 0
 
@@ -62,7 +66,7 @@ class _Worker:
         self._metrics = Metrics(detailed=configuration.detailed_metrics)
         self._models = Models(
             configuration.limits,
-            context.image.limits.cores,
+            enclave_cores(context.image.limits) if inside_libos() else context.image.limits.cores,
             context.scratch,
             self._metrics,
             self._log,

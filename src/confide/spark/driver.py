@@ -17,12 +17,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from confide.errors import ConfideError, Unavailable
+from confide.errors import ConfideError
 from confide.jvm.agent import ask
 from confide.jvm.explanation import explain
+from confide.jvm.port import read_port
 from confide.spark import sql_program
-
-_MAX_LINE_BYTES = 16
 
 
 def main(argv: Sequence[str]) -> None:
@@ -50,19 +49,8 @@ def _connect() -> None:
     from confide.spark import collectives, gateway  # PySpark's imports take a while: the JVM starts meanwhile
 
     secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
-    gateway.install(gateway.connect(_port(), secret))
+    gateway.install(gateway.connect(read_port(), secret))
     collectives.install()
-
-
-def _port() -> int:
-    """Read the port, and leave the program an empty standard input."""
-    line = os.read(0, _MAX_LINE_BYTES)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    if not line.endswith(b"\n"):
-        raise Unavailable("the JVM ended before its gateway was open")
-    return int(line)
 
 
 if __name__ == "__main__":

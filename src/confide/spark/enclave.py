@@ -5,10 +5,9 @@ from __future__ import annotations
 from confide.enclave.enclave_needs import EnclaveNeeds, enclave_cores
 from confide.enclave.image import Image
 from confide.jvm.command import heap_mib
-from confide.spark import jvm
-
-JVM_THREADS = 24
-"""The JVM's own: compilers, references, timers, and the few that the gateway and its warm-up start."""
+from confide.jvm.enclave import THREAD_STACK_MIB, THREADS, jvm_mib
+from confide.spark.executor import EXECUTOR
+from confide.spark.installation import CLASS
 
 SPARK_THREADS = 96
 """Spark's own in local mode, whatever the cores: listener buses, cleaner, heartbeats, block manager, map outputs,
@@ -17,11 +16,8 @@ result getters, schedulers, and the bounded pools of broadcasts (8) and subqueri
 THREADS_PER_CORE = 7
 """One for a task, one of the collector's, one of a compiler's, and four of Netty's and the dispatcher's pools."""
 
-THREAD_STACK_MIB = 1
-"""As `-Xss` says."""
-
-PROCESSES = 3
-"""Agent, JVM, Python driver."""
+PYTHON_PROCESSES, JVM_PROCESSES = 3, 2
+"""Agent, JVM, and the Python driver, where the program is one of Python or SQL."""
 
 
 def enclave_needs(image: Image) -> EnclaveNeeds:
@@ -30,15 +26,14 @@ def enclave_needs(image: Image) -> EnclaveNeeds:
     heap = heap_mib(image.limits.memory_mib)
     return EnclaveNeeds(
         memory_mib=max(jvm_mib(heap), image.limits.memory_mib - heap),
-        threads=JVM_THREADS + SPARK_THREADS + THREADS_PER_CORE * cores,
+        threads=THREADS + SPARK_THREADS + THREADS_PER_CORE * cores,
         thread_stack_mib=THREAD_STACK_MIB,
-        processes=PROCESSES,
+        processes=JVM_PROCESSES if _without_python(image) else PYTHON_PROCESSES,
         no_vfork=True,
+        clear_work=True,
         env={"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "localhost"},
     )
 
 
-def jvm_mib(heap_mib: int) -> int:
-    """Return the memory of a JVM: heap with a tenth for the collector, and each bounded part beside it."""
-    parts = (jvm.METASPACE_MIB, jvm.CLASS_SPACE_MIB, jvm.CODE_CACHE_MIB, jvm.direct_mib(heap_mib))
-    return heap_mib + heap_mib // 10 + sum(parts)
+def _without_python(image: Image) -> bool:
+    return image.role == EXECUTOR or CLASS in image.settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confide.enclave import early
 
-CHILDREN = early.prepare(2)  # JVM and driver; before anything else is imported
+CHILDREN = early.prepare()  # before anything else is imported
 
 # ruff: noqa: E402
 from pathlib import Path

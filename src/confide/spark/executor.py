@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from confide.broker.mesh_names import JOB, MEMBER
 from confide.enclave.launch import ADDRESS, APPLICATION, DRIVER, HOST
+from confide.enclave.libos import inside_libos, secrets_folder
+from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.cluster_settings import Job
@@ -45,19 +47,26 @@ class ExecutorProfile:
         """Run the executor and return its JVM's exit code."""
         environment = self.installation.prepare(context, self.sandbox)
         identity, launch = context.mesh(), context.launch
-        job = Job(launch["host"], 1, identity.secret, write_stores(identity, context.socket.parent))
+        job = Job(launch["host"], 1, identity.secret, write_stores(identity, secrets_folder()))
         table = settings(
-            PurePosixPath(context.scratch), cores=cores(context), job=job, own=own_settings(context.image)
+            PurePosixPath(context.scratch),
+            cores=cores(context),
+            job=job,
+            own=own_settings(context.image),
+            enclave=inside_libos() is not None,
         )
         context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
-        java = subprocess.Popen(
-            self.installation.java_command(context, jvm.EXECUTOR_CLASS, *_arguments(context)),
-            stdin=subprocess.DEVNULL,
-            stdout=context.output,
-            stderr=context.output,
-            cwd=context.scratch,
-            env=environment,
-        )
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+            java = context.start(
+                Program(
+                    argv=self.installation.java_command(context, jvm.EXECUTOR_CLASS, *_arguments(context)),
+                    env=environment,
+                    cwd=context.scratch,
+                    stdin=nothing.fileno(),
+                    stdout=context.output,
+                    stderr=context.output,
+                )
+            )
         context.started()
         return java.wait()
 
@@ -69,7 +78,7 @@ def _arguments(context: Context) -> list[str]:
         "executor-id": launch[MEMBER],
         "bind-address": launch["host"],
         "hostname": launch["host"],
-        "cores": launch["cores"],
+        "cores": str(cores(context)),
         "app-id": launch["application"],
     }
     return [word for name, value in given.items() for word in (f"--{name}", value)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from confide.enclave.enclave_needs import enclave_cores
-from confide.enclave.image import JARS, Image
+from confide.enclave.image import JARS, WORK, Image
 from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
@@ -82,6 +82,7 @@ class Installation:
             main=main,
             enclave_cores=cores(context) if inside_libos() else None,
             spawn=inside_libos() != GRAMINE,
+            storage=PurePosixPath(context.work) if context.work != Path(WORK) else None,
         )
 
 

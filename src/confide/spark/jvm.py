@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from confide.jvm.command import CLOSED
+from confide.jvm.enclave import enclave_options
 
 MODULE_OPTIONS: tuple[str, ...] = (
     # org.apache.spark.launcher.JavaModuleOptions of Spark 4.3; a test compares.
@@ -38,12 +39,12 @@ MODULE_OPTIONS: tuple[str, ...] = (
     "--enable-native-access=ALL-UNNAMED",
 )
 
+_NO_EPOLL = ("-Dio.netty.transport.noNative=true",)
+"""epoll of Netty's own wants timers that library OSes lack."""
+
 GATEWAY_CLASS = "confide.spark.Gateway"
 PROGRAM_CLASS = "confide.spark.JavaProgram"
 EXECUTOR_CLASS = "confide.spark.ExecutorProcess"
-
-METASPACE_MIB, CLASS_SPACE_MIB, CODE_CACHE_MIB = 512, 128, 160
-"""Bounds of the JVM's own memory in an enclave, whose size is fixed before it starts."""
 
 
 def command(
@@ -57,6 +58,7 @@ def command(
     main: Sequence[str],
     enclave_cores: int | None = None,
     spawn: bool = True,
+    storage: PurePosixPath | None = None,
 ) -> list[str]:
     """Return the argv of the JVM; it holds no secret. What it prints on standard output is the gateway's port.
 
@@ -69,7 +71,8 @@ def command(
         heap_mib: largest Java heap, MiB.
         main: class and arguments.
         enclave_cores: cores in an enclave that a library OS runs; None: this is none.
-        spawn: in an enclave: start processes by `posix_spawn`, as Occlum wants it; not: by `vfork`.
+        spawn: as of `enclave_options`.
+        storage: where the data root lies for the guard; None: at the path that programs know.
     """
     return [
         str(java),
@@ -89,7 +92,8 @@ def command(
         "-XX:+DisplayVMOutputToStderr",
         "-Xlog:disable",
         "-Xlog:all=warning:stderr",
-        *(enclave_options(heap_mib, enclave_cores, spawn) if enclave_cores else ()),
+        *((*enclave_options(heap_mib, enclave_cores, spawn), *_NO_EPOLL) if enclave_cores else ()),
+        *((f"-Dconfide.storage={storage}",) if storage else ()),
         "-cp",
         class_path,
         *main,
@@ -99,30 +103,3 @@ def command(
 def class_path(jar: PurePosixPath, jars: Iterable[PurePosixPath], own: Iterable[PurePosixPath] = ()) -> str:
     """Return the class path, on every machine alike: our jar, Spark's in the order of their names, the program's."""
     return ":".join(map(str, [jar, *sorted(jars), *own]))
-
-
-def enclave_options(heap_mib: int, cores: int, spawn: bool) -> list[str]:
-    """Return the options for an enclave: every part of its memory and its threads bounded, nothing of the kernel's.
-
-    Args:
-        heap_mib: largest Java heap.
-        cores: that it may use; the machine's are not counted.
-        spawn: start processes by `posix_spawn`, as Occlum wants it; not: by `vfork`, which Gramine's manifest removes,
-            so that it fails at once. Hadoop and Spark try at times whether there is a program, and go on without.
-    """
-    return [
-        f"-XX:ActiveProcessorCount={cores}",
-        "-XX:+UseParallelGC",  # as many threads as cores, and no more beside them
-        f"-XX:MaxMetaspaceSize={METASPACE_MIB}m",
-        f"-XX:CompressedClassSpaceSize={CLASS_SPACE_MIB}m",
-        f"-XX:ReservedCodeCacheSize={CODE_CACHE_MIB}m",
-        f"-XX:MaxDirectMemorySize={direct_mib(heap_mib)}m",
-        "-Xss1m",
-        "-Dio.netty.transport.noNative=true",  # epoll of Netty's own wants timers that library OSes lack
-        f"-Djdk.lang.Process.launchMechanism={'posix_spawn' if spawn else 'vfork'}",
-    ]
-
-
-def direct_mib(heap_mib: int) -> int:
-    """Return the memory outside the heap that buffers may take in an enclave."""
-    return max(64, heap_mib // 8)

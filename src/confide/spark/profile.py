@@ -6,9 +6,10 @@ import datetime
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from confide.enclave.libos import inside_libos
+from confide.enclave.image import WORK
+from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Process, Program
 from confide.enclave.profile import Context
 from confide.jvm.certificates import gateway_secrets
@@ -93,7 +94,7 @@ class SparkProfile:
                     *context.arguments,
                 ],
                 env={**environment, "PYSPARK_PYTHON": str(launcher_path(context))},
-                cwd=context.work,
+                cwd=Path(WORK),
                 stdin=port_in,
                 stdout=context.output,
                 stderr=context.output,
@@ -113,7 +114,7 @@ def _job(context: Context) -> Job | None:
     if executors is None:
         return None
     identity = context.mesh()
-    stores = write_stores(identity, context.socket.parent)
+    stores = write_stores(identity, secrets_folder())
     return Job(context.launch.get("host", "127.0.0.1"), int(executors), identity.secret, stores)
 
 

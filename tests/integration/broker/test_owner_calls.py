@@ -14,7 +14,7 @@ from confide.broker.ca import authority_id
 from confide.broker.client import OwnerClient
 from confide.broker.identity import listing_key
 from confide.broker.listing_signing import listing_signers, sign_listing, verify_listing
-from confide.broker.owner_service import CALL_TYP
+from confide.broker.owner_call import CALL_TYP
 from confide.broker.policy_signing import sign_policy
 from confide.broker.publish import publish
 from confide.broker.release import ReleasedKey

@@ -26,7 +26,7 @@ from confide.broker.checkpoint import open_checkpoint
 from confide.broker.client import KbsClient, OwnerClient
 from confide.broker.home import Home
 from confide.broker.mesh_member import join_mesh
-from confide.broker.owner_service import CALL_TYP
+from confide.broker.owner_call import CALL_TYP
 from confide.broker.policy_signing import sign_policy
 from confide.broker.release import ReleasedKey
 from confide.broker.store import Store

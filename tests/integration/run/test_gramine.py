@@ -14,18 +14,21 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from confide.attestation.intel.sigstruct import verify_sigstruct
 from confide.enclave.build import Recipe, build_cached
 from confide.enclave.enclave_needs import EnclaveNeeds
 from confide.enclave.gramine.build import unsigned_enclave
 from confide.enclave.gramine.installation import check_version, find_gramine
-from confide.enclave.gramine.manifest import manifest
-from confide.enclave.gramine.start import NAME, EnclaveImage, lay_out
+from confide.enclave.gramine.manifest import manifest, manifest_toml
+from confide.enclave.gramine.sign import measure
+from confide.enclave.gramine.start import NAME, GramineEnclave, lay_out
 from confide.enclave.image import IMAGE_FILE, JAVA, PYTHON_BINARY, ROOT_FOLDER, Image, Limits
 from confide.enclave.profile import ImageProfile
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency
 from confide.python.enclave import enclave_needs as python_needs
 from confide.python.image_spec import image_profile as python_profile
 from confide.spark.enclave import enclave_needs as spark_needs
+from confide.spark.image_spec import ARCHIVE
 from confide.spark.image_spec import image_profile as spark_profile
 
 LIMITS = Limits(memory_mib=512, scratch_mib=64, cores=2)
@@ -67,7 +70,7 @@ pytestmark = [
 ]
 
 
-def enclave(image: Image, needs: Callable[[Image], EnclaveNeeds]) -> EnclaveImage:
+def enclave(image: Image, needs: Callable[[Image], EnclaveNeeds]) -> GramineEnclave:
     return unsigned_enclave(image, needs(image), find_gramine())
 
 
@@ -201,7 +204,7 @@ def test_nothing_of_the_image_is_writable(bench, place):
 
 def test_scratch_space_is_written_encrypted(bench):
     code = (
-        "from confide.enclave import early; early.prepare(0);"
+        "import os; os.environ['CONFIDE_CHILDREN'] = '0'; from confide.enclave import early; early.prepare();"
         "open('/scratch/a', 'w').write('plain text' * 1000); print(open('/scratch/a').read(10))"
     )
     done = bench.python("import sys; sys.path.append('/opt/confide/site');" + code)
@@ -259,12 +262,20 @@ def spark_study(site, study, cache):
         site.build(PROGRAM, _small(python_profile()))
 
 
+MOST_TRUSTED_FILES = 3_000
+
+
+def trusted(image: Image, needs: Callable[[Image], EnclaveNeeds]) -> list[str]:
+    made = manifest(image, find_gramine().runtime, needs(image))
+    return [each["uri"] for each in made["sgx"]["trusted_files"]]
+
+
 @pytest.mark.spark
 def test_an_image_for_spark_has_few_files_to_trust(spark_study):
     _, _, image = spark_study
-    made = manifest(image, find_gramine().runtime, spark_needs(image))
-    assert len(made["sgx"]["trusted_files"]) < 3_000
-    assert not any("pandas" in each["uri"] for each in made["sgx"]["trusted_files"])
+    uris = trusted(image, spark_needs)
+    assert len(uris) < MOST_TRUSTED_FILES
+    assert not any("/site/pandas/" in uri for uri in uris)
 
 
 @pytest.mark.slow
@@ -277,6 +288,9 @@ def test_the_same_spark_image_in_another_cache(spark_study, tmp_path):
     recipe = Recipe(site.root / "app/job.py", profile, "job", pinned, limits=limits, libos="gramine")
     _, again = build_cached(recipe, tmp_path / "cache")
     assert again == image
+    assert ARCHIVE.lstrip("/") not in {file.path for file in image.files}
+    if shutil.which("gramine-sgx-sign"):
+        assert mrenclave(again) == mrenclave(image)
 
 
 @pytest.mark.slow
@@ -290,6 +304,57 @@ def test_spark_sql_and_mllib_on_encrypted_tables(spark_study):
         "ward": ["a", "b", "c"],
         "age": [42.0, 42.0, 64.0],
     }
+
+
+def mrenclave(image: Image) -> bytes:
+    made = manifest(image, find_gramine().runtime, spark_needs(image))
+    return verify_sigstruct(measure(manifest_toml(made)).sigstruct).octets("mrenclave")
+
+
+WITH_PANDAS = """
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+frame = spark.read.parquet("in/patients").toPandas()
+frame["seen"] = pd.Timestamp("2026-07-01", tz="UTC").tz_convert("Europe/Berlin")
+import pytz
+print("hours", frame["seen"].dt.hour.unique().tolist(), pytz.timezone("Asia/Tokyo").zone)
+print("mean", float(frame.groupby("ward")["age"].mean()["a"]))
+try:
+    frame.to_csv("plain.csv")
+except OSError as error:
+    print("refused", error)
+"""
+
+
+@pytest.fixture(scope="module")
+def pandas_study(site, study, spark_study):
+    _, owner, _ = study
+    profile = spark_profile(site.cache / "jvm", enclave=True)
+    limits = Limits(memory_mib=1536, scratch_mib=64, cores=2)
+    program = "import pandas as pd" + WITH_PANDAS
+    image = site.build(program, ImageProfile(**{**vars(profile), "limits": limits}), libos="gramine")
+    return site, owner, image, site.folder
+
+
+@pytest.mark.spark
+def test_an_image_for_spark_with_pandas_has_few_files_to_trust(pandas_study):
+    _, _, image, _ = pandas_study
+    uris = trusted(image, spark_needs)
+    assert any("/site/pandas/" in uri for uri in uris)
+    assert len(uris) < MOST_TRUSTED_FILES
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_spark_to_pandas_and_nothing_in_clear_on_storage(pandas_study):
+    site, owner, image, folder = pandas_study
+    owner.allow(image, ("in/patients", "read"), logs=str(owner.key))
+    before = sorted(site.data.rglob("*.csv"))
+    assert site.run(image=folder, enclave=enclave(image, spark_needs)) == 0
+    log = site.log(owner)
+    assert "hours [2] Asia/Tokyo\n" in log
+    assert "mean 42.0\n" in log
+    assert sorted(site.data.rglob("*.csv")) == before  # a program's own file never lies among the data
 
 
 @pytest.mark.spark

@@ -68,6 +68,24 @@ def test_evidence_is_asked_for_over_the_line(line):
     assert (asked[0]["state"], asked[0]["runtime_data"]["nonce"]) == ("attesting", "n")
 
 
+def test_evidence_is_asked_for_while_notices_come_in(line):
+    heard = []
+    line.control.listen(heard.append)  # its end would end this process: the line stays open
+
+    def runner():
+        for number in (1, 2):
+            assert line.heard()["state"] == "attesting"
+            line.answer(b"notice\n")
+            line.answer(b'{"evidence": {"number": %d}}\n' % number)
+
+    thread = threading.Thread(target=runner)
+    thread.start()
+    ask = attester("simulated", line.control)
+    assert [ask(runtime_data()) for _ in range(2)] == [{"number": 1}, {"number": 2}]
+    thread.join()
+    assert heard == ["notice", "notice"]
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"nonsense\n", b"[]\n", b'{"evidence": "x"}\n', b'{"refused": "no"}\n', b"{}\n"]
 )

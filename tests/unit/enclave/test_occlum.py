@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,8 +12,15 @@ import pytest
 from pydantic import ValidationError
 
 from confide.enclave.enclave_needs import EnclaveNeeds
-from confide.enclave.image import ImageFile
-from confide.enclave.occlum.render import bom, bom_yaml, configuration, configuration_json, start_script
+from confide.enclave.image import ImageFile, measurement
+from confide.enclave.occlum.render import (
+    START,
+    bom,
+    bom_yaml,
+    configuration,
+    configuration_json,
+    start_script,
+)
 from confide.enclave.occlum.schema import OcclumConfiguration
 
 NEEDS = EnclaveNeeds(memory_mib=512, threads=20, thread_stack_mib=8, processes=2, clear_work=True)
@@ -51,6 +59,11 @@ def test_nothing_is_taken_from_the_host_and_it_cannot_be_debugged(document):
 
 def test_one_enclave_holds_all_processes(document):
     assert document["resource_limits"]["user_space_size"] == f"{2 * (512 + 8 + 160) + 1}MB"
+
+
+def test_libraries_are_found_and_secrets_lie_in_memory(document):
+    assert "LD_LIBRARY_PATH=/lib/x86_64-linux-gnu" in document["env"]["default"]
+    assert any((each["target"], each["type"]) == ("/run/confide", "ramfs") for each in document["mount"])
 
 
 def test_the_interpreter_is_no_entry_point(document, image):
@@ -95,18 +108,23 @@ def test_refused(document, table, name, value):
 def test_the_plan_copies_each_file_with_its_hash_and_occlums_c_library(image):
     plan = json.loads(bom_yaml(bom(image)))
     copied = {
-        f"{target['target']}/{file['name']}": (copy["from"], file.get("hash"), file["autodep"])
+        f"{target['target']}/{file.get('rename', file['name'])}": (
+            copy["from"],
+            file.get("hash"),
+            file["autodep"],
+        )
         for target in plan["targets"]
         for copy in target.get("copy", ())
         for file in copy["files"]
     }
     assert copied == {
-        "/run/image.json": (".", None, False),
-        "/app/job.py": ("root/app", "AB" * 32, False),
+        "/run/image.json": ("..", measurement(image).upper(), False),
+        START: (".", hashlib.sha256(start_script(image)).hexdigest().upper(), False),
+        "/app/job.py": ("../root/app", "AB" * 32, False),
         "/lib/x86_64-linux-gnu/libc.so.6": ("/opt/occlum/glibc/lib", None, False),
-        "/lib/x86_64-linux-gnu/libz.so.1": ("root/lib/x86_64-linux-gnu", "AB" * 32, False),
-        "/opt/confide/site/__pycache__/a.cpython-311.pyc": (
-            "root/opt/confide/site/__pycache__",
+        "/lib/x86_64-linux-gnu/libz.so.1": ("../root/lib/x86_64-linux-gnu", "AB" * 32, False),
+        "/opt/confide/site/a.pyc": (
+            "../root/opt/confide/site/__pycache__",
             "AB" * 32,
             False,
         ),

@@ -17,10 +17,14 @@ SHOUT = "import sys; print(sys.stdin.read().upper(), end=''); print('warned', fi
 
 
 @pytest.fixture
-def starter(monkeypatch):
-    """A library OS that needs no key for its mounts."""
-    monkeypatch.setenv("CONFIDE_LIBOS", "occlum")
-    children = early.prepare(2)
+def starter(monkeypatch, tmp_path):
+    """Children as Gramine's start makes them; a file takes the key of its mounts."""
+    (tmp_path / "key").touch()
+    monkeypatch.setattr(early, "_KEY", tmp_path / "key")
+    monkeypatch.setenv("CONFIDE_LIBOS", "gramine")
+    monkeypatch.setenv("CONFIDE_CHILDREN", "2")
+    children = early.prepare()
+    assert len((tmp_path / "key").read_bytes()) == 16
     yield EarlyStarter(children)
     for child in children:
         for descriptor in (child.order, child.stdin):
@@ -103,7 +107,7 @@ def test_no_more_programs_than_were_said(starter, ends):
 
 def test_outside_of_a_library_os_nothing_is_forked(monkeypatch):
     monkeypatch.delenv("CONFIDE_LIBOS", raising=False)
-    assert early.prepare(2) == []
+    assert early.prepare() == []
 
 
 def test_what_comes_before_the_fork_loads_next_to_nothing():
@@ -116,4 +120,4 @@ def test_what_comes_before_the_fork_loads_next_to_nothing():
 def test_a_key_that_the_library_os_does_not_take(monkeypatch):
     monkeypatch.setenv("CONFIDE_LIBOS", "gramine")
     with pytest.raises(OSError, match="attestation"):
-        early.prepare(1)
+        early.prepare()

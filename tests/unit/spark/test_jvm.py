@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 import pyspark
 import pytest
 
+from confide.jvm.enclave import enclave_options
 from confide.spark import jvm
 
 
@@ -33,12 +34,12 @@ def test_the_jvms_own_messages_do_not_come_before_the_port():
 
 def test_only_an_enclave_bounds_the_jvms_own_memory():
     assert not any("Metaspace" in option or "noNative" in option for option in command())
-    assert set(jvm.enclave_options(512, 2, True)) < set(command(enclave_cores=2))
+    assert set(enclave_options(512, 2, True)) < set(command(enclave_cores=2))
 
 
 def test_how_a_jvm_starts_processes():
-    assert "-Djdk.lang.Process.launchMechanism=vfork" in jvm.enclave_options(512, 2, False)
-    assert "-Djdk.lang.Process.launchMechanism=posix_spawn" in jvm.enclave_options(512, 2, True)
+    assert "-Djdk.lang.Process.launchMechanism=vfork" in enclave_options(512, 2, False)
+    assert "-Djdk.lang.Process.launchMechanism=posix_spawn" in enclave_options(512, 2, True)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from confide.enclave.enclave_needs import EnclaveNeeds
 from confide.enclave.gramine.installation import Installation
 from confide.enclave.gramine.manifest import manifest, manifest_toml
-from confide.enclave.gramine.start import EnclaveImage
+from confide.enclave.gramine.start import GramineEnclave
 from confide.enclave.image import Image
 
 
-def unsigned_enclave(image: Image, needs: EnclaveNeeds, installed: Installation) -> EnclaveImage:
+def unsigned_enclave(image: Image, needs: EnclaveNeeds, installed: Installation) -> GramineEnclave:
     """Return the enclave for starts without SGX.
 
     Raises:
         InvalidImage: the image makes no enclave.
     """
-    return EnclaveImage(installed.folder, manifest_toml(manifest(image, installed.runtime, needs)))
+    return GramineEnclave(installed.folder, manifest_toml(manifest(image, installed.runtime, needs)))

@@ -20,7 +20,7 @@ from confide.enclave.enclave_needs import EnclaveNeeds
 from confide.enclave.gramine.schema import NO_VFORK, check_manifest
 from confide.enclave.gramine.sizes import STACK_MIB, enclave_mib, max_threads, use_exinfo
 from confide.enclave.image import DATA, RUN, SCRATCH, WORK, Image, measurement
-from confide.enclave.libos import CLEAR_WORK, GRAMINE, SCRATCH_KEY, VARIABLE
+from confide.enclave.libos import CHILDREN, CLEAR_WORK, GRAMINE, SCRATCH_KEY, VARIABLE
 
 OPEN_FILES = 4096
 LIBRARIES = "/opt/gramine"
@@ -106,9 +106,12 @@ def manifest_toml(made: Mapping[str, Any]) -> bytes:
 
 def environment(image: Image, needs: EnclaveNeeds) -> dict[str, str]:
     """Return the whole environment; nothing of the host's is added."""
-    folders = ":".join((LIBRARIES, *library_folders(image)))
-    clear = CLEAR_WORK if needs.clear_work else {}
-    return {**image.env, **needs.env, **clear, "LD_LIBRARY_PATH": folders, VARIABLE: GRAMINE}
+    own = {
+        "LD_LIBRARY_PATH": ":".join((LIBRARIES, *library_folders(image))),
+        VARIABLE: GRAMINE,
+        CHILDREN: str(needs.processes - 1),
+    }
+    return {**image.env, **needs.env, **(CLEAR_WORK if needs.clear_work else {}), **own}
 
 
 def library_folders(image: Image) -> list[str]:

@@ -7,17 +7,16 @@ except the data root, which holds what is encrypted.
 from __future__ import annotations
 
 import contextlib
-import json
-import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from confide.attestation.claims import Tee
 from confide.enclave.image import IMAGE_FILE, ROOT_FOLDER
-from confide.enclave.launcher import Launched, collect_output
+from confide.enclave.launcher import Launched, started_by
+from confide.enclave.libos import GRAMINE
 from confide.enclave.verify import VerifiedImage
 
 NAME = "enclave"
@@ -25,8 +24,8 @@ NAME = "enclave"
 
 
 @dataclass(frozen=True)
-class EnclaveImage:
-    """What makes an image an enclave on this machine.
+class GramineEnclave:
+    """What makes an image an enclave of Gramine on this machine (`confide.enclave.run.LibosEnclave`).
 
     Attributes:
         gramine: folder of the installed Gramine.
@@ -37,50 +36,36 @@ class EnclaveImage:
     gramine: Path
     manifest: bytes
     signature: bytes | None = None
+    libos: ClassVar[str] = GRAMINE
 
+    @contextlib.contextmanager
+    def start(
+        self,
+        verified: VerifiedImage,
+        tee: str,
+        parameters: Mapping[str, str],
+        data_root: Path,
+        scratch: Path | None = None,
+    ) -> Iterator[Launched]:
+        """Start it, and remove afterwards what it left in its scratch space.
 
-@contextlib.contextmanager
-def start(
-    verified: VerifiedImage,
-    enclave: EnclaveImage,
-    tee: str,
-    parameters: Mapping[str, str],
-    data_root: Path,
-    scratch: Path | None = None,
-) -> Iterator[Launched]:
-    """Start the enclave of a verified image, and remove afterwards what it left in its scratch space.
-
-    Args:
-        verified: the image.
-        enclave: made for that image.
-        tee: kind of TEE, for the agent.
-        parameters: launch parameters.
-        data_root: folder of the host.
-        scratch: folder for encrypted scratch space; None: the system's place for temporary files.
-    """
-    with tempfile.TemporaryDirectory(prefix="confide-enclave-", dir=scratch) as text:
-        folder = Path(text)
-        lay_out(folder, verified.folder, enclave.gramine, data_root)
-        program = "gramine-sgx" if tee == Tee.SGX else "gramine-direct"
-        ending = "manifest.sgx" if tee == Tee.SGX else "manifest"
-        (folder / f"{NAME}.{ending}").write_bytes(enclave.manifest)
-        if enclave.signature is not None:
-            (folder / f"{NAME}.sig").write_bytes(enclave.signature)
-        control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with inner:
-            process = subprocess.Popen(
-                [program, NAME],
-                stdin=inner.fileno(),
-                stdout=inner.fileno(),
-                stderr=subprocess.PIPE,
-                cwd=folder,
-                start_new_session=True,  # Ctrl-C is the runner's to handle
-            )
-        assert process.stderr is not None
-        boot = {"tee": tee, "launch": dict(parameters)}
-        with contextlib.suppress(BrokenPipeError):  # it ended already; its exit code tells
-            control.sendall(json.dumps(boot).encode() + b"\n")
-        yield Launched(process, control, collect_output(process.stderr))
+        Args:
+            verified: the image that it was made for.
+            tee: kind of TEE, for the agent.
+            parameters: launch parameters.
+            data_root: folder of the host.
+            scratch: folder for encrypted scratch space; None: the system's place for temporary files.
+        """
+        with tempfile.TemporaryDirectory(prefix="confide-enclave-", dir=scratch) as text:
+            folder = Path(text)
+            lay_out(folder, verified.folder, self.gramine, data_root)
+            program = "gramine-sgx" if tee == Tee.SGX else "gramine-direct"
+            ending = "manifest.sgx" if tee == Tee.SGX else "manifest"
+            (folder / f"{NAME}.{ending}").write_bytes(self.manifest)
+            if self.signature is not None:
+                (folder / f"{NAME}.sig").write_bytes(self.signature)
+            with started_by([program, NAME], folder, {"tee": tee, "launch": dict(parameters)}) as launched:
+                yield launched
 
 
 def lay_out(folder: Path, image: Path, gramine: Path, data_root: Path) -> None:

@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from confide.enclave.bytecode import source_of
+from confide.canonical import sha256_hex
+from confide.enclave.bytecode import without_sources
 from confide.enclave.enclave_needs import EnclaveNeeds
+from confide.enclave.gramine.manifest import library_folders
 from confide.enclave.gramine.sizes import STACK_MIB, mapped_mib, stacks_mib
-from confide.enclave.image import DATA, IMAGE_FILE, ROOT_FOLDER, WORK, Image
+from confide.enclave.image import DATA, IMAGE_FILE, ROOT_FOLDER, RUN, WORK, Image, measurement
 from confide.enclave.libos import CLEAR_WORK, OCCLUM, VARIABLE
 from confide.enclave.occlum.schema import (
     Environment,
@@ -27,10 +29,13 @@ from confide.enclave.occlum.schema import (
     Union,
 )
 
+CONFIGURATION = "Occlum.json"
+
 KERNEL_HEAP_MIB = 512
 """Heap of Occlum itself: it holds file systems, pipes, and what is opened."""
 
-START = "/opt/confide/start"
+START_FILE = "start"
+START = f"/opt/confide/{START_FILE}"
 """The only entry point: `start_script`."""
 
 _LIBC = frozenset(
@@ -40,13 +45,22 @@ _LIBC = frozenset(
     }
 )
 _OCCLUM_LIBC = "/opt/occlum/glibc/lib"
-_FOLDERS = ("data", "dev", "host", "proc", "run", "scratch", "tmp", "work")
+_CODE = "opt/"
+_FOLDERS = ("data", "dev", "proc", "run", RUN.lstrip("/"), "scratch", "tmp", "work")
+_IMAGE = ".."
+"""The image folder, seen from the instance in it."""
 
 
 def configuration(image: Image, needs: EnclaveNeeds, *, product_id: int = 0) -> OcclumConfiguration:
     """Return what `Occlum.json` says."""
     memory = needs.processes * (needs.memory_mib + stacks_mib(needs)) + mapped_mib(image)
-    environment = {**image.env, **needs.env, **(CLEAR_WORK if needs.clear_work else {}), VARIABLE: OCCLUM}
+    environment = {
+        **image.env,
+        **needs.env,
+        **(CLEAR_WORK if needs.clear_work else {}),
+        "LD_LIBRARY_PATH": ":".join(library_folders(image)),
+        VARIABLE: OCCLUM,
+    }
     root = Union(
         layers=(
             Layer(target="/", type="sefs", source="./build/mount/__ROOT", options={"MAC": ""}),
@@ -74,6 +88,7 @@ def configuration(image: Image, needs: EnclaveNeeds, *, product_id: int = 0) -> 
             Mount(target="/proc", type="procfs"),
             Mount(target="/dev", type="devfs"),
             Mount(target="/tmp", type="ramfs"),  # noqa: S108 - the enclave's own
+            Mount(target=RUN, type="ramfs"),
         ),
     )
 
@@ -88,7 +103,8 @@ def start_script(image: Image) -> bytes:
 
     Occlum checks which program the host starts, and not its arguments: an interpreter among the entry points would run
     whatever the host says. A script's interpreter gets the script's path before the host's arguments, so that Python
-    takes none of them for an option; the script looks at none, and goes on with the image's own.
+    takes none of them for an option; the script looks at none, and goes on with the image's own. Its first line has no
+    options, as Occlum takes the whole of it for a path.
     """
     return f"#!{image.argv[0]}\nimport os\n\nos.execv({image.argv[0]!a}, {list(image.argv)!a})\n".encode()
 
@@ -96,25 +112,33 @@ def start_script(image: Image) -> bytes:
 def bom(image: Image) -> dict[str, Any]:
     """Return the plan for `copy_bom`: each file with its hash, none found by itself, the C library from Occlum.
 
-    Paths are relative to the image folder.
+    Its paths are those of an instance in the image folder: `copy_bom` takes them from the folder of its `--root`.
     """
-    unopened = {
-        source for file in image.files if (source := source_of(file.path)) and file.path.startswith("opt/")
-    }
+    hashes = {file.path: file.sha256 for file in image.files}
+    own = {
+        path: path for path in hashes if not path.startswith(_CODE)
+    }  # a program is started from its source
     folders: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for file in image.files:
-        folder, _, name = file.path.rpartition("/")
+    for place, path in sorted([*own.items(), *without_sources(path for path in hashes if path not in own)]):
+        (folder, _, placed), (origin, _, name) = place.rpartition("/"), path.rpartition("/")
         if name in _LIBC:
             folders[folder, _OCCLUM_LIBC].append({"name": name, "autodep": False})
-        elif file.path not in unopened:
-            entry = {"name": name, "hash": file.sha256.upper(), "autodep": False}
-            folders[folder, f"{ROOT_FOLDER}/{folder}"].append(entry)
+            continue
+        entry = {"name": name, "hash": hashes[path].upper(), "autodep": False}
+        renamed = {"rename": placed} if placed != name else {}
+        folders[folder, f"{_IMAGE}/{ROOT_FOLDER}/{origin}"].append({**entry, **renamed})
     targets = [
         {"target": f"/{folder}", "copy": [{"from": origin, "files": entries}]}
         for (folder, origin), entries in sorted(folders.items())
     ]
-    own = {"target": "/run", "copy": [{"from": ".", "files": [{"name": IMAGE_FILE, "autodep": False}]}]}
-    return {"targets": [{"target": "/", "mkdirs": list(_FOLDERS)}, own, *targets]}
+    document = _one_file("/run", _IMAGE, IMAGE_FILE, measurement(image))
+    start = _one_file(START.rpartition("/")[0], ".", START_FILE, sha256_hex(start_script(image)))
+    return {"targets": [{"target": "/", "mkdirs": list(_FOLDERS)}, document, start, *targets]}
+
+
+def _one_file(target: str, folder: str, name: str, sha256: str) -> dict[str, Any]:
+    file = {"name": name, "hash": sha256.upper(), "autodep": False}
+    return {"target": target, "copy": [{"from": folder, "files": [file]}]}
 
 
 def bom_yaml(made: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ def test_argv_and_environment_are_the_images_and_nothing_of_the_host(image, made
     assert made["loader"]["argv"] == list(image.argv)
     assert made["libos"]["entrypoint"] == image.argv[0]
     assert made["loader"]["env"] == {
+        "CONFIDE_CHILDREN": "1",
         "CONFIDE_CLEAR_WORK": "1",
         "CONFIDE_LIBOS": "gramine",
         "LANG": "C.UTF-8",

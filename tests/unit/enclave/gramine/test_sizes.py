@@ -19,10 +19,9 @@ from confide.enclave.gramine.sizes import (
 from confide.enclave.image import Limits
 from confide.errors import InvalidImage
 from confide.jvm.command import heap_mib
+from confide.jvm.enclave import enclave_options, jvm_mib
 from confide.python.enclave import enclave_needs as python_needs
-from confide.spark import jvm
 from confide.spark.enclave import enclave_needs as spark_needs
-from confide.spark.enclave import jvm_mib
 
 from .conftest import file
 
@@ -94,8 +93,8 @@ def test_spark_holds_the_heap_and_every_bounded_part_of_the_jvm(image):
     needs = spark_needs(image.model_copy(update={"limits": Limits(memory_mib=4096, scratch_mib=64, cores=2)}))
     heap = heap_mib(4096)
     assert needs.memory_mib == jvm_mib(heap) == heap + heap // 10 + 512 + 128 + 160 + heap // 8
-    assert not needs.clear_work
-    options = jvm.enclave_options(heap, 2, False)
+    assert needs.clear_work
+    options = enclave_options(heap, 2, False)
     for bound in (
         "-XX:MaxMetaspaceSize=512m",
         "-XX:CompressedClassSpaceSize=128m",
