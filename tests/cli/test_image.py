@@ -234,7 +234,7 @@ def test_a_library_os_that_there_is_not(clinic):
     ("options", "word"),
     [
         (("--tee", "tdx", "--libos", "gramine"), "programs need none"),
-        (("--tee", "simulated", "--libos", "gramine", "--workers", "2"), "executors do not run"),
+        (("--tee", "simulated", "--libos", "gramine", "--guest", "guest"), "give one"),
     ],
 )
 def test_a_library_os_where_it_does_not_belong(clinic, options, word):
