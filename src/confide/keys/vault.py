@@ -142,7 +142,7 @@ class TransitKey:
             ProviderUnavailable: as `open`.
         """
         text = wrapped.decode("ascii", "replace")
-        if not _WRAPPED.fullmatch(text):
+        if not _WRAPPED.fullmatch(text) or not _canonical(text.rpartition(":")[2]):
             raise Tampered("not wrapped by a transit engine")
         answer = self._call("decrypt", {"ciphertext": text, "associated_data": _base64(context)})
         try:
@@ -253,3 +253,11 @@ def _said(body: Any) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _canonical(text: str) -> bool:
+    """Whether base64 is spelled as encoders do: servers pass over bits beyond the last byte (RFC 4648 section 3.5)."""
+    try:
+        return _base64(base64.b64decode(text, validate=True)) == text
+    except ValueError:
+        return False
