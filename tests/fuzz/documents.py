@@ -209,7 +209,7 @@ def attested_certificate(data: bytes) -> None:
     """A certificate that `ssl` handed over."""
     try:
         certificate = x509.load_der_x509_certificate(data)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return
     read_extension(certificate)
 
@@ -222,7 +222,7 @@ def mesh_member(data: bytes) -> None:
     """A certificate that `ssl` handed over."""
     try:
         certificate = x509.load_der_x509_certificate(data)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return
     _ = Member.of(certificate).uri
 

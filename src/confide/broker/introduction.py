@@ -149,7 +149,7 @@ def find_broker(
         endorsements = introduction.endorsements()
         leaf = x509.load_der_x509_certificate(leaf_der)
         authority = x509.load_pem_x509_certificate(introduction.authority.encode())
-    except (InvalidFormat, ValueError) as error:
+    except (InvalidFormat, ValueError, x509.InvalidVersion) as error:
         raise BrokerUntrusted(f"{url}: not a broker's introduction: {error}"[:300]) from None
     try:
         trust = HardwareTrust(endorsements, intel_root, amd_roots)

@@ -56,7 +56,7 @@ def open_sealed(private_key: EllipticCurvePrivateKey, sealed: Mapping[str, Any])
     compact = ".".join(sealed[name] for name in _MEMBERS)
     try:
         opened = jwe.decrypt_compact(compact, ECKey(private_key, private_key), registry=_REGISTRY)
-    except (JoseError, ValueError):
+    except (JoseError, KeyError, ValueError):  # KeyError: of a curve that joserfc does not know
         raise Tampered("resource does not authenticate under the workload's key") from None
     if opened.plaintext is None:
         raise Tampered("resource holds nothing")

@@ -89,7 +89,7 @@ class MeshIdentity:
         """
         try:
             peer = Member.of(x509.load_der_x509_certificate(certificate or b""))
-        except (InvalidFormat, ValueError):
+        except (InvalidFormat, ValueError, x509.InvalidVersion):
             raise AttestationRefused("mesh, step 1: the peer shows no mesh certificate") from None
         if (peer.domain, peer.job) != (self.member.domain, self.member.job):
             raise AttestationRefused(
@@ -147,7 +147,7 @@ def join_mesh(session: Session, broker_ca: bytes, role: str, job: str | Release)
         said = CertificateAnswer.from_json(answer)
         certificate = x509.load_pem_x509_certificate(said.certificate.encode())
         authority = x509.load_pem_x509_certificate(said.authority.encode())
-    except (ValidationError, ValueError):
+    except (ValidationError, ValueError, x509.InvalidVersion):
         raise _untrusted(1, "the answer holds no certificates") from None
     verifier = PolicyBuilder().store(Roots([authority])).time(datetime.fromtimestamp(time.time(), UTC))
     try:

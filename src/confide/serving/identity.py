@@ -165,7 +165,7 @@ def verify_worker(
     try:
         leaf = x509.load_pem_x509_certificate(introduction.certificate.encode())
         authority = x509.load_pem_x509_certificate(introduction.authority.encode())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise AttestationRefused("serving worker, step 1: it shows no certificates") from None
     claims = verify_server(kind, leaf, authority, accepted, hardware, now)
     try:

@@ -423,6 +423,15 @@ def test_a_job_that_somebody_wrote_into_the_store(world):
     world.join(other)
 
 
+def test_an_answer_sealed_to_a_key_of_no_known_curve(world):
+    sealed = world.service.issue(world.claims(), asking())
+    header = json.loads(base64.urlsafe_b64decode(sealed["protected"] + "=="))
+    header["epk"]["crv"] = "P-r56"
+    sealed["protected"] = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    with pytest.raises(Tampered):
+        open_sealed(world.tee_key, sealed)
+
+
 def test_a_stolen_token_reads_nothing(world):
     sealed = world.service.issue(world.claims(), asking())
     with pytest.raises(Tampered):

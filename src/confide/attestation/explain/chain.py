@@ -41,7 +41,7 @@ def pem_links(pem: str, trusted: Iterable[str]) -> tuple[Link, ...]:
     """Return the certificates of a PEM chain in words; none where it does not read."""
     try:
         return links(x509.load_pem_x509_certificates(pem.encode())[:_MAX], trusted)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return ()
 
 

@@ -30,7 +30,7 @@ def check_pck_chain(quote: Quote, *, root_der: bytes = SGX_ROOT) -> None:
             return
     except (
         *(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
-        *(x509.ExtensionNotFound, x509.DuplicateExtension),
+        *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion),
     ):
         pass
     raise EvidenceRefused(

@@ -79,6 +79,8 @@ def _verify_signatures(collateral: Collateral, root_der: bytes) -> tuple[Part, .
     """Return the certificates that it takes, once steps 1 to 5 are passed."""
     with _step(1, "root"):
         root = x509.load_der_x509_certificate(root_der)
+        if root.issuer.public_bytes() != root.subject.public_bytes():  # dcap-qvl would end the whole process
+            raise ValueError("is not its own issuer")
     revoked = _crl(1, "root CA CRL", collateral.root_ca_crl, root)
     with _step(2, "PCK CRL issuer chain"):
         ca = _signer(collateral.pck_crl_issuer_chain, _CAS[collateral.ca], root, revoked, is_ca=True)
@@ -176,7 +178,7 @@ def _step(step: int, name: str) -> Iterator[None]:
         raise _refused(step, f"{name}: is not signed by Intel") from None
     except VerificationError as error:
         raise _refused(step, f"{name}: does not lead to the pinned root: {error}"[:300]) from None
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise _refused(step, f"{name}: {error}"[:300]) from None
 
 
