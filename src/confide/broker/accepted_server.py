@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from pydantic import Field, ValidationError
@@ -153,7 +153,7 @@ def verify_server(
     try:
         attested = read_extension(leaf)
         key = leaf.public_key()
-    except (InvalidFormat, ValueError) as error:
+    except (InvalidFormat, ValueError, UnsupportedAlgorithm) as error:
         raise _untrusted(kind, 1, str(error)) from None
     if not leaf.not_valid_before_utc.timestamp() <= now <= leaf.not_valid_after_utc.timestamp():
         raise _untrusted(kind, 1, "its certificate is not valid yet, or has expired")
