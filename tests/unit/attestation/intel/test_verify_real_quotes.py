@@ -20,6 +20,8 @@ from confide.attestation.intel.roots import SGX_ROOT
 from confide.attestation.intel.verify import verify_quote
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
+from .synthetic import Authority
+
 
 def outcome(data, collateral, now):
     """Return what verification comes to, comparable; only the two errors that it promises are caught."""
@@ -368,8 +370,10 @@ def test_another_root(each):
         "-----BEGIN.*?-----END CERTIFICATE-----\n", each.collateral.tcb_info_issuer_chain, re.DOTALL
     )[0]
     der = x509.load_pem_x509_certificate(other.encode()).public_bytes(Encoding.DER)
-    with pytest.raises(EvidenceRefused, match="root CA CRL: is not signed by its authority"):
+    with pytest.raises(EvidenceRefused, match="root: is not its own issuer"):
         verify_quote(each.raw, each.collateral, each.now, root_der=der)
+    with pytest.raises(EvidenceRefused, match="root CA CRL: is not signed by its authority"):
+        verify_quote(each.raw, each.collateral, each.now, root_der=Authority().root_der)
     for der in (b"", b"0", bytes(600)):
         with pytest.raises(EvidenceRefused, match="step 1: root"):
             verify_quote(each.raw, each.collateral, each.now, root_der=der)
