@@ -63,7 +63,10 @@ class Member:
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
-        except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        except (
+            *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+            *(ValueError, TypeError),
+        ):
             raise InvalidFormat("not a mesh certificate: it does not name one URI") from None
         match = _URI.fullmatch(uri)
         if match is None:

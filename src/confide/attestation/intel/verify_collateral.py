@@ -178,7 +178,10 @@ def _step(step: int, name: str) -> Iterator[None]:
         raise _refused(step, f"{name}: is not signed by Intel") from None
     except VerificationError as error:
         raise _refused(step, f"{name}: does not lead to the pinned root: {error}"[:300]) from None
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (
+        *(ValueError, TypeError, UnsupportedAlgorithm),  # TypeError: of a name with bits in a text's place
+        *(x509.DuplicateExtension, x509.InvalidVersion),
+    ) as error:
         raise _refused(step, f"{name}: {error}"[:300]) from None
 
 
