@@ -215,7 +215,6 @@ def run(
                     executor = replace(
                         request,
                         image=images[1].folder,
-                        enclave=None if libos is None else enclave_for_run(images[1], tee, libos),
                         arguments=(),
                         launch=member,
                     )
