@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from confide.broker.accepted_broker import AcceptedBroker
@@ -25,6 +24,7 @@ from confide.broker.policy import parse_policy
 from confide.broker.policy_signing import verify_policy
 from confide.broker.service import _parse_commit as parse_commit
 from confide.broker.tokens import TokenIssuer
+from confide.certificates import load_certificate
 from confide.data.listing_io import parse_listing
 from confide.data.parquet_kms import parse_identifier
 from confide.data.parquet_tail import TailedFile, read_tail
@@ -207,11 +207,7 @@ def serving_introduction(data: bytes) -> None:
 
 def attested_certificate(data: bytes) -> None:
     """A certificate that `ssl` handed over."""
-    try:
-        certificate = x509.load_der_x509_certificate(data)
-    except (ValueError, x509.InvalidVersion):
-        return
-    read_extension(certificate)
+    read_extension(load_certificate(data, MAX_INTRODUCTION_BYTES))
 
 
 def mesh_request(data: bytes) -> None:
@@ -220,11 +216,7 @@ def mesh_request(data: bytes) -> None:
 
 def mesh_member(data: bytes) -> None:
     """A certificate that `ssl` handed over."""
-    try:
-        certificate = x509.load_der_x509_certificate(data)
-    except (ValueError, x509.InvalidVersion):
-        return
-    _ = Member.of(certificate).uri
+    _ = Member.of(load_certificate(data)).uri
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from confide.attestation.amd.certificates import Certificates, endorsement_of, load_certificate, load_crl
+from confide.attestation.amd.certificates import Certificates, endorsement_of
 from confide.attestation.amd.evidence import SnpEvidence
 from confide.attestation.amd.report import Product, Report, parse_report
 from confide.attestation.amd.structured import report_of
@@ -43,6 +43,7 @@ from confide.attestation.tpm.verify import verify_tpm
 from confide.attestation.trust import HardwareTrust
 from confide.broker.collateral.files import items_in, one_file
 from confide.broker.collateral.names import item_named
+from confide.certificates import load_certificate, load_crl
 from confide.cli.verify import _document as verify_document
 from confide.enclave.issuers.snp import certificates as certificate_table
 from confide.errors import InvalidFormat

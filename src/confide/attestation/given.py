@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from confide.attestation.amd.certificates import Certificates, common_name, endorsement_of
+from confide.attestation.amd.certificates import Certificates, endorsement_of
 from confide.attestation.amd.report import Report
 from confide.attestation.amd.verify import verify_signature
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.quote import Quote
+from confide.certificates import common_name
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
 

@@ -93,8 +93,6 @@ def read_extension(certificate: x509.Certificate) -> AttestedKey:
         value = certificate.extensions.get_extension_for_oid(OID).value
     except x509.ExtensionNotFound:
         raise InvalidFormat("the certificate carries no evidence: it is of no attested server") from None
-    except (ValueError, x509.DuplicateExtension):
-        raise InvalidFormat("the certificate does not read") from None
     if not isinstance(value, x509.UnrecognizedExtension) or len(value.value) > MAX_BYTES:
         raise InvalidFormat("the evidence in the certificate is too large")
     try:

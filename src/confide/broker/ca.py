@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from confide.broker.identity import secret_of
+from confide.certificates import load_certificate
 from confide.errors import InvalidFormat, Misuse
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def authority_id(pem: bytes) -> str:
         InvalidFormat: not a certificate.
     """
     try:
-        return x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256()).hex()
-    except ValueError:
-        raise InvalidFormat("the broker's authority is not a certificate in PEM form") from None
+        return load_certificate(pem).fingerprint(hashes.SHA256()).hex()
+    except InvalidFormat as error:
+        raise InvalidFormat(f"the broker's authority: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from confide.attestation.verify import verify
 from confide.broker.accepted_broker import AcceptedBroker, verify_broker
 from confide.broker.attested_leaf import NONCE, read_extension
 from confide.broker.transport import OVERALL_FACTOR, normal_url
+from confide.certificates import load_certificate
 from confide.errors import (
     BrokerUnavailable,
     BrokerUntrusted,
@@ -147,9 +148,9 @@ def find_broker(
     try:
         introduction = Introduction.parse(body, MAX_BYTES)
         endorsements = introduction.endorsements()
-        leaf = x509.load_der_x509_certificate(leaf_der)
-        authority = x509.load_pem_x509_certificate(introduction.authority.encode())
-    except (InvalidFormat, ValueError, x509.InvalidVersion) as error:
+        leaf = load_certificate(leaf_der, MAX_BYTES)
+        authority = load_certificate(introduction.authority.encode())
+    except InvalidFormat as error:
         raise BrokerUntrusted(f"{url}: not a broker's introduction: {error}"[:300]) from None
     try:
         trust = HardwareTrust(endorsements, intel_root, amd_roots)
@@ -167,7 +168,7 @@ def said_by(url: str) -> str:
         InvalidFormat: its certificate carries no evidence.
     """
     leaf_der, _ = _ask(url)
-    own = read_extension(x509.load_der_x509_certificate(leaf_der))
+    own = read_extension(load_certificate(leaf_der, MAX_BYTES))
     image = own.attestation.runtime_data.image
     measurement = image.measurement if image is not None else "?"
     lines = [

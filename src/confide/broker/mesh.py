@@ -25,7 +25,6 @@ from confide.broker.ca import CertificateAuthority
 from confide.broker.decisions import REFUSALS, Decisions
 from confide.broker.jwe import seal_to
 from confide.broker.mesh_certificate import (
-    MAX_REQUEST_CHARS,
     Member,
     issue_member,
     job_authority,
@@ -35,6 +34,7 @@ from confide.broker.mesh_certificate import (
 from confide.broker.mesh_names import DRIVER, JOB, MEMBER
 from confide.broker.release import Release
 from confide.broker.store import Store, unix_now
+from confide.certificates import MAX_REQUEST_BYTES
 from confide.document import StrictModel
 from confide.errors import ConfideError, InvalidFormat, NoGrant
 
@@ -52,7 +52,7 @@ class CertificateRequest(StrictModel):
         csr: certificate request (PKCS#10, PEM).
     """
 
-    csr: Annotated[str, Field(max_length=MAX_REQUEST_CHARS)]
+    csr: Annotated[str, Field(max_length=MAX_REQUEST_BYTES)]
 
 
 class Job(StrictModel):

@@ -23,6 +23,7 @@ from confide.broker.mesh_certificate import Member, job_of
 from confide.broker.mesh_names import DRIVER
 from confide.broker.release import Release
 from confide.broker.tls import load_chain
+from confide.certificates import load_certificate
 from confide.document import StrictModel
 from confide.errors import AttestationRefused, BrokerUntrusted, InvalidFormat, Unavailable
 
@@ -88,8 +89,8 @@ class MeshIdentity:
             AttestationRefused: any of these fails.
         """
         try:
-            peer = Member.of(x509.load_der_x509_certificate(certificate or b""))
-        except (InvalidFormat, ValueError, x509.InvalidVersion):
+            peer = Member.of(load_certificate(certificate or b""))
+        except InvalidFormat:
             raise AttestationRefused("mesh, step 1: the peer shows no mesh certificate") from None
         if (peer.domain, peer.job) != (self.member.domain, self.member.job):
             raise AttestationRefused(
@@ -145,9 +146,9 @@ def join_mesh(session: Session, broker_ca: bytes, role: str, job: str | Release)
     answer = session.mesh_certificate(request.public_bytes(Encoding.PEM))
     try:
         said = CertificateAnswer.from_json(answer)
-        certificate = x509.load_pem_x509_certificate(said.certificate.encode())
-        authority = x509.load_pem_x509_certificate(said.authority.encode())
-    except (ValidationError, ValueError, x509.InvalidVersion):
+        certificate = load_certificate(said.certificate.encode())
+        authority = load_certificate(said.authority.encode())
+    except (ValidationError, InvalidFormat):
         raise _untrusted(1, "the answer holds no certificates") from None
     verifier = PolicyBuilder().store(Roots([authority])).time(datetime.fromtimestamp(time.time(), UTC))
     try:

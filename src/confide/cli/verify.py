@@ -202,11 +202,11 @@ def hardware_trust(files: Sequence[Path], root: Path | None) -> HardwareTrust:
     """
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from confide.attestation.amd.certificates import MAX_CERTIFICATE_BYTES, load_certificate
     from confide.attestation.amd.report import Product
     from confide.attestation.recognize.encodings import MAX_INPUT_BYTES
     from confide.attestation.recognize.endorsements import read_endorsements
     from confide.attestation.trust import HardwareTrust
+    from confide.certificates import MAX_CERTIFICATE_BYTES, load_certificate
 
     given: GivenEndorsements = read_endorsements(
         (str(file), read_input(file, MAX_INPUT_BYTES)) for file in files

@@ -21,9 +21,10 @@ from confide.attestation.trust import HardwareTrust
 from confide.broker.accepted_server import AcceptedServer, ServerKind, verify_server
 from confide.broker.attested_leaf import evidence_extension
 from confide.broker.ca import CertificateAuthority
+from confide.certificates import load_certificate
 from confide.data.listing import KeyNameText
 from confide.enclave.attester import OwnEvidence
-from confide.errors import AttestationRefused, Misuse
+from confide.errors import AttestationRefused, InvalidFormat, Misuse
 from confide.keys.names import KeyName, KeyVersion
 from confide.serving.pool_key import PoolKeys, PoolPublicKey, keys_digest
 
@@ -163,9 +164,9 @@ def verify_worker(
     """
     kind = ServerKind("serving worker", ROLE, _nonce_of(nonce), AttestationRefused)
     try:
-        leaf = x509.load_pem_x509_certificate(introduction.certificate.encode())
-        authority = x509.load_pem_x509_certificate(introduction.authority.encode())
-    except (ValueError, x509.InvalidVersion):
+        leaf = load_certificate(introduction.certificate.encode(), MAX_BYTES)
+        authority = load_certificate(introduction.authority.encode())
+    except InvalidFormat:
         raise AttestationRefused("serving worker, step 1: it shows no certificates") from None
     claims = verify_server(kind, leaf, authority, accepted, hardware, now)
     try:

@@ -22,13 +22,13 @@ from confide.broker.ca import CertificateAuthority
 from confide.broker.jwe import open_sealed
 from confide.broker.mesh import MAX_BODY_BYTES, Job, MeshService
 from confide.broker.mesh_certificate import (
-    MAX_REQUEST_CHARS,
     Member,
     issue_member,
     requested_key,
 )
 from confide.broker.rules import RELEASE_TTL_S
 from confide.broker.store import Store
+from confide.certificates import MAX_REQUEST_BYTES
 from confide.errors import (
     InvalidFormat,
     LaunchRefused,
@@ -450,7 +450,7 @@ def test_bodies_that_are_no_requests(world):
         b"\xff",
         json.dumps({**good, "role": "driver"}).encode(),
         json.dumps({"csr": [good["csr"]]}).encode(),
-        json.dumps({"csr": "x" * (MAX_REQUEST_CHARS + 1)}).encode(),
+        json.dumps({"csr": "x" * (MAX_REQUEST_BYTES + 1)}).encode(),
         asking() + b" " * MAX_BODY_BYTES,
     ]
     for body in bodies:

@@ -8,30 +8,27 @@ Source: Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Spec
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Self, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import NameOID
 
 from confide.attestation.amd.kds import HARDWARE_ID_BYTES
 from confide.attestation.amd.report import TCB_LAYOUTS, Product, SigningKey
+from confide.certificates import (
+    MAX_CRL_BYTES,
+    check_count,
+    common_name,
+    load_certificate,
+    load_certificates,
+    load_crl,
+)
 from confide.errors import InvalidFormat
-
-MAX_CERTIFICATE_BYTES = 8 * 1024
-MAX_CRL_BYTES = 64 * 1024
-MAX_BUNDLE_BYTES = 128 * 1024
-MAX_CERTIFICATES = 12
 
 _AMD = "1.3.6.1.4.1.3704.1"
 _PRODUCT_NAME, _HARDWARE_ID, _CSP_ID = f"{_AMD}.2", f"{_AMD}.4", f"{_AMD}.5"
@@ -47,67 +44,7 @@ _PRODUCTS = {product.value: product for product in Product} | {
     "Bergamo": Product.GENOA,
     "Siena": Product.GENOA,
 }
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 _T = TypeVar("_T")
-_FILTERS = threading.Lock()
-
-
-@contextmanager
-def _reading(what: str) -> Iterator[None]:
-    """Turn what `cryptography` raises into InvalidFormat, and keep one of its warnings from users.
-
-    The serial number of every VCEK is zero: AMD's choice, which no user of ours can change. Filters of warnings are
-    the process's, hence the lock.
-    """
-    try:
-        with _FILTERS, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Parsed a serial number", CryptographyDeprecationWarning)
-            yield
-    except _UNREADABLE as error:
-        raise InvalidFormat(f"{what}: {error}") from None
-
-
-def _read_now(certificate: x509.Certificate) -> x509.Certificate:
-    """Read what `cryptography` would read later, where what it raises would be nobody's to handle."""
-    _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
-    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return certificate
-
-
-def load_certificate(data: bytes) -> x509.Certificate:
-    """Read one certificate, DER or PEM.
-
-    Raises:
-        InvalidFormat: more than 8 KiB, or no certificate.
-    """
-    _check_size(data, MAX_CERTIFICATE_BYTES, "certificate")
-    with _reading("certificate"):
-        pem = data.lstrip().startswith(b"-----BEGIN")
-        load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
-        return _read_now(load(data))
-
-
-def load_crl(data: bytes) -> x509.CertificateRevocationList:
-    """Read one CRL, DER or PEM.
-
-    Raises:
-        InvalidFormat: more than 64 KiB, or no CRL.
-    """
-    _check_size(data, MAX_CRL_BYTES, "CRL")
-    with _reading("CRL"):
-        pem = data.lstrip().startswith(b"-----BEGIN")
-        crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        _ = crl.issuer, crl.extensions, crl.last_update_utc, crl.next_update_utc
-        for entry in crl:
-            _ = entry.serial_number
-        return crl
 
 
 @dataclass(frozen=True)
@@ -151,7 +88,7 @@ class Certificates:
         Raises:
             InvalidFormat: one is too large or of another form, or there are more than 12.
         """
-        _check_count(len(chain) + 1)
+        check_count(len(chain) + 1)
         return cls(
             load_certificate(endorsement),
             tuple(map(load_certificate, chain)),
@@ -165,10 +102,7 @@ class Certificates:
         Raises:
             InvalidFormat: more than 128 KiB or 12 certificates, no certificate at all, or not of this form.
         """
-        _check_size(bundle, MAX_BUNDLE_BYTES, "PEM bundle")
-        _check_count(bundle.count(b"-----BEGIN "))
-        with _reading("PEM bundle"):
-            found = tuple(map(_read_now, x509.load_pem_x509_certificates(bundle)))
+        found = load_certificates(bundle)
         endorsements = [certificate for certificate in found if common_name(certificate.subject) in _KINDS]
         crls = bundle.count(b"-----BEGIN X509 CRL-----")
         if len(endorsements) > 1 or crls > 1:
@@ -256,12 +190,6 @@ def built_in() -> tuple[x509.Certificate, ...]:
     return tuple(certificate for bundle in bundles for certificate in Certificates.from_pem(bundle).chain)
 
 
-def common_name(name: x509.Name) -> str:
-    """Return a name's common name; empty where there is not exactly one."""
-    values = [attribute.value for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
-
-
 def _decoded(extensions: Mapping[str, bytes], oid: str, decode: Callable[[bytes], _T]) -> _T:
     try:
         return decode(extensions[oid])
@@ -280,13 +208,3 @@ def _svn(der: bytes) -> int:
 
 def _text(der: bytes) -> str:
     return asn1.decode_der(asn1.IA5String, der).as_str()
-
-
-def _check_size(data: bytes, limit: int, what: str) -> None:
-    if len(data) > limit:
-        raise InvalidFormat(f"{what}: {len(data)} bytes, at most {limit} are allowed")
-
-
-def _check_count(count: int) -> None:
-    if count > MAX_CERTIFICATES:
-        raise InvalidFormat(f"{count} certificates, at most {MAX_CERTIFICATES} are allowed")

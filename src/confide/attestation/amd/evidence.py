@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from confide.attestation.amd.certificates import MAX_CERTIFICATE_BYTES, Certificates
+from confide.attestation.amd.certificates import Certificates
 from confide.attestation.amd.report import REPORT_BYTES, SigningKey, parse_report
 from confide.attestation.evidence_form import EvidenceForm, base64_bytes
+from confide.certificates import MAX_CERTIFICATE_BYTES
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused, InvalidFormat
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from confide.attestation.amd.certificates import Certificates, Endorsement, common_name, endorsement_of
+from confide.attestation.amd.certificates import Certificates, Endorsement, endorsement_of
 from confide.attestation.amd.report import (
     CHIP_ID_BYTES,
     KNOWN_POLICY,
@@ -35,6 +35,7 @@ from confide.attestation.amd.verify_certificates import (
     verify_endorsement,
 )
 from confide.attestation.claims import Platform, Tcb
+from confide.certificates import common_name
 from confide.errors import CollateralUnavailable, EvidenceRefused, InvalidFormat
 
 __all__ = ["PINNED", "VerifiedReport", "verify_report", "verify_signature"]

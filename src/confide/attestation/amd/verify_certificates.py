@@ -9,13 +9,14 @@ import hashlib
 from collections.abc import Mapping
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from confide.attestation.amd.certificates import Certificates, Endorsement, built_in, common_name
+from confide.attestation.amd.certificates import Certificates, Endorsement, built_in
 from confide.attestation.amd.report import Product, SigningKey
+from confide.certificates import common_name, is_authority, is_issued_by
 from confide.errors import CollateralUnavailable, EvidenceRefused
 
 EVIDENCE = "SNP report"
@@ -161,20 +162,11 @@ def _verify_intermediate(
         raise CollateralUnavailable(f"{EVIDENCE}: the intermediate certificate is missing; {FETCH}")
     if intermediate.issuer != root.subject:
         raise _refused(3, "the intermediate is not issued in the root's name")
-    _check_authority(intermediate)
+    if not is_authority(intermediate):
+        raise _refused(3, "the intermediate is no certificate authority")
     _check_critical(intermediate)
     _verify_issued(3, intermediate, root)
     return intermediate
-
-
-def _check_authority(intermediate: x509.Certificate) -> None:
-    try:
-        constraints = intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = intermediate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        raise _refused(3, "the intermediate is no certificate authority") from None
-    if not constraints.ca or not usage.key_cert_sign:
-        raise _refused(3, "the intermediate is no certificate authority")
 
 
 def _check_critical(certificate: x509.Certificate) -> None:
@@ -190,21 +182,16 @@ def _verify_issued(step: int, issued: _Issued, issuer: x509.Certificate) -> None
     key = issuer.public_key()
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 4096:
         raise _refused(step, "an issuer's key is not RSA of 4096 bits")
-    if not _is_signed(issued, issuer, key):
+    if not _is_pss_with_sha384(issued) or not is_issued_by(issued, issuer):
         raise _refused(step, f"not signed by {common_name(issuer.subject)}")
 
 
-def _is_signed(issued: _Issued, issuer: x509.Certificate, key: rsa.RSAPublicKey) -> bool:
+def _is_pss_with_sha384(issued: _Issued) -> bool:
     try:
         pss = isinstance(issued.signature_algorithm_parameters, padding.PSS)
-        if not pss or not isinstance(issued.signature_hash_algorithm, SHA384):
-            return False
-        if isinstance(issued, x509.CertificateRevocationList):
-            return issued.is_signature_valid(key)
-        issued.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return pss and isinstance(issued.signature_hash_algorithm, SHA384)
+    except (UnsupportedAlgorithm, ValueError, TypeError):
         return False
-    return True
 
 
 def _check_validity(certificate: x509.Certificate, now: int) -> None:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import BeforeValidator, Field, ValidationError
 
-from confide.attestation.amd.certificates import load_certificate
 from confide.attestation.azure.evidence import (
     MAX_SIGNATURE_BYTES,
     MAX_TD_QUOTE_BYTES,
@@ -22,6 +21,7 @@ from confide.attestation.azure.evidence import (
 from confide.attestation.azure.hcl import MAX_HCL_BYTES
 from confide.attestation.evidence import describe
 from confide.attestation.tpm.quote import MAX_QUOTE_BYTES, PCR_BYTES, PCR_COUNT
+from confide.certificates import load_certificate
 from confide.document import StrictModel
 from confide.errors import EvidenceRefused, InvalidFormat
 

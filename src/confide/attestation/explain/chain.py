@@ -9,10 +9,12 @@ from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from confide.attestation.amd.certificates import Certificates, built_in, common_name
+from confide.attestation.amd.certificates import Certificates, built_in
 from confide.attestation.amd.report import Product
 from confide.attestation.explain.document import Link
 from confide.attestation.intel.collateral import Collateral
+from confide.certificates import common_name, load_certificates
+from confide.errors import InvalidFormat
 
 _ROLES = {
     "Intel SGX PCK Certificate": "platform (PCK)",
@@ -40,8 +42,8 @@ def links(certificates: Iterable[x509.Certificate], trusted: Iterable[str]) -> t
 def pem_links(pem: str, trusted: Iterable[str]) -> tuple[Link, ...]:
     """Return the certificates of a PEM chain in words; none where it does not read."""
     try:
-        return links(x509.load_pem_x509_certificates(pem.encode())[:_MAX], trusted)
-    except (ValueError, x509.InvalidVersion):
+        return links(load_certificates(pem.encode())[:_MAX], trusted)
+    except InvalidFormat:
         return ()
 
 

@@ -27,6 +27,7 @@ from pydantic import (
 from confide.attestation.claims import Tee
 from confide.attestation.evidence import describe
 from confide.attestation.intel import qvl
+from confide.certificates import common_name, load_crl
 from confide.document import StrictModel
 from confide.errors import InvalidFormat
 
@@ -154,8 +155,7 @@ class Collateral(StrictModel):
     @cached_property
     def ca(self) -> str:
         """Authority of the platforms' certificates that its CRL covers: `platform` or `processor`."""
-        names = _crl(self.pck_crl).issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        found = _CAS.get(str(names[0].value)) if len(names) == 1 else None
+        found = _CAS.get(common_name(_crl(self.pck_crl).issuer))
         if found is None:
             raise ValueError("the PCK CRL is not one of Intel's platform or processor CA")
         return found
@@ -216,9 +216,9 @@ class Collateral(StrictModel):
 
 def _crl(data: bytes) -> x509.CertificateRevocationList:
     try:
-        return x509.load_der_x509_crl(data)
-    except (ValueError, x509.InvalidVersion):
-        raise ValueError("a CRL does not read") from None
+        return load_crl(data, MAX_COLLATERAL_BYTES)
+    except InvalidFormat as error:
+        raise ValueError(str(error)) from None  # pydantic collects ValueError
 
 
 def _crl_part(name: str, data: bytes) -> Part:

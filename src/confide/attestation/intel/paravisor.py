@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -22,6 +21,7 @@ from confide.attestation.intel.pck_chain import check_pck_chain
 from confide.attestation.intel.quote import Quote
 from confide.attestation.intel.tcb import tcb_of_levels
 from confide.attestation.intel.tcb_levels import levels_met
+from confide.certificates import load_certificates
 from confide.errors import EvidenceRefused
 
 _ALL_BUT_SEPT_VE_DISABLE = "Verification failed: SEPT_VE_DISABLE is not enabled"
@@ -47,7 +47,7 @@ def verify_the_rest(quote: Quote, collateral: Collateral, root_der: bytes) -> tu
         InvalidFormat, LookupError, TypeError, ValueError: as `levels_met`.
     """
     check_pck_chain(quote, root_der=root_der)
-    platform, authority = x509.load_pem_x509_certificates(quote.pck_chain.encode())[:2]
+    platform, authority = load_certificates(quote.pck_chain.encode())[:2]
     x, y = (int.from_bytes(quote.attestation_key[half], "big") for half in (slice(32), slice(32, None)))
     try:
         attestation_key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-
 from confide.attestation.intel.quote import Quote
 from confide.attestation.intel.roots import SGX_ROOT
-from confide.errors import EvidenceRefused
+from confide.certificates import is_authority, is_issued_by, load_certificate, load_certificates
+from confide.errors import EvidenceRefused, InvalidFormat
 
 
 def check_pck_chain(quote: Quote, *, root_der: bytes = SGX_ROOT) -> None:
@@ -22,17 +20,16 @@ def check_pck_chain(quote: Quote, *, root_der: bytes = SGX_ROOT) -> None:
     Raises:
         EvidenceRefused: step 3 of `verify_quote`.
     """
+    root = load_certificate(root_der)
     try:
-        platform, authority = x509.load_pem_x509_certificates(quote.pck_chain.encode())[:2]
-        authority.verify_directly_issued_by(x509.load_der_x509_certificate(root_der))
-        platform.verify_directly_issued_by(authority)
-        if authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+        chain = load_certificates(quote.pck_chain.encode())
+    except InvalidFormat:
+        chain = ()
+    match chain:
+        case platform, authority, *_ if (
+            is_authority(authority) and is_issued_by(authority, root) and is_issued_by(platform, authority)
+        ):
             return
-    except (
-        *(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
-        *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion),
-    ):
-        pass
     raise EvidenceRefused(
         quote.name, 3, "its platform's certificate is not one that the pinned root vouches for"
     )

@@ -16,11 +16,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from confide.attestation.amd.certificates import (
-    common_name,
-    load_certificate,
-    load_crl,
-)
 from confide.attestation.given import GivenEndorsements
 from confide.attestation.intel.collateral import Collateral
 from confide.attestation.intel.roots import SGX_ROOT
@@ -33,6 +28,7 @@ from confide.attestation.recognize.encodings import (
     read_json,
     read_pem,
 )
+from confide.certificates import common_name, load_certificate, load_crl
 from confide.errors import InvalidFormat
 
 _TCB_SIGNER, _ROOT = "Intel SGX TCB Signing", "Intel SGX Root CA"
@@ -183,7 +179,7 @@ def _assembled(parts: _Parts) -> Iterator[Collateral]:
         return
     by_name = {common_name(each.subject): each for each in parts.certificates}
     crls = {common_name(each.issuer): each for each in parts.crls}
-    root = _pem(by_name[_ROOT]) if _ROOT in by_name else _pem(x509.load_der_x509_certificate(SGX_ROOT))
+    root = _pem(by_name[_ROOT]) if _ROOT in by_name else _pem(load_certificate(SGX_ROOT))
     missing = [what for what, there in _needed(documents, by_name, crls) if not there]
     if missing:
         raise InvalidFormat(f"Intel's collateral in parts, of which are missing: {', '.join(missing)}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from confide.attestation.amd.certificates import common_name, load_certificate, load_crl
 from confide.attestation.recognize.encodings import as_text
+from confide.certificates import common_name, load_certificate, load_crl
 from confide.errors import InvalidFormat
 
 _JWT = re.compile(rb"\s*eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*")

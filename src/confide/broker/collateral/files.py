@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 
-from confide.attestation.amd.certificates import Certificates, common_name
+from confide.attestation.amd.certificates import Certificates
 from confide.attestation.amd.report import Product, SigningKey
 from confide.attestation.amd.verify_certificates import INTERMEDIATES
 from confide.attestation.given import GivenEndorsements
@@ -16,6 +16,7 @@ from confide.broker.collateral.amd_authority import AmdAuthority
 from confide.broker.collateral.amd_chip import AmdChip
 from confide.broker.collateral.intel_platform import IntelPlatform
 from confide.broker.collateral.item import AnyItem
+from confide.certificates import common_name
 from confide.errors import InvalidFormat, Misuse
 
 

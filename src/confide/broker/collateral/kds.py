@@ -9,17 +9,17 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confide.attestation.amd.certificates import (
-    MAX_BUNDLE_BYTES,
-    MAX_CERTIFICATE_BYTES,
-    MAX_CRL_BYTES,
-    Certificates,
-    load_certificate,
-    load_crl,
-)
+from confide.attestation.amd.certificates import Certificates
 from confide.attestation.amd.kds import Kind, chain_url, crl_url, vcek_url
 from confide.attestation.amd.report import Product
 from confide.broker.collateral.web import TIMEOUT_S, Wanted, base_url, download
+from confide.certificates import (
+    MAX_BUNDLE_BYTES,
+    MAX_CERTIFICATE_BYTES,
+    MAX_CRL_BYTES,
+    load_certificate,
+    load_crl,
+)
 from confide.errors import CollateralUnavailable, InvalidFormat
 
 

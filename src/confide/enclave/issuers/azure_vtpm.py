@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
@@ -29,6 +28,7 @@ from confide.attestation.azure.structures import base64url
 from confide.attestation.claims import Tee
 from confide.attestation.evidence import describe
 from confide.attestation.tpm.quote import has_digest, read_quote
+from confide.certificates import load_certificate
 from confide.enclave.issuers.kernel_files import asking
 from confide.enclave.issuers.tpm_device import TPM, Tpm, open_tpm
 from confide.errors import AttestationRefused, InvalidFormat
@@ -121,9 +121,9 @@ def _vcek(client: httpx.Client) -> bytes:
     if not isinstance(pem, str):
         raise InvalidFormat("metadata: no vcekCert")
     try:
-        der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
-    except ValueError:
-        raise InvalidFormat("metadata: vcekCert is no certificate") from None
+        der = load_certificate(pem.encode(), MAX_VCEK_BYTES).public_bytes(Encoding.DER)
+    except InvalidFormat as error:
+        raise InvalidFormat(f"metadata: vcekCert: {error}") from None
     return _within(der, MAX_VCEK_BYTES)
 
 

@@ -9,16 +9,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from confide.attestation.amd.certificates import (
+from confide.attestation.amd.certificates import Certificates, endorsement_of
+from confide.attestation.amd.report import Product, SigningKey
+from confide.certificates import (
     MAX_BUNDLE_BYTES,
     MAX_CERTIFICATE_BYTES,
     MAX_CRL_BYTES,
-    Certificates,
-    endorsement_of,
     load_certificate,
     load_crl,
 )
-from confide.attestation.amd.report import Product, SigningKey
 from confide.errors import InvalidFormat
 
 from .conftest import read
