@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
+export PYTHONDONTWRITEBYTECODE =  # what pytest compiles is kept for its next run
 
 .PHONY: help demo demo-serving test check test-all test-torch fuzz properties compat bench setup setup-torch setup-demo clean
 
@@ -26,7 +27,7 @@ check: setup  ## lint, types and unit tests
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) -q -n auto -m "not slow and not exhaustive" tests/unit tests/fuzz tests/compatibility
+	$(PYTEST) -q -n auto --dist worksteal -m "not slow and not exhaustive" tests/unit tests/fuzz tests/compatibility
 
 test-all: setup  ## the default suite and the slow tests
 	$(PYTEST) -m "slow or not slow" tests

@@ -125,6 +125,7 @@ def test_what_once_took_long(case):
     assert cost_of(TARGETS[name].run, data).excess == ""
 
 
+@pytest.mark.exhaustive
 def test_some_seeds_are_accepted():
     """Seeds that all are refused would leave what lies behind untested."""
     refused = set()

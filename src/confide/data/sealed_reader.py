@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import io
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, BinaryIO
 
 from confide.data.sealed_header import SealedHeader, read_header
@@ -130,12 +130,18 @@ class SealedReader(io.RawIOBase):
         return bytes(out)
 
     def close(self) -> None:
-        """Release the buffers, the thread, and the file if it is the reader's own."""
+        """Release the buffers, the thread, and the file if it is the reader's own.
+
+        The thread is let go and not joined: garbage collection may come here in any thread, in that one or in one that
+        holds the lock which joining takes.
+        """
         if self.closed:
             return
         try:
+            if self._ahead is not None:
+                wait([self._ahead[1]])  # it reads the file
             if self._worker is not None:
-                self._worker.shutdown(wait=True)
+                self._worker.shutdown(wait=False)
         finally:
             super().close()
             if self._close_file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -166,8 +166,10 @@ class SealedWriter(io.RawIOBase):
     def _release(self) -> None:
         self._open = False
         try:
+            if self._pending is not None:
+                wait([self._pending])  # it writes the file
             if self._worker is not None:
-                self._worker.shutdown(wait=True)
+                self._worker.shutdown(wait=False)  # not joined, as in `SealedReader.close`
         finally:
             super().close()
             if self._close_file:

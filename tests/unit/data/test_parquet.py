@@ -123,6 +123,7 @@ def test_files_that_differ_in_whether_a_column_may_be_null(tmp_path, keyset, fol
     assert all(batch.schema.equals(reader.schema()) for batch in reader.batches())
 
 
+@pytest.mark.exhaustive
 def test_five_thousand_columns(write, tmp_path, keyset):
     wide = pa.table({f"c{i}": [i, None] for i in range(5000)})
     reader = TableReader(tmp_path, write(wide, {"c7": IDENTIFIERS}), keyset)

@@ -136,6 +136,18 @@ def test_a_bad_segment_stays_bad(sealed_data, keyset):
     assert reader.read() == DATA[-10:]
 
 
+def test_collected_in_a_thread_of_its_own(sealed_data, keyset, key, folder):
+    """Garbage is collected wherever it is found, and a thread cannot join itself."""
+    reader = SealedReader(io.BytesIO(sealed_data), keyset)
+    reader.read(len(DATA) // 2)
+    reader._worker.submit(reader.close).result()
+    assert reader.closed
+    writer = SealedWriter(io.BytesIO(), keyset, key, folder)
+    writer.write(DATA)
+    writer._worker.submit(writer.abort).result()
+    assert writer.closed
+
+
 def test_file_that_shrinks_while_it_is_read(sealed_data, keyset):
     file = io.BytesIO(sealed_data)
     reader = SealedReader(file, keyset)

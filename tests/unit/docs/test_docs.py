@@ -13,6 +13,7 @@ from confide.cli.app import app
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+PROGRAM = typer.main.get_command(app)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -58,7 +59,7 @@ def _typed(document: Path) -> list[list[str]]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_commands_and_options_in_documents_exist(document):
     for words in _typed(document):
-        command, rest = typer.main.get_command(app), list(words)
+        command, rest = PROGRAM, list(words)
         known = {option for parameter in command.params for option in parameter.opts}
         while hasattr(command, "commands"):
             while rest[0] in known:
@@ -73,7 +74,7 @@ def test_commands_and_options_in_documents_exist(document):
                 assert word.partition("=")[0] in options, (words, word)
 
 
-@pytest.mark.parametrize(("path", "command"), _commands(typer.main.get_command(app), "confide"))
+@pytest.mark.parametrize(("path", "command"), _commands(PROGRAM, "confide"))
 def test_every_command_has_an_example(path, command):
     assert re.search(r"Examples?:", command.help or ""), path
     assert path.split()[-1] in (command.help or "")

@@ -159,12 +159,17 @@ def test_any_bytes(data):
             load(data)
 
 
+@pytest.fixture
+def originals(machine):
+    crl = machine.authority.crl(MILAN, [5]).public_bytes(Encoding.DER)
+    return (load_certificate, der(machine.endorsement())), (load_crl, crl)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(at=st.integers(0, 2000), byte=st.integers(0, 255), cut=st.integers(0, 3))
-def test_any_change(machine, at, byte, cut):
+def test_any_change(originals, at, byte, cut):
     """Nothing but InvalidFormat, whatever the parser trips over."""
-    crl = machine.authority.crl(MILAN, [5]).public_bytes(Encoding.DER)
-    for load, original in ((load_certificate, der(machine.endorsement())), (load_crl, crl)):
+    for load, original in originals:
         data = bytearray(original)
         data[at % len(data)] = byte
         try:
