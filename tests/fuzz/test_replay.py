@@ -119,6 +119,7 @@ LONG = {
 """Target and input that once took long, too large to lie in a file."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", LONG)
 def test_what_once_took_long(case):
     name, data = LONG[case]

@@ -76,6 +76,7 @@ def test_ratio_lies_in_the_range_of_its_values(both):
     assert compared.ratio() <= max(compared.other) / min(compared.base) * (1 + 1e-9)
 
 
+@pytest.mark.exhaustive
 def test_bootstrap_is_repeatable_and_agrees_with_an_independent_one():
     import numpy
     from scipy import stats

@@ -100,6 +100,7 @@ def columns(draw):
     ]
 
 
+@pytest.mark.exhaustive
 @given(columns())
 def test_no_cell_changes(cells):
     header = [f"c{i}" for i in range(len(cells))]

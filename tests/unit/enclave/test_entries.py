@@ -28,6 +28,7 @@ importlib.import_module(sys.argv[1])
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("module", INSIDE)
 def test_an_entry_imports_only_what_is_inside(module):
     assert _import(module).returncode == 0, _import(module).stderr
@@ -38,6 +39,7 @@ def test_the_check_notices_what_is_outside():
     assert b"not inside: confide.cli" in _import("confide.cli.app").stderr
 
 
+@pytest.mark.exhaustive
 def test_the_serving_entry_takes_its_server_along():
     outside = [name for name in OUTSIDE if name not in image_profile().distributions]
     assert "uvicorn" not in outside

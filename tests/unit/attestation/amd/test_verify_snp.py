@@ -141,6 +141,7 @@ def test_other_roots_are_not_trusted(milan, pinned):
     assert not isinstance(caught.value, EvidenceRefused) or caught.value.step == 3
 
 
+@pytest.mark.exhaustive
 def test_a_flip_in_every_byte_of_a_real_certificate(milan):
     original, survivors = der(milan.certificates.endorsement), []
     for index in range(len(original)):
@@ -203,6 +204,7 @@ def test_every_version_product_and_key(machine, product, kind, version):
     assert platform.debug is False
 
 
+@pytest.mark.exhaustive
 def test_every_byte_is_signed(machine):
     machine = machine.of(TURIN, VLEK, 5)
     machine.fields["launch_mit_vector"] = 7

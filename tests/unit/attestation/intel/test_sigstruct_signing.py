@@ -27,6 +27,7 @@ def number(raw, at):
     return int.from_bytes(raw[at : at + 384], "little")
 
 
+@pytest.mark.exhaustive
 def test_another_author_signs_the_same_enclave(author):  # noqa: F811
     before = made(author)
     other = Key(rsa.generate_private_key(3, 3072))

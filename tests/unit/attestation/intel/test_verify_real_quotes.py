@@ -330,6 +330,7 @@ def test_the_crl_of_the_other_authority(sgx, tdx):
     assert "platform CA" in reason
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["pck_crl", "root_ca_crl"])
 def test_changed_crls(each, name):
     crl = bytes.fromhex(json.loads(each.collateral_json)[name])

@@ -592,6 +592,7 @@ def test_any_pem(data):
 ORIGINAL = Draft().der()
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=500)
 @given(
     st.lists(st.tuples(st.integers(0, len(ORIGINAL) - 1), st.integers(0, 255)), min_size=1, max_size=3),
