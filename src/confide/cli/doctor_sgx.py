@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from confide.cli.doctor_finding import ABSENT, OK, Finding
 from confide.cli.enclaves import kernel_version
-from confide.enclave.gramine.sizes import EDMM_KERNEL, edmm_possible
 
 CPUINFO = Path("/proc/cpuinfo")
 NODES = Path("/sys/devices/system/node")
@@ -91,6 +90,8 @@ def fsgsbase(flags: frozenset[str]) -> Finding:
 
 def kernel(release: str) -> Finding:
     """Return what the kernel can do for enclaves."""
+    from confide.enclave.gramine.sizes import EDMM_KERNEL, edmm_possible
+
     version = kernel_version(release)
     if version < DRIVER_KERNEL:
         return Finding("SGX driver", ABSENT, f"Linux {release}", "Linux 5.11 or newer has it")
