@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from confide.cli.listening import NameOption, launch_parameters, stopped_by_signals
 from confide.cli.options import (
     BrokerCaOption,
     BrokerOption,
@@ -21,9 +19,6 @@ from confide.cli.options import (
     ScratchOption,
 )
 from confide.cli.run import run
-from confide.errors import Misuse
-
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - the user's choice
 
 
 def serve(
@@ -33,9 +28,7 @@ def serve(
         typer.Argument(help="A model, a folder of models, a sealed location, or `serving.toml`."),
     ],
     listen: Annotated[str, typer.Option(help="ADDRESS:PORT; port 0: a free one.")] = "127.0.0.1:8443",
-    name: Annotated[
-        list[str] | None, typer.Option(help="Name or address by which clients call it; repeat.")
-    ] = None,
+    name: NameOption = None,
     tee: Annotated[
         str,
         typer.Option(
@@ -66,13 +59,8 @@ def serve(
 
         confide serve --tee simulated models/iris --listen 0.0.0.0:8443 --name iris.clinic.example
     """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise Misuse(f"not ADDRESS:PORT: {listen!r}")
-    if not name and host.strip("[]") in _EVERYWHERE:
-        raise Misuse(f"--listen {listen} is no name to call it by: say with --name what clients call it")
-    names = name or [host.strip("[]")]
-    with _stopped_by_signals():
+    launch = launch_parameters(listen, name)
+    with stopped_by_signals():
         run(
             context,
             model,
@@ -87,18 +75,6 @@ def serve(
             scratch=scratch,
             cores=cores,
             libos=libos,
-            launch=[f"listen={listen}", f"names={','.join(names)}"],
+            launch=launch,
             json=json,
         )
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C: the worker answers what it has, and the command ends with 0."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from confide.cli.context import open_home, sole_owner
+from confide.cli.accepted import OwnerOption, WorkloadArgument, accepted_by_clients
 from confide.cli.output import SIMULATED_NOTE, emit, say
 from confide.cli.verify import CertificatesOption, CollateralOption
 
@@ -23,8 +23,8 @@ app = typer.Typer(
 @app.command()
 def accept(
     context: typer.Context,
-    workload: Annotated[str, typer.Argument(help="Its name in the owner's policy in force.")],
-    owner: Annotated[str | None, typer.Option(help="Whose policy, if this home has several owners.")] = None,
+    workload: WorkloadArgument,
+    owner: OwnerOption = None,
 ) -> None:
     """Print, from the policy in force, the document by which clients accept the workers of a workload.
 
@@ -34,18 +34,9 @@ def accept(
 
         confide serving accept iris > iris.toml
     """
-    from confide.broker.policy import parse_policy
-    from confide.errors import Misuse
-    from confide.serving.accepted_document import accepted_document
+    from confide.serving.identity import AcceptedServing
 
-    with open_home(context) as home:
-        name = sole_owner(home.store, owner)
-        stored = home.store.policy(name)
-        if stored is None:
-            raise Misuse(f"no policy of {name} is in force: `confide policy apply` puts one into force")
-        hosts = [home.store.host(identity) for identity in home.store.hosts()]
-        keys = home.store.keys()
-    typer.echo(accepted_document(parse_policy(stored.toml), workload, hosts, keys), nl=False)
+    typer.echo(accepted_by_clients(context, workload, owner, AcceptedServing), nl=False)
 
 
 @app.command()

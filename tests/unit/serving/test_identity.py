@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from confide.attestation.evidence import StatedImage
+from confide.broker.accepted_document import accepted_document
 from confide.broker.policy import parse_policy
 from confide.broker.store_keys import KeySummary, VersionSummary
 from confide.enclave.attester import OwnEvidence
@@ -15,7 +16,6 @@ from confide.errors import AttestationRefused, InvalidFormat, Misuse
 from confide.keys.material import NamedKey
 from confide.keys.names import KeyName
 from confide.keys.signing import generate_signing_key, raw_public
-from confide.serving.accepted_document import accepted_document
 from confide.serving.identity import (
     AcceptedServing,
     Introduction,
@@ -156,7 +156,8 @@ def summary(name, *revoked):
     ],
 )
 def test_the_document_that_a_policy_gives(keys, minimum):
-    text = accepted_document(parse_policy(POLICY.encode()), "iris", [raw_public(HOST.public_key())], keys)
+    policy, hosts = parse_policy(POLICY.encode()), [raw_public(HOST.public_key())]
+    text = accepted_document(policy, "iris", hosts, keys, AcceptedServing)
     assert AcceptedServing.from_toml(text.encode()) == accepted(minimum_version=minimum)
 
 
@@ -165,7 +166,7 @@ def test_the_document_of_hardware_demands_what_the_policy_demands():
     platform += 'products = ["Genoa"]\n'
     platform += "minimum_tcb = { bootloader = 4, tee = 0, snp = 24, microcode = 219 }\n"
     policy = parse_policy(POLICY.replace('"simulated"', '"snp"').encode() + platform.encode())
-    document = AcceptedServing.from_toml(accepted_document(policy, "iris", [], []).encode())
+    document = AcceptedServing.from_toml(accepted_document(policy, "iris", [], [], AcceptedServing).encode())
     assert document.platform == policy.workload[0].platform
     assert document.hosts == ()
 
@@ -186,7 +187,9 @@ def test_the_document_of_hardware_demands_what_the_policy_demands():
 )
 def test_no_document_for_what_takes_no_requests(policy, workload):
     with pytest.raises(Misuse, match=workload):
-        accepted_document(parse_policy(policy.encode()), workload, [raw_public(HOST.public_key())], [])
+        accepted_document(
+            parse_policy(policy.encode()), workload, [raw_public(HOST.public_key())], [], AcceptedServing
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""What commands that serve have in common: where they listen, by which names they are called, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from confide.errors import Misuse
+
+NameOption = Annotated[
+    list[str] | None, typer.Option(help="Name or address by which clients call it; repeat.")
+]
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - the user's choice
+
+
+def launch_parameters(listen: str, names: Sequence[str] | None) -> list[str]:
+    """Return the launch parameters `listen` and `names`.
+
+    Args:
+        listen: `ADDRESS:PORT`.
+        names: by which clients call it; None: the address.
+
+    Raises:
+        Misuse: not such an address, or one that is no name to call it by.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Misuse(f"not ADDRESS:PORT: {listen!r}")
+    if not names and host.strip("[]") in _EVERYWHERE:
+        raise Misuse(f"--listen {listen} is no name to call it by: say with --name what clients call it")
+    return [f"listen={listen}", f"names={','.join(names or [host.strip('[]')])}"]
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C: the server answers what it has, and the command ends with 0."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
