@@ -15,7 +15,7 @@ final class Guard {
   private static Guard instance;
 
   private final AgentClient agent;
-  private final Keys keys;
+  private volatile Keys keys;
   private final Places places;
   private final String root;
   private final Written written = new Written();
@@ -53,14 +53,16 @@ final class Guard {
   }
 
   /**
-   * Takes over what was committed elsewhere meanwhile, and says whether that could be: an executor learns so of the
-   * driver's commits. The driver itself goes by what it read and committed.
+   * Takes over what was committed elsewhere meanwhile, with the keys as they are now, and says whether that could be: an
+   * executor learns so of the driver's commits, a server of everybody's. A driver itself goes by what it read and committed.
    */
   boolean refresh() throws ConfideException {
     if (!KeyUse.committedElsewhere()) {
       return false;
     }
-    for (JsonNode now : agent.refresh().path("release").path("grants")) {
+    JsonNode release = agent.refresh().path("release");
+    keys = new Keys(release.path("keys"));
+    for (JsonNode now : release.path("grants")) {
       Grant grant = places.grantAt(now.path("location").asText());
       if (grant != null && now.path("listing").isObject()) {
         grant.follow(new Listing(now.get("listing")));

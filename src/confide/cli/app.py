@@ -22,6 +22,7 @@ from confide.cli import (
     run,
     serve,
     serving,
+    spark,
 )
 from confide.cli import image as image_commands
 from confide.cli.context import Settings
@@ -92,4 +93,5 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(broker.app, name="broker")
 app.add_typer(collateral.app, name="collateral")
 app.add_typer(serving.app, name="serving")
+app.add_typer(spark.app, name="spark")
 app.add_typer(recovery.app, name="recovery")

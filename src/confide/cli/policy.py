@@ -57,7 +57,7 @@ def allow(
         str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")
     ] = None,
     requests: Annotated[
-        str | None, typer.Option(help="Key that requests to a serving workload are sealed to.")
+        str | None, typer.Option(help="Of a server: key that requests are sealed to, or tokens made of.")
     ] = None,
     tee: Annotated[str, typer.Option(help="TEE that must vouch for it.")] = "simulated",
     days: Annotated[int, typer.Option(min=1, help="Validity from now on, for a new document.")] = 365,

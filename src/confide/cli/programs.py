@@ -139,6 +139,10 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
     _check_spark(program, options)  # before anything is built
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
     profile = image_profile(options.profile, cache, options.libos)
+    if _is_server(program, options):
+        from confide.spark.image_spec import server_profile
+
+        profile = server_profile(profile, program)
     if options.role not in ("driver", *profile.members):
         raise Misuse(f"profile {options.profile} has no role {options.role!r}")
     limits = replace_limits(profile, options)
@@ -176,10 +180,18 @@ def _check_spark(program: Path, options: ProgramOptions) -> None:
         raise Misuse(
             "a program that is a jar needs --class, the class whose main to run, and no other has one"
         )
+    if _is_server(program, options) and options.libos is not None:
+        raise Misuse("servers of Spark do not run in enclaves of SGX yet; confidential VMs can")
     if options.settings:
         from confide.spark.image_spec import check_settings
 
-        check_settings(options.settings)
+        check_settings(options.settings, server=_is_server(program, options))
+
+
+def _is_server(program: Path, options: ProgramOptions) -> bool:
+    from confide.spark.server_configuration import is_server
+
+    return options.profile == "spark" and is_server(program)
 
 
 def image_of_executors(

@@ -365,7 +365,8 @@ class _Report:
             case "opened":
                 self._say(f"job {status.get('job')} is open; its driver listens at {status.get('driver')}")
             case "ready":
-                self._say(f"ready: {status.get('url')}, models {status.get('models')}")
+                models = f", models {status['models']}" if "models" in status else ""
+                self._say(f"ready: {status.get('url')}{models}")
             case "finished":
                 self._say(f"finished with exit code {status.get('exit_code')}")
                 if status.get("exit_code") and self._logs:

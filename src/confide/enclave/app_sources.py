@@ -44,7 +44,7 @@ def read_app(
     """Read a program.
 
     Args:
-        program: a file of Python, of SQL, or a jar.
+        program: a file of Python, of SQL, a jar, or the configuration of a server.
         includes: further files or folders to take along; they must lie in the program's folder.
         py_files: modules (`.py`) and archives of modules (`.zip`, `.egg`) from anywhere.
         jars: for the class path, from anywhere.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from confide.enclave.image import SCRATCH, Limits
 from confide.enclave.java_sources import java_home
 from confide.enclave.launch import HOST
 from confide.enclave.profile import ImageProfile
-from confide.errors import Misuse
+from confide.errors import InvalidImage, Misuse
 from confide.jvm.jar import build_jar, java_sources, spark_jars
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
 from confide.spark.executor import CORES, EXECUTOR, LAUNCH
+from confide.spark.server import LAUNCH as SERVER_LAUNCH
+from confide.spark.server_configuration import ServerConfiguration
 from confide.spark.settings import settings
 from confide.spark.stores import Stores
 
@@ -27,8 +30,12 @@ ARCHIVE = f"{FOLDER}/classes.jsa"
 _SERVICES = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
 
 
-def check_settings(own: Mapping[str, str]) -> None:
+def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
     """Return if an image may hold these settings, whether it will run in local mode or with executors elsewhere.
+
+    Args:
+        own: the settings.
+        server: the program is a server.
 
     Raises:
         Misuse: not a setting of Spark.
@@ -39,7 +46,30 @@ def check_settings(own: Mapping[str, str]) -> None:
             raise Misuse(f"not a setting of Spark: {name}")
     somewhere = Job("127.0.0.1", 1, "", Stores(Path("/"), Path("/")))
     for job in (None, somewhere):
-        settings(PurePosixPath(SCRATCH), cores=1, job=job).check(own)
+        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=server).check(own)
+
+
+def read_server(program: Path) -> ServerConfiguration:
+    """Return what a program that is a server says.
+
+    Raises:
+        InvalidImage: it cannot be read.
+        InvalidFormat: it has faults.
+    """
+    try:
+        return ServerConfiguration.from_toml(program.read_bytes())
+    except OSError as error:
+        raise InvalidImage(f"{program}: {error.strerror}") from None
+
+
+def server_profile(profile: ImageProfile, program: Path) -> ImageProfile:
+    """Return the Spark profile of a program that is a server.
+
+    Raises:
+        InvalidImage, InvalidFormat: as `read_server`.
+    """
+    read_server(program)
+    return replace(profile, launch={**profile.launch, **SERVER_LAUNCH})
 
 
 def spark_jar(cache: Path) -> Path:

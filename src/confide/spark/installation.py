@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, WORK, Image
 from confide.enclave.libos import GRAMINE, inside_libos
+from confide.enclave.processes import Process
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.jvm.command import heap_mib
@@ -23,6 +24,9 @@ CLASS = "class"
 LAUNCHER = "worker-python"
 """Beside the agent's socket, where its workers see it not: what Spark starts for the program's functions. At the same
 place in driver and executors."""
+
+STOP_SECONDS = 30.0
+"""How long the JVM may take to stop its context once it is told to."""
 
 Sandbox = Callable[[bool], Sequence[str]]
 """Returns what to put before the argv of a Python process, which runs the user's code. The argument says whether that
@@ -114,3 +118,13 @@ def cores(context: Context) -> int:
         most = enclave_cores(context.image.limits)
         return min(int(asked), most) if asked else most
     return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1
+
+
+def stop(java: Process) -> None:
+    """Close the JVM's standard input, which is its sign to stop, and wait for it."""
+    java.close_stdin()
+    try:
+        java.wait(STOP_SECONDS)
+    except TimeoutError:
+        java.kill()
+        java.wait()

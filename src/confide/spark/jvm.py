@@ -45,6 +45,7 @@ _NO_EPOLL = ("-Dio.netty.transport.noNative=true",)
 GATEWAY_CLASS = "confide.spark.Gateway"
 PROGRAM_CLASS = "confide.spark.JavaProgram"
 EXECUTOR_CLASS = "confide.spark.ExecutorProcess"
+CONNECT_CLASS = "confide.spark.ConnectServer"
 
 
 def command(

@@ -10,17 +10,24 @@ from pathlib import Path, PurePosixPath
 
 from confide.enclave.image import WORK
 from confide.enclave.libos import inside_libos, secrets_folder
-from confide.enclave.processes import Process, Program
+from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.jvm.certificates import gateway_secrets
 from confide.spark import jvm
 from confide.spark.cluster_settings import Job
-from confide.spark.installation import CLASS, Installation, Sandbox, cores, launcher_path, own_settings
+from confide.spark.installation import (
+    CLASS,
+    Installation,
+    Sandbox,
+    cores,
+    launcher_path,
+    own_settings,
+    stop,
+)
+from confide.spark.server import Server
+from confide.spark.server_configuration import is_server
 from confide.spark.settings import settings
 from confide.spark.stores import write_stores
-
-STOP_SECONDS = 30.0
-"""How long the JVM may take to stop its context once the driver is gone."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,18 @@ class SparkProfile:
     def run(self, context: Context) -> int:
         """Run the program to its end and return its exit code."""
         environment = self.installation.prepare(context, self.sandbox)
+        environment["PYSPARK_PYTHON"] = str(launcher_path(context))
+        server = Server.of(context) if is_server(context.image.program) else None
         table = settings(
             PurePosixPath(context.scratch),
             cores=cores(context),
             job=_job(context),
             own=own_settings(context.image),
             enclave=inside_libos() is not None,
+            server=server is not None,
         )
+        if server is not None:
+            return server.run(table, self.installation, environment)
         gateway, driver = gateway_secrets(datetime.datetime.now(datetime.UTC))
         gateway |= {"properties": table.values(), "settings": table.rules()}
         context.secrets.update(gateway=gateway, driver=driver)
@@ -93,7 +105,7 @@ class SparkProfile:
                     context.image.program,
                     *context.arguments,
                 ],
-                env={**environment, "PYSPARK_PYTHON": str(launcher_path(context))},
+                env=environment,
                 cwd=Path(WORK),
                 stdin=port_in,
                 stdout=context.output,
@@ -105,7 +117,7 @@ class SparkProfile:
         try:
             return python.wait()
         finally:
-            _stop(java)
+            stop(java)
 
 
 def _job(context: Context) -> Job | None:
@@ -116,13 +128,3 @@ def _job(context: Context) -> Job | None:
     identity = context.mesh()
     stores = write_stores(identity, secrets_folder())
     return Job(context.launch.get("host", "127.0.0.1"), int(executors), identity.secret, stores)
-
-
-def _stop(java: Process) -> None:
-    """Close the JVM's standard input, which is its sign to stop, and wait for it."""
-    java.close_stdin()
-    try:
-        java.wait(STOP_SECONDS)
-    except TimeoutError:
-        java.kill()
-        java.wait()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
-from confide.spark import cluster_settings
+from confide.spark import cluster_settings, server_settings
 
 
 def settings(
@@ -16,6 +16,7 @@ def settings(
     job: cluster_settings.Job | None = None,
     own: Mapping[str, str] | None = None,
     enclave: bool = False,
+    server: bool = False,
 ) -> Settings:
     """Return the table for one run.
 
@@ -25,6 +26,7 @@ def settings(
         job: with executors in enclaves of their own; None: local mode.
         own: settings of the image.
         enclave: a library OS runs it.
+        server: clients send the queries.
     """
     if job is None:
         master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
@@ -33,6 +35,9 @@ def settings(
         default = (*_defaults(scratch), cluster_settings.WAIT)
         forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
     fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
+    if server:
+        fixed = (*fixed, *server_settings.FIXED)
+        forbidden = (*forbidden, *server_settings.FORBIDDEN)
     return Settings(fixed, default, forbidden, own or {})
 
 

@@ -17,7 +17,7 @@ READY_S = 180.0
 
 
 class Serving:
-    """A running `confide serve`."""
+    """A running `confide serve`, or another command that serves."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process, self.said = process, []
@@ -89,9 +89,12 @@ class Owner:
         return path
 
     def serve(self, model: str, *more: str) -> Serving:
-        command = [sys.executable, "-m", "confide", "serve", "--tee", "simulated", model]
-        command += [*more] if "--listen" in more else ["--listen", "127.0.0.1:0", *more]
-        self._running.append(Serving(subprocess.Popen(command, **self._started)))
+        return self.start("serve", model, *more)
+
+    def start(self, *command: str) -> Serving:
+        argv = [sys.executable, "-m", "confide", *command, "--tee", "simulated"]
+        argv += [] if "--listen" in command else ["--listen", "127.0.0.1:0"]
+        self._running.append(Serving(subprocess.Popen(argv, **self._started)))
         return self._running[-1]
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -56,6 +57,13 @@ def _no_commit(*_: object) -> object:
 @pytest.fixture
 def make_context(short_path: Path) -> Iterator[Callable[..., Context]]:
     """Make the context of a program, with a live agent socket."""
+    with contexts(short_path) as make:
+        yield make
+
+
+@contextlib.contextmanager
+def contexts(short_path: Path) -> Iterator[Callable[..., Context]]:
+    """Yield what makes the context of a program in a folder, with a live agent socket."""
     sockets: list[AgentSocket] = []
 
     def make(program: str, *arguments: str, output: int = 1) -> Context:
@@ -97,7 +105,14 @@ def make_context(short_path: Path) -> Iterator[Callable[..., Context]]:
         socket.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def module_context() -> Iterator[tuple[Callable[..., Context], Path]]:
+    """Make the context of a program that a whole module uses, in this folder."""
+    with tempfile.TemporaryDirectory(prefix="cf-") as folder, contexts(Path(folder)) as make:
+        yield make, Path(folder)
+
+
+@pytest.fixture(scope="session")
 def profile(jar: Path) -> SparkProfile:
     """The profile, without a sandbox around Python."""
     java = Path(shutil.which("java") or "java")

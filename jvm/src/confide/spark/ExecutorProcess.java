@@ -2,7 +2,6 @@ package confide.spark;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
-import java.util.Map;
 import org.apache.spark.executor.CoarseGrainedExecutorBackend;
 
 /**
@@ -18,10 +17,7 @@ public final class ExecutorProcess {
    */
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("executor");
-    Hardening.installExecutor(secret.path("settings"));
-    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
-      System.setProperty(property.getKey(), property.getValue().asText());
-    }
+    Hardening.installExecutor(secret);
     TrustStore.require(System.getProperty(TrustStore.FILE), System.getProperty(TrustStore.PASSWORD));
     CoarseGrainedExecutorBackend.main(args);
   }

@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
 import confide.MutualTls;
 import java.io.PrintStream;
-import java.util.Map;
 
 /**
  * The JVM of a confined Spark driver.
@@ -19,10 +18,7 @@ public final class Gateway {
   /** Prints the gateway's port, and nothing else ever, to standard output. */
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
-    Hardening.install(secret.path("settings"));
-    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
-      System.setProperty(property.getKey(), property.getValue().asText());
-    }
+    Hardening.install(secret);
     TlsGatewayServer server =
         TlsGatewayServer.create(new MutualTls(secret.path("tls")), secret.path("token").asText());
     server.start();

@@ -28,6 +28,7 @@ public final class Hardening implements SparkPlugin {
   private static volatile SettingsTable table;
   private static volatile boolean enforced;
   private static volatile boolean executor;
+  private static volatile boolean server;
 
   static {
     KeyUse.allowedBy(
@@ -39,23 +40,37 @@ public final class Hardening implements SparkPlugin {
 
           @Override
           public boolean committedElsewhere() {
-            return executor;
+            return executor || server;
           }
         });
   }
 
-  /** Takes the table, as {@link SettingsTable} has it. */
-  static synchronized void install(JsonNode settings) {
+  /** Takes {@code properties}, which become Spark's settings, and the table, {@code settings}. */
+  static synchronized void install(JsonNode secret) {
     if (table != null) {
       throw new LaunchRefused("the hardened settings are already in place");
     }
-    table = new SettingsTable(settings);
+    table = new SettingsTable(secret.path("settings"));
+    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
+      System.setProperty(property.getKey(), property.getValue().asText());
+    }
   }
 
   /** The same in the JVM of an executor, which follows the driver's commits. */
-  static void installExecutor(JsonNode settings) {
-    install(settings);
+  static void installExecutor(JsonNode secret) {
+    install(secret);
     executor = true;
+  }
+
+  /** The same in the JVM of a server: it outlives commits of others, and nobody measured its clients. */
+  static void installServer(JsonNode secret) {
+    install(secret);
+    server = true;
+  }
+
+  /** Whether queries come from clients. */
+  static boolean isServer() {
+    return server;
   }
 
   /**

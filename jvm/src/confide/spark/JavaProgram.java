@@ -6,7 +6,6 @@ import confide.ConfideException;
 import confide.LaunchRefused;
 import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
-import java.util.Map;
 
 /**
  * The JVM of a confined driver whose program is a class of a jar: what {@code spark-submit --class} does, with secrets
@@ -20,10 +19,7 @@ public final class JavaProgram {
    */
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
-    Hardening.install(secret.path("settings"));
-    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
-      System.setProperty(property.getKey(), property.getValue().asText());
-    }
+    Hardening.install(secret);
     int code = 0;
     try {
       Class.forName(args[0])

@@ -11,15 +11,18 @@ import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.SparkSessionExtensions;
 import org.apache.spark.sql.catalyst.catalog.CatalogTable;
+import org.apache.spark.sql.catalyst.parser.ParserInterface;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
 import org.apache.spark.sql.execution.command.CreateDataSourceTableAsSelectCommand;
 import org.apache.spark.sql.execution.command.CreateDataSourceTableCommand;
+import org.apache.spark.sql.execution.command.SetCommand;
 import org.apache.spark.sql.execution.datasources.HadoopFsRelation;
 import org.apache.spark.sql.execution.datasources.LogicalRelation;
 import org.apache.spark.sql.execution.datasources.v2.DataSourceV2Relation;
 import scala.Function1;
 import scala.jdk.javaapi.CollectionConverters;
 import scala.runtime.AbstractFunction1;
+import scala.runtime.AbstractFunction2;
 import scala.runtime.BoxedUnit;
 
 /**
@@ -38,15 +41,35 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
               public BoxedUnit apply(LogicalPlan plan) {
                 Hardening.checkPresent(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
                 CollectionConverters.asJava(plan.collectLeaves()).forEach(leaf -> {
+                  checkSet(leaf);
                   checkRead(leaf);
                   checkTable(leaf, session);
                 });
+                if (Hardening.isServer()) {
+                  ClientPlans.check(plan);
+                }
                 return BoxedUnit.UNIT;
               }
             };
           }
         });
+    if (Hardening.isServer()) {
+      extensions.injectParser(
+          new AbstractFunction2<>() {
+            @Override
+            public ParserInterface apply(SparkSession session, ParserInterface parser) {
+              return CheckedParser.of(session, parser);
+            }
+          });
+    }
     return BoxedUnit.UNIT;
+  }
+
+  /** A SET is refused itself, and not only the next query. */
+  private static void checkSet(LogicalPlan leaf) {
+    if (leaf instanceof SetCommand set && set.kv().isDefined() && set.kv().get()._2().isDefined()) {
+      Hardening.checkPresent(Map.of(set.kv().get()._1(), set.kv().get()._2().get()));
+    }
   }
 
   /** The options of one read go before the session's settings. */
@@ -56,6 +79,9 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
       options = CollectionConverters.asJava(files.options());
     } else if (leaf instanceof DataSourceV2Relation read) {
       options = read.options();
+    }
+    if (Hardening.isServer()) {
+      Hardening.checkPresent(options);
     }
     options.forEach(
         (name, value) -> {

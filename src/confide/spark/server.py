@@ -1,0 +1,146 @@
+"""A workload that is a server of Spark itself: clients send the queries, and are known by their tokens."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from confide.enclave.processes import Process, Program
+from confide.enclave.profile import Context
+from confide.errors import ConfideError, Refused, Unavailable
+from confide.jvm.settings import Settings
+from confide.spark import jvm
+from confide.spark.installation import Installation, stop
+from confide.spark.server_configuration import ServerConfiguration
+from confide.spark.server_identity import make_chain
+from confide.spark.tokens import released_tokens
+
+NAME = r"[0-9A-Za-z.-]{1,253}"
+LAUNCH = {"listen": rf"{NAME}:[0-9]{{1,5}}", "names": rf"{NAME}(,{NAME}){{0,15}}"}
+"""Launch parameters of a server: where it listens, and names by which clients call it."""
+
+REFRESH_S = 60.0
+"""How often the broker is asked whether to go on, and which tokens are live."""
+
+_DEFAULT_LISTEN = "127.0.0.1:0"
+_MAX_LINE_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, ready to be started.
+
+    Attributes:
+        context: of the run.
+        configuration: the owner's.
+        names: by which clients call it.
+        chain: private key, certificate with evidence, and authority (PEM).
+        host, port: where it listens; 0: the operating system chooses.
+    """
+
+    context: Context
+    configuration: ServerConfiguration
+    names: tuple[str, ...]
+    chain: bytes
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Return the server that the image's program says, with a new identity.
+
+        Raises:
+            InvalidFormat: the program has faults.
+            AttestationRefused: the TEE gives no evidence.
+        """
+        configuration = ServerConfiguration.from_toml(Path(context.image.program).read_bytes())
+        host, _, port = context.launch.get("listen", _DEFAULT_LISTEN).rpartition(":")
+        names = tuple(context.launch.get("names", host).split(","))
+        chain = make_chain(context.evidence, names, int(time.time()))
+        return cls(context, configuration, names, chain, host, int(port))
+
+    def run(self, table: Settings, installation: Installation, environment: Mapping[str, str]) -> int:
+        """Serve until asked to stop.
+
+        Raises:
+            NoGrant: the policy names no key for tokens.
+            Unavailable: the server ended before it listened.
+            Refused: the owners' policies do not release anything any more.
+        """
+        context = self.context
+        context.secrets["tokens"] = released_tokens(context.release)
+        context.secrets["server"] = {
+            "properties": table.values(),
+            "settings": table.rules(),
+            "host": self.host,
+            "port": self.port,
+            "python_functions": self.configuration.python_functions,
+            **_der(self.chain),
+        }
+        port_in, port_out = os.pipe()
+        java = context.start(
+            Program(
+                argv=installation.java_command(context, jvm.CONNECT_CLASS),
+                env=environment,
+                cwd=context.scratch,
+                stdout=port_out,
+                stderr=context.output,
+            )
+        )
+        os.close(port_out)
+        try:
+            context.started()
+            port = _port(port_in)
+            context.tell("ready", url=f"sc://{self.names[0]}:{port}")
+            return self._attend(java)
+        finally:
+            stop(java)
+
+    def _attend(self, java: Process) -> int:
+        while True:
+            try:
+                return java.wait(REFRESH_S)
+            except TimeoutError:
+                self._follow()
+
+    def _follow(self) -> None:
+        try:
+            self.context.secrets["tokens"] = released_tokens(self.context.renew())
+        except Refused:
+            raise
+        except ConfideError:
+            pass  # the broker is away: what was released stays released
+
+
+def _port(descriptor: int) -> int:
+    with os.fdopen(descriptor, "rb") as stream:
+        line = stream.readline(_MAX_LINE_BYTES)
+    if not line.endswith(b"\n"):
+        raise Unavailable("the server ended before it listened; its log says why")
+    return int(line)
+
+
+def _der(chain: bytes) -> dict[str, object]:
+    key = load_pem_private_key(chain, None).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    certificates = [each.public_bytes(Encoding.DER) for each in _certificates(chain)]
+    return {
+        "key": base64.b64encode(key).decode(),
+        "certificates": [base64.b64encode(each).decode() for each in certificates],
+    }
+
+
+def _certificates(chain: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(chain[chain.index(b"-----BEGIN CERTIFICATE") :])
