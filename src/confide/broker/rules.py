@@ -30,6 +30,11 @@ from confide.keys.names import KeyName
 RELEASE_TTL_S = 24 * 3600
 
 
+def left_s(release: Release, now: float) -> float:
+    """Return for how many seconds from `now` (Unix seconds) a release holds, whatever it says of itself."""
+    return min(max(release.expires - now, 0.0), RELEASE_TTL_S)
+
+
 @dataclass(frozen=True)
 class Participant:
     """An owner who takes part: a valid policy, its workload of the claims' measurement, and the grants for it."""

@@ -17,7 +17,7 @@ import uvloop
 from confide.broker.ca import LEAF_DAYS
 from confide.broker.https import https_server, listen, server_tls
 from confide.broker.release import Release
-from confide.broker.rules import RELEASE_TTL_S
+from confide.broker.rules import left_s
 from confide.broker.tls import load_chain
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.libos import GRAMINE, inside_libos
@@ -130,8 +130,8 @@ class _Worker:
         """
         loop = asyncio.get_running_loop()
         while True:
-            left_s = self._until - loop.time()
-            await asyncio.sleep(min(self._configuration.refresh_s, max(1.0, left_s / 2)))
+            remaining_s = self._until - loop.time()
+            await asyncio.sleep(min(self._configuration.refresh_s, max(1.0, remaining_s / 2)))
             limit = asyncio.timeout_at(self._until)
             try:
                 async with limit:
@@ -152,8 +152,7 @@ class _Worker:
 
     def _hold(self, release: Release) -> None:
         """Serve until the release ends, by a clock that cannot be put back."""
-        left_s = min(max(release.expires - time.time(), 0.0), RELEASE_TTL_S)
-        self._until = asyncio.get_running_loop().time() + left_s
+        self._until = asyncio.get_running_loop().time() + left_s(release, time.time())
         self._metrics.attested(release.expires)
 
     def _end(self, reason: ConfideError) -> None:

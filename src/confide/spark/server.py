@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from confide.broker.release import Release
+from confide.broker.rules import left_s
 from confide.enclave.processes import Process, Program
 from confide.enclave.profile import Context
-from confide.errors import ConfideError, Refused, Unavailable
+from confide.errors import BrokerUnavailable, ConfideError, Refused, Unavailable
 from confide.jvm.settings import Settings
 from confide.spark import jvm
 from confide.spark.installation import Installation, stop
@@ -78,6 +80,7 @@ class Server:
         Raises:
             NoGrant: the policy names no key for tokens.
             Unavailable: the server ended before it listened.
+            BrokerUnavailable: no broker could be asked until the release ended.
             Refused: the owners' policies do not release anything any more.
         """
         context = self.context
@@ -110,19 +113,29 @@ class Server:
             stop(java)
 
     def _attend(self, java: Process) -> int:
+        until = _end_of(self.context.release)
         while True:
             try:
-                return java.wait(REFRESH_S)
+                return java.wait(min(REFRESH_S, max(0.0, until - time.monotonic())))
             except TimeoutError:
-                self._follow()
+                until = self._follow(until)
 
-    def _follow(self) -> None:
+    def _follow(self, until: float) -> float:
+        """Take over what is released now, and return when that ends; until then it stays if no broker answers."""
         try:
-            self.context.secrets["tokens"] = released_tokens(self.context.renew())
+            release = self.context.renew()
+            self.context.secrets["tokens"] = released_tokens(release)
+            return _end_of(release)
         except Refused:
             raise
         except ConfideError:
-            pass  # the broker is away: what was released stays released
+            if time.monotonic() >= until:
+                raise BrokerUnavailable("no broker could be asked until the release ended") from None
+            return until
+
+
+def _end_of(release: Release) -> float:
+    return time.monotonic() + left_s(release, time.time())  # that clock cannot be put back
 
 
 def _port(descriptor: int) -> int:

@@ -20,12 +20,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from confide.attestation.claims import Claims
+from confide.attestation.ratls.forms import MAX_CERTIFICATE_BYTES
 from confide.attestation.trust import HardwareTrust
 from confide.broker.accepted_server import AcceptedServer, ServerKind, verify_server
 from confide.broker.attested_leaf import evidence_extension
 from confide.broker.ca import CertificateAuthority
+from confide.certificates import load_certificate
 from confide.enclave.attester import OwnEvidence
-from confide.errors import AttestationRefused, Misuse, Unavailable
+from confide.errors import AttestationRefused, InvalidFormat, Misuse, Unavailable
 
 ROLE = "driver"
 _NONCE = "spark server's certificate"
@@ -89,8 +91,8 @@ def shown_chain(host: str, port: int) -> tuple[x509.Certificate, x509.Certificat
     except (OSError, ValueError) as error:
         raise Unavailable(f"{host}:{port}: {type(error).__name__}: {error}") from None
     try:
-        certificates = [x509.load_der_x509_certificate(der) for der in chain]
-    except ValueError:
+        certificates = [load_certificate(der, MAX_CERTIFICATE_BYTES) for der in chain]
+    except InvalidFormat:
         raise AttestationRefused("Spark server, step 1: its certificates do not read") from None
     if len(certificates) != _CHAIN:
         raise AttestationRefused("Spark server, step 1: it shows no certificate of an authority of its own")
