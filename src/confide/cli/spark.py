@@ -1,4 +1,4 @@
-"""`confide spark`: servers of Spark Connect, and the clients' side of them."""
+"""`confide spark`: servers of Spark that clients send queries to, and the clients' side of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from confide.cli.verify import CertificatesOption, CollateralOption
 from confide.errors import Misuse
 
 app = typer.Typer(
-    help="Servers of Spark Connect, and their clients.",
+    help="Servers of Spark: Spark Connect, and SQL for JDBC and BI tools; and their clients.",
     epilog="Example:  confide spark connect --tee simulated analysts.toml",
     no_args_is_help=True,
 )
@@ -82,32 +82,58 @@ def connect(
 
         confide spark connect --tee simulated analysts.toml --listen 0.0.0.0:15002 --name spark.clinic.example
     """
-    _check_server(server)
+    _serve("connect", **locals())
+
+
+@app.command("sql-server")
+def sql_server(
+    context: typer.Context,
+    server: ServerArgument,
+    listen: ListenOption = "127.0.0.1:10000",
+    name: NameOption = None,
+    tee: TeeOption = "",
+    data: DataOption = Path(),
+    broker: BrokerOption = None,
+    broker_ca: BrokerCaOption = None,
+    owner: OwnerNeeded = None,
+    memory: MemoryOption = None,
+    scratch: ScratchOption = None,
+    cores: CoresOption = None,
+    conf: ConfOption = None,
+    jars: JarsOption = None,
+    workers: WorkersOption = 0,
+    executor_image: ExecutorImageOption = None,
+    json: JsonStates = False,
+) -> None:
+    """Serve SQL over TLS 1.3 until interrupted: JDBC and BI tools, by HiveServer2's protocol.
+
+    Like `confide spark connect`; the password of a connection is the client's token.
+
+    Example:
+
+        confide spark sql-server --tee simulated reports.toml --listen 0.0.0.0:10000 --name sql.clinic.example
+    """
+    _serve("sql", **locals())
+
+
+def _serve(
+    kind: str,
+    context: typer.Context,
+    server: Path,
+    listen: str,
+    name: list[str] | None,
+    owner: list[str] | None,
+    **options: object,
+) -> None:
+    _check_kind(server, kind)
     launch = launch_parameters(listen, name)
     with stopped_by_signals():
-        run(
-            context,
-            server,
-            tee=tee,
-            data=data,
-            profile="spark",
-            broker=broker,
-            broker_ca=broker_ca,
-            owner_needed=owner,
-            memory=memory,
-            scratch=scratch,
-            cores=cores,
-            conf=conf,
-            jars=jars,
-            workers=workers,
-            executor_image=executor_image,
-            launch=launch,
-            json=json,
-        )
+        run(context, server, profile="spark", owner_needed=owner, launch=launch, **options)
 
 
-def _check_server(server: Path) -> None:
+def _check_kind(server: Path, kind: str) -> None:
     from confide.enclave.image import IMAGE_FILE, read_image
+    from confide.spark.image_spec import read_server
     from confide.spark.server_configuration import is_server
 
     program = server
@@ -115,6 +141,9 @@ def _check_server(server: Path) -> None:
         program = server / "root" / read_image(server).program.lstrip("/")
     if not is_server(program):
         raise Misuse(f"{server} is no server of Spark: that is a file NAME.toml, or an image of one")
+    found = read_server(program).server
+    if found != kind:
+        raise Misuse(f'{server} says server = "{found}", and this command serves "{kind}"')
 
 
 @app.command()
@@ -134,7 +163,7 @@ def accept(context: typer.Context, workload: WorkloadArgument, owner: OwnerOptio
 
 @app.command()
 def verify(
-    url: Annotated[str, typer.Argument(help="sc://HOST:PORT of a server.")],
+    url: Annotated[str, typer.Argument(help="sc://HOST:PORT, or jdbc:hive2://HOST:PORT.")],
     accept: Annotated[Path, typer.Option(help="What it must be, as `confide spark accept` prints it.")],
     collateral: CollateralOption = None,
     certificates: CertificatesOption = None,
@@ -142,7 +171,7 @@ def verify(
 ) -> None:
     """Verify the evidence of a server, and print the authority that its TLS certificate chains to.
 
-    Clients that know nothing of evidence (`pyspark --remote`) trust that authority, and it alone.
+    Clients that know nothing of evidence (JDBC, BI tools, `pyspark --remote`) trust that authority, and it alone.
 
     Example:
 

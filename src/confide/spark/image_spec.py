@@ -17,6 +17,7 @@ from confide.spark.cluster_settings import Job
 from confide.spark.executor import CORES, EXECUTOR, LAUNCH
 from confide.spark.server import LAUNCH as SERVER_LAUNCH
 from confide.spark.server_configuration import ServerConfiguration
+from confide.spark.server_settings import KeyStore, Server
 from confide.spark.settings import settings
 from confide.spark.stores import Stores
 
@@ -45,8 +46,9 @@ def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
         if not name.startswith("spark."):
             raise Misuse(f"not a setting of Spark: {name}")
     somewhere = Job("127.0.0.1", 1, "", Stores(Path("/"), Path("/")))
+    serving = Server("127.0.0.1", 0, KeyStore(Path("/"), "")) if server else None
     for job in (None, somewhere):
-        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=server).check(own)
+        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving).check(own)
 
 
 def read_server(program: Path) -> ServerConfiguration:

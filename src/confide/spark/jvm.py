@@ -46,6 +46,7 @@ GATEWAY_CLASS = "confide.spark.Gateway"
 PROGRAM_CLASS = "confide.spark.JavaProgram"
 EXECUTOR_CLASS = "confide.spark.ExecutorProcess"
 CONNECT_CLASS = "confide.spark.ConnectServer"
+SQL_CLASS = "confide.spark.SqlServer"
 
 
 def command(

@@ -53,7 +53,7 @@ class SparkProfile:
             job=_job(context),
             own=own_settings(context.image),
             enclave=inside_libos() is not None,
-            server=server is not None,
+            server=server.settings if server else None,
         )
         if server is not None:
             return server.run(table, self.installation, environment)

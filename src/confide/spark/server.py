@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
+    pkcs12,
 )
 
 from confide.broker.release import Release
@@ -24,10 +27,11 @@ from confide.enclave.processes import Process, Program
 from confide.enclave.profile import Context
 from confide.errors import BrokerUnavailable, ConfideError, Refused, Unavailable
 from confide.jvm.settings import Settings
-from confide.spark import jvm
+from confide.spark import jvm, server_settings
 from confide.spark.installation import Installation, stop
-from confide.spark.server_configuration import ServerConfiguration
+from confide.spark.server_configuration import Kind, ServerConfiguration
 from confide.spark.server_identity import make_chain
+from confide.spark.stores import write_private
 from confide.spark.tokens import released_tokens
 
 NAME = r"[0-9A-Za-z.-]{1,253}"
@@ -39,6 +43,8 @@ REFRESH_S = 60.0
 
 _DEFAULT_LISTEN = "127.0.0.1:0"
 _MAX_LINE_BYTES = 16
+_CLASSES: Mapping[Kind, str] = {"connect": jvm.CONNECT_CLASS, "sql": jvm.SQL_CLASS}
+_URLS: Mapping[Kind, str] = {"connect": "sc://{}:{}", "sql": "jdbc:hive2://{}:{}/default;ssl=true"}
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,14 @@ class Server:
         configuration: the owner's.
         names: by which clients call it.
         chain: private key, certificate with evidence, and authority (PEM).
-        host, port: where it listens; 0: the operating system chooses.
+        settings: where it listens.
     """
 
     context: Context
     configuration: ServerConfiguration
     names: tuple[str, ...]
     chain: bytes
-    host: str
-    port: int
+    settings: server_settings.Server
 
     @classmethod
     def of(cls, context: Context) -> Self:
@@ -72,7 +77,8 @@ class Server:
         host, _, port = context.launch.get("listen", _DEFAULT_LISTEN).rpartition(":")
         names = tuple(context.launch.get("names", host).split(","))
         chain = make_chain(context.evidence, names, int(time.time()))
-        return cls(context, configuration, names, chain, host, int(port))
+        store = _key_store(chain, context.socket.parent) if configuration.server == "sql" else None
+        return cls(context, configuration, names, chain, server_settings.Server(host, int(port), store))
 
     def run(self, table: Settings, installation: Installation, environment: Mapping[str, str]) -> int:
         """Serve until asked to stop.
@@ -83,20 +89,20 @@ class Server:
             BrokerUnavailable: no broker could be asked until the release ended.
             Refused: the owners' policies do not release anything any more.
         """
-        context = self.context
+        context, kind = self.context, self.configuration.server
         context.secrets["tokens"] = released_tokens(context.release)
         context.secrets["server"] = {
             "properties": table.values(),
             "settings": table.rules(),
-            "host": self.host,
-            "port": self.port,
+            "host": self.settings.host,
+            "port": self.settings.port,
             "python_functions": self.configuration.python_functions,
             **_der(self.chain),
         }
         port_in, port_out = os.pipe()
         java = context.start(
             Program(
-                argv=installation.java_command(context, jvm.CONNECT_CLASS),
+                argv=installation.java_command(context, _CLASSES[kind]),
                 env=environment,
                 cwd=context.scratch,
                 stdout=port_out,
@@ -107,7 +113,7 @@ class Server:
         try:
             context.started()
             port = _port(port_in)
-            context.tell("ready", url=f"sc://{self.names[0]}:{port}")
+            context.tell("ready", url=_URLS[kind].format(self.names[0], port))
             return self._attend(java)
         finally:
             stop(java)
@@ -157,3 +163,18 @@ def _der(chain: bytes) -> dict[str, object]:
 
 def _certificates(chain: bytes) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(chain[chain.index(b"-----BEGIN CERTIFICATE") :])
+
+
+def _key_store(chain: bytes, folder: Path) -> server_settings.KeyStore:
+    password = secrets.token_hex(32)
+    leaf, authority = _certificates(chain)
+    data = pkcs12.serialize_key_and_certificates(
+        b"server",
+        load_pem_private_key(chain, None),  # type: ignore[arg-type]
+        leaf,
+        [authority],
+        BestAvailableEncryption(password.encode()),
+    )
+    path = folder / "server.p12"
+    write_private(path, data)
+    return server_settings.KeyStore(path, password)

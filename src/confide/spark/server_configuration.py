@@ -18,6 +18,8 @@ from confide.errors import InvalidFormat
 MAX_BYTES = 16 * 1024
 SUFFIX = ".toml"
 
+Kind = Literal["connect", "sql"]
+
 
 def is_server(program: PurePath | str) -> bool:
     """Return whether a program is a server."""
@@ -29,12 +31,12 @@ class ServerConfiguration(StrictModel):
 
     Attributes:
         version: of this format, 1.
-        server: `connect`, of Spark Connect.
-        python_functions: clients may send functions in Python, which nobody measured.
+        server: `connect`, of Spark Connect, or `sql`, which JDBC and BI tools speak to (HiveServer2's protocol).
+        python_functions: clients of Spark Connect may send functions in Python, which nobody measured.
     """
 
     version: Annotated[int, Field(ge=1, le=1)]
-    server: Literal["connect"]
+    server: Kind
     python_functions: bool = False
 
     @classmethod
@@ -47,8 +49,11 @@ class ServerConfiguration(StrictModel):
         if len(data) > MAX_BYTES:
             raise InvalidFormat(f"Spark server: {len(data)} bytes, at most {MAX_BYTES} are allowed")
         try:
-            return cls.model_validate(tomllib.loads(data.decode()))
+            configuration = cls.model_validate(tomllib.loads(data.decode()))
         except ValidationError as error:
             raise InvalidFormat(f"Spark server: {describe(error)}") from None
         except (ValueError, RecursionError):
             raise InvalidFormat("Spark server: not TOML") from None
+        if configuration.python_functions and configuration.server != "connect":
+            raise InvalidFormat("Spark server: python_functions: of Spark Connect alone")
+        return configuration

@@ -32,7 +32,7 @@ from confide.errors import AttestationRefused, InvalidFormat, Misuse, Unavailabl
 ROLE = "driver"
 _NONCE = "spark server's certificate"
 _KIND = ServerKind("Spark server", ROLE, _NONCE, AttestationRefused)
-_SCHEME, _PORT = "sc", 15002
+_PORTS = {"sc": 15002, "hive2": 10000}
 _TIMEOUT_S = 20.0
 _CHAIN = 2
 _ENCODING_DER = 2
@@ -122,20 +122,20 @@ def accepted_servers(file: Path) -> AcceptedServer:
 
 
 def verify_at(url: str, accepted: AcceptedServer, hardware: HardwareTrust | None = None) -> VerifiedServer:
-    """Verify who answers at `sc://HOST:PORT`.
+    """Verify who answers at `sc://HOST:PORT` or `jdbc:hive2://HOST:PORT`.
 
     Raises:
         Misuse: not such a URL.
         Unavailable: nobody answers there.
         AttestationRefused, PlatformRefused, CollateralUnavailable: no accepted server.
     """
-    wanted = Misuse(f"not sc://HOST:PORT: {url!r}")
+    wanted = Misuse(f"not sc://HOST:PORT or jdbc:hive2://HOST:PORT: {url!r}")
     try:
-        parts = urlsplit(url)
-        port = parts.port or _PORT
+        parts = urlsplit(url.removeprefix("jdbc:"))
+        port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         raise wanted from None
-    if parts.scheme != _SCHEME or not parts.hostname:
+    if parts.scheme not in _PORTS or not parts.hostname:
         raise wanted
     leaf, authority = shown_chain(parts.hostname, port)
     return verify_spark_server(leaf, authority, accepted, hardware, int(time.time()))

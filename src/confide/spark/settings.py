@@ -16,7 +16,7 @@ def settings(
     job: cluster_settings.Job | None = None,
     own: Mapping[str, str] | None = None,
     enclave: bool = False,
-    server: bool = False,
+    server: server_settings.Server | None = None,
 ) -> Settings:
     """Return the table for one run.
 
@@ -26,7 +26,7 @@ def settings(
         job: with executors in enclaves of their own; None: local mode.
         own: settings of the image.
         enclave: a library OS runs it.
-        server: clients send the queries.
+        server: clients send the queries; None: a program does.
     """
     if job is None:
         master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
@@ -35,8 +35,8 @@ def settings(
         default = (*_defaults(scratch), cluster_settings.WAIT)
         forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
     fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
-    if server:
-        fixed = (*fixed, *server_settings.FIXED)
+    if server is not None:
+        fixed = (*fixed, *server_settings.fixed(scratch, server))
         forbidden = (*forbidden, *server_settings.FORBIDDEN)
     return Settings(fixed, default, forbidden, own or {})
 

@@ -38,8 +38,13 @@ def write_stores(identity: MeshIdentity, folder: Path) -> Stores:
     trust = pkcs12.serialize_java_truststore(
         [pkcs12.PKCS12Certificate(identity.authority, b"job")], encryption
     )
-    for path, data in ((stores.key, key), (stores.trust, trust)):
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(data)
-        path.chmod(0o400)
+    write_private(stores.key, key)
+    write_private(stores.trust, trust)
     return stores
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner reads."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(data)
+    path.chmod(0o400)

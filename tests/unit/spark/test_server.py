@@ -47,7 +47,7 @@ def attend(first: Release, *answers: Release | Exception) -> dict[str, object]:
         return answer
 
     context = SimpleNamespace(release=first, renew=renew, secrets={})
-    assert Server(context, None, (), b"", "", 0)._attend(Java(len(answers) + 1)) == 7
+    assert Server(context, None, (), b"", None)._attend(Java(len(answers) + 1)) == 7
     return context.secrets
 
 

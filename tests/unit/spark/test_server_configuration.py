@@ -11,8 +11,8 @@ from confide.spark.server_configuration import MAX_BYTES, ServerConfiguration, i
 
 
 def test_the_least_and_the_most_that_it_says():
-    least = ServerConfiguration.from_toml(b'version = 1\nserver = "connect"\n')
-    assert (least.server, least.python_functions) == ("connect", False)
+    least = ServerConfiguration.from_toml(b'version = 1\nserver = "sql"\n')
+    assert (least.server, least.python_functions) == ("sql", False)
     assert ServerConfiguration.from_toml(
         b'version = 1\nserver = "connect"\npython_functions = true\n'
     ).python_functions
@@ -31,6 +31,7 @@ def test_the_least_and_the_most_that_it_says():
         ('version = 1\nserver = ["connect"]', "server"),
         ('version = 1\nserver = "connect"\npython_functions = "yes"', "python_functions"),
         ('version = 1\nserver = "connect"\npython_functions = 1', "python_functions"),
+        ('version = 1\nserver = "sql"\npython_functions = true', "of Spark Connect alone"),
         ('version = 1\nserver = "connect"\ntoken = "abc"', "token"),
         ("version = 1\nserver = ", "not TOML"),
         ("#" * (MAX_BYTES + 1), "at most"),
@@ -68,6 +69,11 @@ def test_a_server_does_not_run_under_a_library_os(tmp_path):
         ("spark.sql.analyzer.singlePassResolver.enabled", "true"),
         ("spark.sql.sources.disabledJdbcConnProviderList", ""),
         ("spark.sql.catalog.mine", "a.Catalog"),
+        ("spark.hadoop.hive.server2.use.SSL", "false"),
+        ("spark.hadoop.hive.server2.authentication", "NONE"),
+        ("spark.hadoop.hive.server2.enable.doAs", "true"),
+        ("spark.hadoop.hive.server2.transport.mode", "http"),
+        ("spark.hadoop.hive.ssl.protocol.blacklist", "SSLv2"),
         ("spark.connect.grpc.binding.port", "15002"),
         ("spark.connect.authenticate.token", "mine"),
         ("spark.plugins", ""),

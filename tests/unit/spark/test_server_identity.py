@@ -160,7 +160,7 @@ def test_nobody_there():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(Unavailable):
-        verify_at(f"sc://127.0.0.1:{port}", accepted())
+        verify_at(f"jdbc:hive2://127.0.0.1:{port}/default", accepted())
 
 
 POLICY = f"""version = 1
