@@ -67,9 +67,6 @@ def _sql(scratch: PurePosixPath, server: Server, store: KeyStore) -> tuple[Setti
         Setting(f"{_HIVE}.server2.keystore.password", store.password, _STRANGERS),
         Setting(f"{_HIVE}.ssl.protocol.blacklist", "SSLv2,SSLv3,TLSv1,TLSv1.1,TLSv1.2", _CLEAR),
         Setting(f"{_HIVE}.server2.authentication", "CUSTOM", _STRANGERS),
-        Setting(
-            f"{_HIVE}.server2.custom.authentication.class", "confide.spark.TokenAuthentication", _STRANGERS
-        ),
         # Sessions of other users than the process's would open file systems of their own.
         Setting(f"{_HIVE}.server2.enable.doAs", "false", _UNCHECKED),
         Setting(f"{_HIVE}.server2.logging.operation.enabled", "false", _SCRATCH),
