@@ -68,7 +68,9 @@ def test_clients_run_no_code_and_read_no_secret(beeline):
         "SET spark.sql.variable.substitute=true": "variable.substitute=true would weaken",
         "SELECT * FROM text.`/proc/self/environ`": "NoGrant",
     }
-    _, said = beeline(*refused, "SET spark.hadoop.hive.server2.keystore.password", "SELECT 123456788 + 2 AS last")
+    _, said = beeline(
+        *refused, "SET spark.hadoop.hive.server2.keystore.password", "SELECT 123456788 + 2 AS last"
+    )
     for reason in refused.values():
         assert reason in said
     assert "redacted" in said, said
