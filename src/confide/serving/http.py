@@ -5,33 +5,28 @@ A bare ASGI application: what a framework would do for each request costs more t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from confide import __version__
 from confide.broker.connection import one_client
 from confide.broker.sessions import RateLimit
-from confide.errors import BrokerUnavailable, ConfideError
-from confide.serving.configuration import Configuration
+from confide.errors import ConfideError
+from confide.serving.admission import Admission, take
 from confide.serving.envelope import Target
-from confide.serving.failures import InvalidRequest, Overloaded, TooLarge, UnknownModel
+from confide.serving.failures import InvalidRequest, Overloaded, UnknownModel
 from confide.serving.identity import MAX_NONCE_CHARS, PATH
 from confide.serving.metrics import CONTENT_TYPE
-from confide.serving.oip import Body
+from confide.serving.oip import Body, RestRequest
 from confide.serving.sealed import MEDIA_TYPE
 from confide.serving.service import Answer, Service, error_body
 
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 JSON_LENGTH = b"inference-header-content-length"
 CONTEXT = b"confide-context"
-MAX_PENDING_BYTES = 256 * 1024 * 1024
-PENDING_SHARE = 4
-"""One client's requests take a quarter of that at most."""
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -49,7 +44,7 @@ class Application:
 
     Args:
         service: answers.
-        configuration: the owner's.
+        admission: takes requests, or refuses them.
         introduce: returns the worker's introduction for a nonce; empty: the one of its certificate.
         ready: whether it is attested and every model is warm.
     """
@@ -57,15 +52,13 @@ class Application:
     def __init__(
         self,
         service: Service,
-        configuration: Configuration,
+        admission: Admission,
         introduce: Callable[[str], Awaitable[dict[str, Any]]],
         ready: Callable[[], bool],
     ) -> None:
         self._service, self._introduce, self._ready = service, introduce, ready
-        self._most = configuration.max_body_mib * 1024 * 1024
-        self._limit = RateLimit(time.monotonic, configuration.rate_per_s, configuration.burst)
+        self._admission = admission
         self._introductions = RateLimit(time.monotonic, 1, 20)
-        self._pending = Pending(max(MAX_PENDING_BYTES, PENDING_SHARE * self._most))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -128,7 +121,7 @@ class Application:
         self, scope: Scope, target: Target, headers: Headers, receive: Receive, send: Send
     ) -> None:
         client = _client(scope)
-        _take(self._limit, client)
+        self._admission.take(client)
         self._check_length(headers)
         sealed = headers.get(b"content-type") == _SEALED
         if not sealed:
@@ -137,21 +130,19 @@ class Application:
                 raise InvalidRequest("compressed requests are not taken")
             if target.operation != "infer":
                 raise NotFound("no such endpoint")
-        with self._pending.of(client) as count:
+        with self._admission.pending(client) as count:
             data = await _body(receive, count)
             if sealed:
                 context = headers.get(CONTEXT, b"").decode("latin-1")
                 bound = Target(target.operation, target.model, target.version, context)
                 await _send(send, 200, await self._service.sealed(bound, data), content_type=_SEALED)
             else:
-                await _send_answer(
-                    send, await self._service.plain(target, Body(data, _json_length(headers)), client)
-                )
+                asked = RestRequest(Body(data, _json_length(headers)))
+                await _send_answer(send, await self._service.plain(target, asked, client))
 
     def _check_length(self, headers: Headers) -> None:
         declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or len(declared) > 15 or int(declared) > self._most:
-            raise TooLarge(f"a request has at most {self._most} bytes")
+        self._admission.check_size(int(declared) if declared.isdigit() and len(declared) <= 15 else 2**63)
 
     async def _introduction(self, scope: Scope, send: Send) -> None:
         nonces = parse_qs(scope["query_string"].decode("latin-1")).get("nonce", [""])
@@ -159,7 +150,7 @@ class Application:
         if len(nonce) > MAX_NONCE_CHARS or (nonce and not (nonce.isascii() and nonce.isalnum())):
             raise InvalidRequest(f"a nonce has up to {MAX_NONCE_CHARS} letters and digits")
         if nonce:  # evidence is made for it
-            _take(self._introductions, _client(scope))
+            take(self._introductions, _client(scope))
         await _send_json(send, await self._introduce(nonce))
 
     def _metrics(self) -> bytes:
@@ -167,52 +158,8 @@ class Application:
         return self._service.metrics.text(waiting)
 
 
-class Pending:
-    """Bytes of the requests that are under way.
-
-    Args:
-        most: of all clients together; of one, its share.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most, self._share = most, most // PENDING_SHARE
-        self._all = 0
-        self._by_client: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def of(self, client: str) -> Iterator[Callable[[int], None]]:
-        """Yield what counts the bytes of one request as they come, and forget them when the block ends.
-
-        What it yields raises Overloaded: they are too many.
-        """
-        counted = 0
-
-        def count(size: int) -> None:
-            nonlocal counted
-            counted += size
-            self._all += size
-            self._by_client[client] += size
-            if self._all > self._most or self._by_client[client] > self._share:
-                raise Overloaded("too many bytes of requests at once")
-
-        try:
-            yield count
-        finally:
-            self._all -= counted
-            self._by_client[client] -= counted
-            if not self._by_client[client]:
-                del self._by_client[client]
-
-
 def _client(scope: Scope) -> str:
     return one_client(scope["client"][0]) if scope.get("client") else ""
-
-
-def _take(limit: RateLimit, client: str) -> None:
-    try:
-        limit.take(client)
-    except BrokerUnavailable:
-        raise Overloaded("this client asks too often") from None
 
 
 def _loaded(service: Service, model: str, version: str | None = None) -> bool:

@@ -7,10 +7,11 @@ protocol has it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -96,6 +97,59 @@ class Body:
     json_bytes: int | None = None
 
 
+class Asked(Protocol):
+    """An inference request as it came, in one of the protocol's forms."""
+
+    def read(self) -> InferenceRequest:
+        """Read it.
+
+        Raises:
+            InvalidRequest: it is not of the protocol.
+        """
+        ...
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the whole request."""
+        ...
+
+    def write(
+        self,
+        model: str,
+        version: str,
+        request: InferenceRequest,
+        specs: Sequence[TensorSpec],
+        arrays: Sequence[Array],
+    ) -> Body:
+        """Return the reply, in the same form (`write_reply`)."""
+        ...
+
+
+@dataclass(frozen=True)
+class RestRequest:
+    """A request in the form of REST (`Asked`)."""
+
+    body: Body
+
+    def read(self) -> InferenceRequest:
+        """Read it (`read_request`)."""
+        return read_request(self.body)
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the whole request."""
+        return hashlib.sha256(f"{self.body.json_bytes} ".encode() + bytes(self.body.data)).digest()
+
+    def write(
+        self,
+        model: str,
+        version: str,
+        request: InferenceRequest,
+        specs: Sequence[TensorSpec],
+        arrays: Sequence[Array],
+    ) -> Body:
+        """Return the reply (`write_reply`)."""
+        return write_reply(model, version, request, specs, arrays)
+
+
 def read_request(body: Body) -> InferenceRequest:
     """Read a request.
 
@@ -120,7 +174,7 @@ def read_request(body: Body) -> InferenceRequest:
             output.name: output.parameters.get("binary_data", binary) is True for output in header.outputs
         },
         binary=binary,
-        timeout_s=_timeout_s(header.parameters.get("timeout")),
+        timeout_s=timeout_s(header.parameters.get("timeout")),
     )
 
 
@@ -240,7 +294,12 @@ def _inputs(tensors: Sequence[InputTensor], binary: memoryview) -> dict[str, Arr
     return arrays
 
 
-def _timeout_s(microseconds: Any) -> float | None:
+def timeout_s(microseconds: Any) -> float | None:
+    """Return what the parameter `timeout` says, in seconds; None: nothing.
+
+    Raises:
+        InvalidRequest: it is no number of microseconds.
+    """
     if microseconds is None:
         return None
     if type(microseconds) is not int or not 0 <= microseconds <= MAX_TIMEOUT_US:

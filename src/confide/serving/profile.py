@@ -24,6 +24,7 @@ from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
 from confide.errors import BrokerUnavailable, ConfideError, Misuse, NoGrant, Refused
 from confide.keys.names import KeyName
+from confide.serving.admission import Admission
 from confide.serving.configuration import Configuration
 from confide.serving.http import Application
 from confide.serving.identity import WorkerIdentity
@@ -88,9 +89,8 @@ class _Worker:
             self._tls = server_tls(self._leaf)
             self._service = Service(self._models, keys, self._configuration, self._metrics)
             self._hold(release)
-            application = Application(
-                self._service, self._configuration, self._introduce, lambda: self._ready
-            )
+            admission = Admission(self._configuration)
+            application = Application(self._service, admission, self._introduce, lambda: self._ready)
             self._server = https_server(application, self._tls)
             self._ready = True
             context.started()

@@ -16,7 +16,7 @@ from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overload
 from confide.serving.metrics import Metrics
 from confide.serving.model import Model
 from confide.serving.models import Models
-from confide.serving.oip import Body, check_outputs, read_request, write_reply
+from confide.serving.oip import Asked, Body, RestRequest, check_outputs
 from confide.serving.once import Once
 from confide.serving.pool_key import PoolKeys
 from confide.serving.sealed import MAX_AHEAD_MS, TICKETED, OpenedRequest, Opener
@@ -76,20 +76,25 @@ class Service:
         if not self._configuration.plain_requests:
             raise NotTaken("requests must be sealed here: the owner's configuration has no plain_requests")
 
-    async def plain(self, target: Target, body: Body, client: str) -> Answer:
+    async def plain(
+        self, target: Target, asked: Asked, client: str, timeout_s: float | None = None
+    ) -> Answer:
         """Answer a request in clear.
 
         Args:
             target: model and version.
-            body: of the protocol.
+            asked: the request.
             client: address of the client: ids count for each on its own.
+            timeout_s: after which its client does not wait any more; None: it says so in the request, or not at all.
 
         Raises:
             NotTaken: the owner's configuration does not allow it.
             InvalidRequest, UnknownModel, Overloaded, Expired, Duplicate, ModelFailed: why it is not answered.
         """
         self.require_plain()
-        return await self._timed("plain", target, lambda: self._infer(target, body, client))
+        return await self._timed(
+            "plain", target, lambda: self._infer(target, asked, client, timeout_s=timeout_s)
+        )
 
     def metadata(self, target: Target) -> dict[str, Any]:
         """Return the metadata of a model.
@@ -132,7 +137,9 @@ class Service:
     async def _operate(self, target: Target, opened: OpenedRequest) -> Answer:
         match target.operation:
             case "infer":
-                return await self._infer(target, opened.content.body, None, opened.content)
+                return await self._infer(
+                    target, RestRequest(opened.content.body), None, content=opened.content
+                )
             case "metadata":
                 return Answer(200, _json_body(self.metadata(target)))
             case "session":
@@ -147,14 +154,21 @@ class Service:
         return {"ticket": ticket.hex(), "secret": secret.hex(), "expires": expires, "uses": uses}
 
     async def _infer(
-        self, target: Target, body: Body, client: str | None, content: RequestContent | None = None
+        self,
+        target: Target,
+        asked: Asked,
+        client: str | None,
+        *,
+        timeout_s: float | None = None,
+        content: RequestContent | None = None,
     ) -> Answer:
         model = self.models.get(target.model, target.version or None)
-        request = read_request(body)
+        request = asked.read()
         check_outputs(request, model.runtime.outputs)
         limit_s = self._configuration.deadline_ms / 1000
-        if request.timeout_s is not None:
-            limit_s = min(limit_s, request.timeout_s)
+        for said_s in (request.timeout_s, timeout_s):
+            if said_s is not None:
+                limit_s = min(limit_s, said_s)
         if content is not None:
             limit_s = min(limit_s, content.not_after_ms / 1000 - time.time())
         if limit_s <= 0:
@@ -163,13 +177,13 @@ class Service:
 
         async def work() -> Answer:
             arrays = await model.submit(request.inputs, expires)
-            reply = write_reply(model.name, model.version, request, model.runtime.outputs, arrays)
+            reply = asked.write(model.name, model.version, request, model.runtime.outputs, arrays)
             return Answer(200, reply)
 
         if client is None or not request.id:
             return await work()
         # Clients of the protocol may give every request the same id: it counts together with what they ask.
-        digest = hashlib.sha256(f"{body.json_bytes} ".encode() + bytes(body.data)).digest()
+        digest = asked.digest()
         key = json.dumps([client, model.name, model.version, request.id, digest.hex()]).encode()
         return await self._plain.answer(key, digest, PLAIN_KEPT_S, work)
 

@@ -170,7 +170,7 @@ def to_binary(array: Array) -> bytes:
     """Return binary tensor data."""
     if array.dtype.kind in "OSU":
         parts = []
-        for element in _as_bytes(array):
+        for element in as_bytes(array):
             parts += [len(element).to_bytes(_LENGTH_BYTES, "little"), element]
         return b"".join(parts)
     return array.tobytes()
@@ -184,7 +184,7 @@ def to_json(array: Array) -> list[Any]:
     """
     if array.dtype.kind in "OSU":
         try:
-            return [element.decode() for element in _as_bytes(array)]
+            return [element.decode() for element in as_bytes(array)]
         except UnicodeDecodeError:
             raise InvalidRequest(
                 "an output holds bytes that are not UTF-8: ask for it in binary form"
@@ -192,7 +192,8 @@ def to_json(array: Array) -> list[Any]:
     return list(array.ravel().tolist())
 
 
-def _as_bytes(array: Array) -> list[bytes]:
+def as_bytes(array: Array) -> list[bytes]:
+    """Return the elements of an array of texts or bytes, flat in row-major order."""
     return [each if isinstance(each, bytes) else str(each).encode() for each in array.ravel().tolist()]
 
 

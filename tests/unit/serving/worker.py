@@ -11,6 +11,7 @@ import numpy as np
 from confide.broker.release import Release
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
+from confide.serving.admission import Admission
 from confide.serving.envelope import RequestContent
 from confide.serving.http import Application
 from confide.serving.metrics import Metrics
@@ -34,7 +35,8 @@ class Worker:
         self.models = Models(configuration.limits, 1, folder, self.metrics, self._tell)
         self.service = Service(self.models, POOL, configuration, self.metrics)
         self.ready = True
-        self.app = Application(self.service, configuration, self._introduce, lambda: self.ready)
+        self.admission = Admission(configuration)
+        self.app = Application(self.service, self.admission, self._introduce, lambda: self.ready)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="https://worker")
 
     def _tell(self, event, **details):
