@@ -15,6 +15,12 @@ def test_addresses_to_listen_on(clinic, listen):
     assert (said.code, listen in said.err) == (Misuse.exit_code, True)
 
 
+@pytest.mark.parametrize("listen", ["8001", ":8001", "127.0.0.1:x", "0.0.0.0:8001"])
+def test_addresses_to_listen_on_for_gRPC(clinic, listen):
+    said = clinic("serve", "--tee", "simulated", "model.onnx", "--grpc-listen", listen)
+    assert (said.code, listen in said.err) == (Misuse.exit_code, True)
+
+
 def test_a_model_that_is_not_there(clinic):
     said = clinic("serve", "--tee", "simulated", "model.onnx")
     assert (said.code, "model.onnx" in said.err) == (Misuse.exit_code, True)

@@ -47,6 +47,7 @@ from confide.keys.signing import private_key_from_raw, raw_public
 from confide.keys.vault import VaultUri
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
+from confide.serving.grpc_request import GrpcRequest
 from confide.serving.identity import MAX_BYTES as MAX_SERVING_BYTES
 from confide.serving.identity import AcceptedServing, verify_worker
 from confide.serving.identity import Introduction as ServingIntroduction
@@ -195,6 +196,10 @@ def serving_request(data: bytes) -> None:
     """A length of JSON in two bytes, and a body."""
     length = int.from_bytes(data[:2], "big")
     read_request(Body(data[2:], None if length == 0xFFFF else length))
+
+
+def grpc_request(data: bytes) -> None:
+    GrpcRequest.parse(data).read()
 
 
 def sealed_request(data: bytes) -> None:

@@ -40,6 +40,7 @@ from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.keys.recovery.documents import Answer, encode
 from confide.keys.recovery.key import RecoveryPublicKey
 from confide.keys.recovery.recover import split_root
+from confide.serving.grpc_messages import ModelInferRequest
 from confide.serving.identity import WorkerIdentity
 from confide.serving.oip import write_request
 
@@ -540,6 +541,20 @@ def _serving_requests() -> list[bytes]:
     return [tensors.json_bytes.to_bytes(2, "big") + bytes(tensors.data), b"\xff\xff" + _json(plain)]
 
 
+def _grpc_requests() -> list[bytes]:
+    raw = ModelInferRequest(
+        model_name="m", model_version="3", id="7", raw_input_contents=[bytes(8), b"\1\0\0\0a"]
+    )
+    raw.inputs.add(name="x", datatype="FP32", shape=[2])
+    raw.inputs.add(name="t", datatype="BYTES", shape=[1]).parameters["a"].double_param = 0.5
+    raw.outputs.add(name="y")
+    plain = ModelInferRequest(model_name="m")
+    plain.inputs.add(name="x", datatype="INT8", shape=[2]).contents.int_contents.extend([1, -2])
+    plain.inputs.add(name="t", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a")
+    plain.parameters["timeout"].int64_param = 7
+    return [raw.SerializeToString(), plain.SerializeToString()]
+
+
 def _sealed_requests() -> list[bytes]:
     file = Path(__file__).parents[1] / "vectors/serving/requests.json"
     return [bytes.fromhex(case["data"]) for case in json.loads(file.read_bytes())["requests"][:5]]
@@ -674,6 +689,7 @@ _MADE: dict[str, Callable[[], list[bytes]]] = {
         b'version = 1\nmodels = ["a.onnx"]\nplain_requests = true\n[model.iris]\nmax_batch = 8\n'
     ],
     "serving-request": _serving_requests,
+    "grpc-request": _grpc_requests,
     "sealed-request": _sealed_requests,
     "serving-introduction": _serving_introductions,
     "script-metadata": _programs,

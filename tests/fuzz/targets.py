@@ -103,6 +103,7 @@ TARGETS = {
     "mesh-member": Target(documents.mesh_member, _FORM, 9 * _KB),
     "serving-configuration": Target(documents.serving_configuration, _FORM, 65 * _KB),
     "serving-request": Target(documents.serving_request, _FORM),
+    "grpc-request": Target(documents.grpc_request, _FORM),
     "sealed-request": Target(
         documents.sealed_request, (*_FORM, errors.Tampered, errors.UnknownKey, errors.Unavailable)
     ),

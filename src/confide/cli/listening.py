@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -17,22 +17,32 @@ NameOption = Annotated[
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - the user's choice
 
 
-def launch_parameters(listen: str, names: Sequence[str] | None) -> list[str]:
-    """Return the launch parameters `listen` and `names`.
+def launch_parameters(
+    listen: str, names: Sequence[str] | None, also: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the launch parameters `listen` and `names`, and those of `also`.
 
     Args:
         listen: `ADDRESS:PORT`.
-        names: by which clients call it; None: the address.
+        names: by which clients call it; None: the addresses.
+        also: launch parameter -> further `ADDRESS:PORT` to listen at.
 
     Raises:
         Misuse: not such an address, or one that is no name to call it by.
     """
-    host, _, port = listen.rpartition(":")
+    addresses = {"listen": listen, **(also or {})}
+    hosts = {_host(address): address for address in addresses.values()}
+    for host, address in hosts.items():
+        if not names and host in _EVERYWHERE:
+            raise Misuse(f"{address} is no name to call it by: say with --name what clients call it")
+    return [*(f"{key}={value}" for key, value in addresses.items()), f"names={','.join(names or hosts)}"]
+
+
+def _host(address: str) -> str:
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise Misuse(f"not ADDRESS:PORT: {listen!r}")
-    if not names and host.strip("[]") in _EVERYWHERE:
-        raise Misuse(f"--listen {listen} is no name to call it by: say with --name what clients call it")
-    return [f"listen={listen}", f"names={','.join(names or [host.strip('[]')])}"]
+        raise Misuse(f"not ADDRESS:PORT: {address!r}")
+    return host.strip("[]")
 
 
 @contextlib.contextmanager

@@ -365,8 +365,9 @@ class _Report:
             case "opened":
                 self._say(f"job {status.get('job')} is open; its driver listens at {status.get('driver')}")
             case "ready":
+                grpc = f", gRPC {status['grpc']}" if "grpc" in status else ""
                 models = f", models {status['models']}" if "models" in status else ""
-                self._say(f"ready: {status.get('url')}{models}")
+                self._say(f"ready: {status.get('url')}{grpc}{models}")
             case "finished":
                 self._say(f"finished with exit code {status.get('exit_code')}")
                 if status.get("exit_code") and self._logs:

@@ -28,6 +28,10 @@ def serve(
         typer.Argument(help="A model, a folder of models, a sealed location, or `serving.toml`."),
     ],
     listen: Annotated[str, typer.Option(help="ADDRESS:PORT; port 0: a free one.")] = "127.0.0.1:8443",
+    grpc_listen: Annotated[
+        str | None,
+        typer.Option(help="ADDRESS:PORT for gRPC, where the owner's configuration has `plain_requests`."),
+    ] = None,
     name: NameOption = None,
     tee: Annotated[
         str,
@@ -46,7 +50,7 @@ def serve(
     libos: LibosOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")] = False,
 ) -> None:
-    """Serve models in one attested process, until interrupted: Open Inference Protocol over TLS 1.3.
+    """Serve models in one attested process, until interrupted: Open Inference Protocol over TLS 1.3, REST and gRPC.
 
     The owner allows it as any program: a plain model is measured with the image, a sealed one is a location that may
     be read, and --requests names the key that clients seal their requests to. docs/serving.md has the clients' side.
@@ -58,8 +62,11 @@ def serve(
         confide serve --tee simulated model.onnx
 
         confide serve --tee simulated models/iris --listen 0.0.0.0:8443 --name iris.clinic.example
+
+        confide serve --tee simulated serving.toml --grpc-listen 127.0.0.1:8001
     """
-    launch = launch_parameters(listen, name)
+    also = {} if grpc_listen is None else {"grpc": grpc_listen}
+    launch = launch_parameters(listen, name, also)
     with stopped_by_signals():
         run(
             context,

@@ -26,6 +26,7 @@ class App:
         imports: top-level modules that it imports from elsewhere, the standard library left out.
         metadata: what it declares of itself.
         python_path: where further modules lie, inside the enclave.
+        distributions: installed ones that it needs, besides those of its imports.
     """
 
     program: str
@@ -33,6 +34,7 @@ class App:
     imports: frozenset[str]
     metadata: ScriptMetadata
     python_path: tuple[str, ...] = ()
+    distributions: frozenset[str] = frozenset()
 
 
 def read_app(

@@ -227,7 +227,7 @@ def _layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
 def _site_layers(recipe: Recipe, app: App, cache: Path) -> list[Layer]:
     """Return the layers of distributions: the engine's, and the program's own, locked where it declares them."""
     profile = recipe.profile
-    roots = {*profile.distributions, *recipe.distributions}
+    roots = {*profile.distributions, *recipe.distributions, *app.distributions}
     if app.metadata.dependencies:
         wheels, lock_name = locked_wheels(recipe.program), lock_path(recipe.program).name
     else:

@@ -19,7 +19,10 @@ from confide.serving.runtime import CONVERSIONS, RUNTIMES, conversion
 CONFIGURATION = f"{APP}/serving.toml"
 MODELS = f"{APP}/models"
 _EMPTY = b"version = 1\n"
+_ADDRESS = r"[0-9A-Za-z.:\[\]-]{1,255}:[0-9]{1,5}"
 _NEEDED = ("onnxruntime", "numpy", "prometheus_client")
+_GRPC = frozenset({"grpclib", "protobuf"})
+"""What gRPC needs: of the images alone whose owner allows plain requests, as it serves no others."""
 
 
 def image_profile() -> ImageProfile:
@@ -35,7 +38,8 @@ def image_profile() -> ImageProfile:
         entry="confide.serving.entry",
         distributions=("confide", "uvicorn", "onnxruntime", "numpy", "prometheus-client"),
         launch={
-            "listen": r"[0-9A-Za-z.:\[\]-]{1,255}:[0-9]{1,5}",
+            "listen": _ADDRESS,
+            "grpc": _ADDRESS,
             "names": r"[0-9A-Za-z.:-]{1,253}(,[0-9A-Za-z.:-]{1,253}){0,15}",
         },
         limits=Limits(memory_mib=4096, scratch_mib=4096),
@@ -62,12 +66,13 @@ def read_models(program: Path, includes: Iterable[Path] = ()) -> App:
         plain += map(Path, Configuration.from_toml(document).models)
     elif not (program / LISTING_NAME).exists():
         plain.append(Path(program.name))
+    needed = _GRPC if Configuration.from_toml(document).plain_requests else frozenset()
     files: dict[str, Source] = {CONFIGURATION.lstrip("/"): document}
     for each in plain:
         for inside, path in _models_of(folder, each):
             if files.setdefault(f"{MODELS.lstrip('/')}/{inside}", path) != path:
                 raise InvalidImage(f"two files for {inside} among the models")
-    return App(CONFIGURATION, files, frozenset(), ScriptMetadata())
+    return App(CONFIGURATION, files, frozenset(), ScriptMetadata(), distributions=needed)
 
 
 def _models_of(folder: Path, model: Path) -> Iterable[tuple[str, Path]]:

@@ -7,10 +7,11 @@ import contextlib
 import datetime
 import json
 import os
+import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -34,6 +35,9 @@ from confide.serving.pool_key import PoolKeys
 from confide.serving.repository import find_sources
 from confide.serving.service import Service
 
+if TYPE_CHECKING:
+    from confide.serving.grpc_server import GrpcServer
+
 MODELS = Path("/app/models")
 LEAF_SHOWN_S = LEAF_DAYS * 24 * 3600 / 2
 """After half its life a certificate is replaced."""
@@ -52,6 +56,7 @@ class ServingProfile:
             Unavailable: the address cannot be bound.
             Refused: the owners' policies do not release anything any more.
             BrokerUnavailable: no broker could be asked until the release ended.
+            Misuse: there is no model, or gRPC is asked for and the owner's configuration does not allow plain requests.
         """
         configuration = Configuration.from_toml(Path(context.image.program).read_bytes())
         # uvloop wants eventfd, which Gramine has only as an insecure option.
@@ -74,42 +79,65 @@ class _Worker:
         )
         self._ended: ConfideError | None = None
         self._ready = False
+        self._grpc: GrpcServer | None = None
 
     async def serve(self) -> None:
         context = self._context
         host, port, names = _address(context)
+        if "grpc" in context.launch and not self._configuration.plain_requests:
+            raise Misuse(
+                "--grpc-listen: requests of gRPC are not sealed, and the owner's configuration has no plain_requests"
+            )
         release = context.release
         keys = _pool_keys(release)
-        with contextlib.closing(listen(host, port)) as listener:
+        with contextlib.closing(listen(host, port)) as listener, _grpc_listener(context) as grpc_listener:
             await self._follow(release, strict=True)
             if not self._models.all():
                 raise Misuse("no model: the image holds none, and the policy lets no sealed files be read")
             self._identity = WorkerIdentity(context.evidence, names, int(time.time()))
             self._show(self._identity.leaf(keys, int(time.time())))
-            self._tls = server_tls(self._leaf)
+            tls = server_tls(self._leaf)
+            self._contexts = [tls]
             self._service = Service(self._models, keys, self._configuration, self._metrics)
             self._hold(release)
             admission = Admission(self._configuration)
             application = Application(self._service, admission, self._introduce, lambda: self._ready)
-            self._server = https_server(application, self._tls)
-            self._ready = True
+            self._server = https_server(application, tls)
+            addresses = {"url": f"https://{_called(names, listener)}"}
+            if grpc_listener is not None:
+                await self._start_grpc(grpc_listener, admission)
+                addresses["grpc"] = _called(names, grpc_listener)
+            self._tell_ready(True)
             context.started()
-            url = f"https://{f'[{names[0]}]' if ':' in names[0] else names[0]}:{listener.getsockname()[1]}"
             async with self._refreshing():
-                self._tell_when_up(url)
+                self._tell_when_up(addresses)
                 await self._server.serve(sockets=[listener])
-                self._ready = False
+                self._tell_ready(False)
+            if self._grpc is not None:
+                await self._grpc.close()
         await self._models.close()
         if self._ended is not None:
             raise self._ended
 
-    def _tell_when_up(self, url: str) -> None:
+    async def _start_grpc(self, listener: socket.socket, admission: Admission) -> None:
+        from confide.serving.grpc_server import GrpcServer  # only images of plain requests have what it needs
+
+        self._grpc = GrpcServer(self._service, admission, lambda: self._ready, self._leaf)
+        self._contexts.append(self._grpc.tls)
+        await self._grpc.start(listener)
+
+    def _tell_ready(self, ready: bool) -> None:
+        self._ready = ready
+        if self._grpc is not None:
+            self._grpc.tell_ready(ready)
+
+    def _tell_when_up(self, addresses: Mapping[str, str]) -> None:
         async def tell() -> None:
             while not self._server.started:
                 await asyncio.sleep(0.005)
             models = " ".join(f"{model.name}:{model.version}" for model in self._models.all())
-            self._context.tell("ready", url=url, models=models)
-            self._log("ready", url=url)
+            self._context.tell("ready", **addresses, models=models)
+            self._log("ready", **addresses)
 
         self._telling = asyncio.get_running_loop().create_task(tell())
 
@@ -158,7 +186,8 @@ class _Worker:
     def _end(self, reason: ConfideError) -> None:
         self._log("ended", error=type(reason).__name__, reason=str(reason))
         self._metrics.refused()
-        self._ready, self._ended = False, reason
+        self._tell_ready(False)
+        self._ended = reason
         self._server.should_exit = True
 
     async def _take_over(self, keys: PoolKeys) -> None:
@@ -169,7 +198,8 @@ class _Worker:
             None, self._identity.leaf, keys, int(time.time())
         )
         self._show(leaf)
-        load_chain(self._tls, leaf)  # connections from now on show it
+        for context in self._contexts:
+            load_chain(context, leaf)  # connections from now on show it
         if changed:
             self._service.renew(keys)
             self._log("pool-key", version=str(keys.current))
@@ -201,6 +231,22 @@ def _pool_keys(release: Release) -> PoolKeys:
     if release.requests is None:
         raise NoGrant("the policy names no key for requests: `confide policy allow ... --requests OWNER/KEY`")
     return PoolKeys(release.keyset().key(KeyName.parse(release.requests)))
+
+
+@contextlib.contextmanager
+def _grpc_listener(context: Context) -> Iterator[socket.socket | None]:
+    """Yield a bound socket for gRPC, where it is asked for."""
+    if "grpc" not in context.launch:
+        yield None
+        return
+    host, _, port = context.launch["grpc"].rpartition(":")
+    with contextlib.closing(listen(host.strip("[]"), int(port))) as listener:
+        yield listener
+
+
+def _called(names: Sequence[str], listener: socket.socket) -> str:
+    """Return NAME:PORT by which clients call what listens there."""
+    return f"{f'[{names[0]}]' if ':' in names[0] else names[0]}:{listener.getsockname()[1]}"
 
 
 def _address(context: Context) -> tuple[str, int, tuple[str, ...]]:

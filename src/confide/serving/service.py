@@ -210,12 +210,16 @@ class Service:
             return None
 
 
-def error_body(error: ConfideError) -> Body:
+def told(error: ConfideError) -> str:
     """Return what is said of an error: in full where it is about the request, else coarsely."""
-    told = (
+    return (
         str(error) if isinstance(error, InvalidRequest | UnknownModel | NotTaken | Expired) else error.public
     )
-    return _json_body({"error": told})
+
+
+def error_body(error: ConfideError) -> Body:
+    """Return what is said of an error (`told`), as REST says it."""
+    return _json_body({"error": told(error)})
 
 
 def _json_body(value: dict[str, Any]) -> Body:

@@ -127,7 +127,7 @@ def from_binary(name: str, datatype: str, shape: Sequence[int], data: memoryview
     """
     count = element_count(name, datatype, shape)
     if datatype == BYTES:
-        return _read_bytes(name, count, data).reshape(shape)
+        return from_elements(name, shape, _read_bytes(name, data))
     dtype = _NUMPY[datatype]
     if len(data) != count * dtype.itemsize:
         raise InvalidRequest(
@@ -166,6 +166,20 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
     return array.reshape(shape)
 
 
+def from_elements(name: str, shape: Sequence[int], elements: Sequence[bytes]) -> Array:
+    """Return the array of the elements of a BYTES tensor, in row-major order.
+
+    Raises:
+        InvalidRequest: names the tensor.
+    """
+    count = element_count(name, BYTES, shape)
+    if len(elements) != count:
+        raise InvalidRequest(f"input {name!r}: {len(elements)} elements, its shape has {count}")
+    array: Array = np.empty(count, np.object_)
+    array[:] = elements
+    return array.reshape(shape)
+
+
 def to_binary(array: Array) -> bytes:
     """Return binary tensor data."""
     if array.dtype.kind in "OSU":
@@ -197,7 +211,7 @@ def as_bytes(array: Array) -> list[bytes]:
     return [each if isinstance(each, bytes) else str(each).encode() for each in array.ravel().tolist()]
 
 
-def _read_bytes(name: str, count: int, data: memoryview) -> Array:
+def _read_bytes(name: str, data: memoryview) -> list[bytes]:
     elements, place = [], 0
     while place < len(data):
         start = place + _LENGTH_BYTES
@@ -206,11 +220,7 @@ def _read_bytes(name: str, count: int, data: memoryview) -> Array:
             raise InvalidRequest(f"input {name!r}: a BYTES element is cut off")
         elements.append(bytes(data[start:end]))
         place = end
-    if len(elements) != count:
-        raise InvalidRequest(f"input {name!r}: {len(elements)} elements, its shape has {count}")
-    array: Array = np.empty(count, np.object_)
-    array[:] = elements
-    return array
+    return elements
 
 
 def _flattened(name: str, data: list[Any]) -> list[Any]:

@@ -29,6 +29,7 @@ class Serving:
             assert line is not None, "".join(self.said)
             if line.startswith("ready: "):
                 self.url = line.split()[1].rstrip(",")
+                self.grpc = line.partition("gRPC ")[2].partition(",")[0]
 
     def _read(self) -> None:
         for line in self.process.stdout:

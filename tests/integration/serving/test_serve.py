@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,12 +14,16 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from cryptography import x509
 
+from confide.broker.attested_leaf import read_extension
+from confide.broker.ca import CertificateAuthority
 from confide.errors import (
     AlreadyExists,
     AttestationRefused,
     FileChanged,
     MeasurementRefused,
+    Misuse,
     Unavailable,
     UnknownKey,
 )
@@ -52,18 +57,46 @@ def plain(owner):
     configuration = 'version = 1\nmodels = ["scale.onnx", "texts.onnx"]\nplain_requests = true\n'
     (owner.folder / "open.toml").write_text(configuration)
     owner.allow("open.toml", "--logs", "clinic/logs")
-    serving = owner.serve("open.toml", "--name", "127.0.0.1", "--name", "localhost")
+    names = ("--name", "127.0.0.1", "--name", "localhost")
+    serving = owner.serve("open.toml", *names, "--grpc-listen", "127.0.0.1:0")
     serving.accepted = owner.accept("open")
     return serving
 
 
-def test_a_client_of_another_project(owner, plain):
-    authority = owner.folder / "ca.pem"
+@pytest.fixture(scope="module")
+def authority(owner, plain):
+    """The authority's file, as a client that verified the worker has it; beside it one of another, `other.pem`."""
+    path = owner.folder / "ca.pem"
     said = owner.run("serving", "verify", plain.url, "--accept", str(plain.accepted))[1]
-    authority.write_text(said[said.index("-----BEGIN") :])
-    command = [sys.executable, HERE / "triton.py", plain.address, authority, str(CANARY)]
+    path.write_text(said[said.index("-----BEGIN") :])
+    other = CertificateAuthority.create(int(time.time()), "another").certificate_pem
+    path.with_name("other.pem").write_bytes(other)
+    return path
+
+
+def check(program, *argv):
+    command = [sys.executable, HERE / program, *argv]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "all as expected\n", done.stderr
+
+
+def test_a_client_of_another_project(plain, authority):
+    check("triton.py", plain.address, authority, str(CANARY))
+
+
+def test_a_client_of_another_project_by_gRPC(plain, authority):
+    check("triton_grpc.py", plain.grpc, authority, str(CANARY))
+
+
+def test_gRPCs_own_clients_of_health_and_reflection(plain, authority):
+    check("grpc_services.py", plain.grpc, authority)
+
+
+def test_gRPC_shows_the_certificate_that_REST_shows(plain):
+    host, port = plain.address.split(":")
+    shown = ssl.get_server_certificate((host, int(port)))
+    assert ssl.get_server_certificate((host, int(plain.grpc.split(":")[1]))) == shown
+    assert read_extension(x509.load_pem_x509_certificate(shown.encode())).tee == "simulated"
 
 
 def test_sealed_requests_pass_a_front_end_unread_and_plain_ones_do_not(plain):
@@ -268,6 +301,12 @@ def test_a_worker_killed_under_load_loses_no_request(owner, sealed):
         for each in running:
             each.result()
     assert all(answered)
+
+
+def test_gRPC_is_not_served_where_requests_must_be_sealed(owner, sealed):
+    code, said = owner.run("serve", "--tee", "simulated", "closed.toml", "--grpc-listen", "127.0.0.1:0")
+    assert code == Misuse.exit_code
+    assert "plain_requests" in said
 
 
 def test_a_swapped_sealed_model_is_refused(owner):

@@ -19,7 +19,7 @@ from confide.broker.release import Release, ReleasedKey
 from confide.broker.rules import RELEASE_TTL_S
 from confide.enclave.attester import OwnEvidence
 from confide.enclave.simulated.issuer import SimulatedIssuer
-from confide.errors import BrokerUnavailable, MeasurementRefused
+from confide.errors import BrokerUnavailable, MeasurementRefused, Misuse
 from confide.keys.signing import generate_signing_key
 from confide.serving import profile
 from confide.serving.configuration import Configuration
@@ -78,11 +78,11 @@ def serve(tmp_path, monkeypatch):
     models.scale(tmp_path / "models/scale.onnx")
     monkeypatch.setattr(profile, "MODELS", tmp_path / "models")
 
-    def go(first, renew, until=lambda worker, enclave: False):
-        enclave = Enclave(tmp_path, first, renew)
+    def go(first, renew, until=lambda worker, enclave: False, launch=(), **settings):
+        enclave = Enclave(tmp_path, first, renew, launch=dict(launch))
 
         async def body():
-            worker = profile._Worker(enclave, Configuration(refresh_s=1))
+            worker = profile._Worker(enclave, Configuration(refresh_s=1, **settings))
             serving = asyncio.create_task(worker.serve())
             while not serving.done() and not until(worker, enclave):
                 await asyncio.sleep(0.02)
@@ -168,6 +168,47 @@ def test_a_certificate_is_replaced_after_half_its_life(serve, monkeypatch):
         return len(shown) > 1
 
     serve(release(), lambda: release(), replaced)
+
+
+def test_gRPC_shows_the_replaced_certificate_too(serve, monkeypatch):
+    monkeypatch.setattr(profile, "LEAF_SHOWN_S", 0)
+    shown = set()
+
+    def replaced(worker, _):
+        if worker._ready and worker._server.started:
+            address = worker._grpc._server._server.sockets[0].getsockname()
+            asyncio.get_running_loop().run_in_executor(
+                None, lambda: shown.add(ssl.get_server_certificate(address))
+            )
+        return len(shown) > 1
+
+    serve(release(), lambda: release(), replaced, {"grpc": "127.0.0.1:0"}, plain_requests=True)
+
+
+def test_gRPC_ends_with_the_worker(serve):
+    with pytest.raises(MeasurementRefused):
+        serve(
+            release(),
+            say([MeasurementRefused("withdrawn")]),
+            launch={"grpc": "127.0.0.1:0"},
+            plain_requests=True,
+        )
+
+
+def test_gRPC_is_not_served_where_requests_must_be_sealed(serve):
+    with pytest.raises(Misuse, match="plain_requests"):
+        serve(release(), say([release()]), launch={"grpc": "127.0.0.1:0"})
+
+
+def test_without_being_asked_nothing_of_gRPC_listens(serve):
+    found = []
+
+    def ready(worker, _):
+        found.append(worker._grpc)
+        return worker._ready
+
+    serve(release(), say([release()]), ready, plain_requests=True)
+    assert set(found) == {None}
 
 
 def test_a_refusal_ends_a_worker(serve):

@@ -91,6 +91,14 @@ def test_what_becomes_part_of_the_image(tmp_path):
     assert Configuration.from_toml(app.files["app/serving.toml"]).max_batch == 3
 
 
+def test_only_images_whose_owner_allows_plain_requests_hold_gRPC(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"1")
+    for settings, holds in (("", False), ("plain_requests = false", False), ("plain_requests = true", True)):
+        (tmp_path / "serving.toml").write_text(f'version = 1\nmodels = ["a.onnx"]\n{settings}')
+        assert ("grpclib" in read_models(tmp_path / "serving.toml").distributions) == holds
+    assert "grpclib" not in read_models(tmp_path / "a.onnx").distributions
+
+
 def test_nothing_of_a_sealed_location_becomes_part_of_the_image(tmp_path):
     (tmp_path / "_confide.listing").write_bytes(b"")
     assert sorted(read_models(tmp_path).files) == ["app/serving.toml"]

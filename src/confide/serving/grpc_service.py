@@ -1,0 +1,97 @@
+"""The Open Inference Protocol's service of gRPC: what is asked goes to `Service`, as in `http.py`. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Stream
+
+from confide import __version__
+from confide.serving.envelope import Target
+from confide.serving.failures import InvalidRequest, UnknownModel
+from confide.serving.grpc_connection import client_of
+from confide.serving.grpc_messages import METHODS, SERVICE, message
+from confide.serving.grpc_request import MAX_NAME_CHARS, GrpcRequest
+from confide.serving.service import Service
+
+EXTENSIONS = ("model_repository",)
+
+Call = Stream[Any, Any]
+
+
+class InferenceService:
+    """The service (grpclib's `IServable`).
+
+    Args:
+        service: answers.
+        ready: whether it is attested and every model is warm.
+    """
+
+    def __init__(self, service: Service, ready: Callable[[], bool]) -> None:
+        self._service, self._ready = service, ready
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Return path -> what answers there."""
+        return {f"/{SERVICE}/{name}": self._handler(name) for name in METHODS}
+
+    def _handler(self, name: str) -> Handler:
+        if name == "ModelInfer":  # bytes: it is parsed when it is known to be small enough to be
+            return Handler(self._infer, Cardinality.UNARY_UNARY, bytes, bytes)
+        answer: Callable[[Any], dict[str, Any]] = getattr(self, f"_{name}")
+        request, reply = message(f"{name}Request"), message(f"{name}Response")
+
+        async def call(stream: Call) -> None:
+            await stream.send_message(reply(**answer(await _received(stream))))
+
+        return Handler(call, Cardinality.UNARY_UNARY, request, reply)
+
+    async def _infer(self, stream: Call) -> None:
+        data = await _received(stream)
+        self._service.require_plain()
+        asked = GrpcRequest.parse(data)
+        left_s = stream.deadline.time_remaining() if stream.deadline else None
+        answer = await self._service.plain(asked.target, asked, client_of(stream), left_s)
+        await stream.send_message(bytes(answer.body.data))
+
+    def _ServerLive(self, _: Any) -> dict[str, Any]:  # noqa: N802 - methods are called as the protocol's
+        return {"live": True}
+
+    def _ServerReady(self, _: Any) -> dict[str, Any]:  # noqa: N802
+        return {"ready": self._ready()}
+
+    def _ServerMetadata(self, _: Any) -> dict[str, Any]:  # noqa: N802
+        self._service.require_plain()
+        return {"name": "confide", "version": __version__, "extensions": EXTENSIONS}
+
+    def _ModelReady(self, asked: Any) -> dict[str, Any]:  # noqa: N802
+        self._service.require_plain()
+        try:
+            self._service.models.get(*_model(asked))
+        except UnknownModel:
+            return {"ready": False}
+        return {"ready": True}
+
+    def _ModelMetadata(self, asked: Any) -> dict[str, Any]:  # noqa: N802
+        self._service.require_plain()
+        name, version = _model(asked)
+        return self._service.metadata(Target("metadata", name, version or ""))
+
+    def _RepositoryIndex(self, asked: Any) -> dict[str, Any]:  # noqa: N802
+        self._service.require_plain()
+        models = self._service.models.index()
+        return {"models": [each for each in models if not asked.ready or each["state"] == "READY"]}
+
+
+async def _received(stream: Call) -> Any:
+    received = await stream.recv_message()
+    if received is None:
+        raise InvalidRequest("a call without a message")
+    return received
+
+
+def _model(asked: Any) -> tuple[str, str | None]:
+    if max(len(asked.name), len(asked.version)) > MAX_NAME_CHARS:
+        raise InvalidRequest(f"a model's name and version have at most {MAX_NAME_CHARS} characters")
+    return asked.name, asked.version or None
