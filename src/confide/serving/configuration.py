@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
@@ -42,6 +42,7 @@ class Configuration(StrictModel):
     Attributes:
         version: of this format, 1.
         models: plain model files or folders beside it, which become part of the image.
+        runtimes: what runs sealed models, beside what runs the plain ones; none of either: onnx.
         plain_requests: requests that are not sealed are answered too: TLS that ends in the enclave protects them.
         max_batch, latency_ms, max_queue: as of `ModelConfiguration`, for all models.
         deadline_ms: how long a request that names no deadline may wait.
@@ -56,6 +57,9 @@ class Configuration(StrictModel):
     version: Annotated[int, Field(ge=1, le=1)] = 1
     models: Annotated[
         tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=256, strict=False)
+    ] = ()
+    runtimes: Annotated[
+        tuple[Literal["onnx", "xgboost", "lightgbm"], ...], Field(max_length=16, strict=False)
     ] = ()
     plain_requests: bool = False
     max_batch: Annotated[int, Field(ge=1, le=4096)] = 64

@@ -1,7 +1,8 @@
 """Where models come from: plain files in the image, which are measured, and sealed files that the policy grants.
 
 A folder of models has, for a model in one version, `NAME.onnx`; for one in several, `NAME/VERSION/model.onnx` with
-what belongs to it beside it. A location that holds one model may leave NAME out: it is called as the location is.
+what belongs to it beside it; other formats likewise (`runtime.py`). A location that holds one model may leave NAME
+out: it is called as the location is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from confide.data.sealed import SealedReader
 from confide.errors import InvalidFormat
 from confide.keys.material import Keyset
 from confide.serving.configuration import MODEL_NAME
-from confide.serving.runtime import RUNTIMES
+from confide.serving.runtime import kind_of
 
 SINGLE_VERSION = "1"
 _STEM = "model"
@@ -104,7 +105,7 @@ def find_sources(image_models: Path, release: Release, work: Path) -> dict[tuple
         paths = sorted(
             path.relative_to(image_models).as_posix() for path in image_models.rglob("*") if path.is_file()
         )
-        found += _in_folder(image_models.name, dict.fromkeys(paths, "measured"), image_models, None)
+        found += _in_folder(_STEM, dict.fromkeys(paths, "measured"), image_models, None)
     for grant in release.grants:
         if grant.format is Format.FILES and grant.listing is not None:
             files = {file.path: file.binding for file in grant.listing.files}
@@ -119,7 +120,7 @@ def find_sources(image_models: Path, release: Release, work: Path) -> dict[tuple
 def _in_folder(base: str, files: Mapping[str, str], folder: Path, grant: Grant | None) -> Iterable[Source]:
     for path in files:
         parts = PurePosixPath(path)
-        if parts.suffix not in RUNTIMES:
+        if kind_of(parts) is None:
             continue
         match parts.parts:
             case [_]:

@@ -6,7 +6,8 @@ import pytest
 
 from confide.broker.release import Access, Grant, Release
 from confide.data.listing import Format, ListedFile, Listing
-from confide.errors import InvalidFormat, InvalidImage, NoGrant
+from confide.errors import InvalidFormat, InvalidImage, MissingDependency, NoGrant
+from confide.serving import image_spec
 from confide.serving.configuration import Configuration
 from confide.serving.image_spec import read_models
 from confide.serving.profile import _pool_keys
@@ -43,6 +44,10 @@ def release(*paths, location="models/iris", form=Format.FILES):
             {("iris", "2"): ["2/model.onnx"], ("iris", "10"): ["10/model.onnx"]},
         ),
         (["a/1/model.onnx", "a/1/weights.bin"], {("a", "1"): ["a/1/model.onnx", "a/1/weights.bin"]}),
+        (["a.ubj", "b.lgb"], {("a", "1"): ["a.ubj"], ("b", "1"): ["b.lgb"]}),
+        (["model.json", "labels.txt"], {("iris", "1"): ["model.json"]}),
+        (["a/1/model.txt", "a/1/labels.json"], {("a", "1"): ["a/1/labels.json", "a/1/model.txt"]}),
+        (["README.txt", "other.json"], {}),
         (["README.md", "a/1/other.onnx", "x/y/z/model.onnx"], {}),
         (["²/model.onnx", "a/²/model.onnx", "a/١/model.onnx", f"{'9' * 500}/model.onnx"], {}),
     ],
@@ -53,7 +58,8 @@ def test_models_of_a_location(tmp_path, paths, found):
 
 
 @pytest.mark.parametrize(
-    "paths", [["a b.onnx"], ["-a.onnx"], ["01/model.onnx"], ["model.onnx", "1/model.onnx"]]
+    "paths",
+    [["a b.onnx"], ["-a.onnx"], ["01/model.onnx"], ["model.onnx", "1/model.onnx"], ["a.onnx", "a.ubj"]],
 )
 def test_locations_whose_models_cannot_be_told(tmp_path, paths):
     with pytest.raises(InvalidFormat):
@@ -69,6 +75,13 @@ def test_plain_models_of_the_image_beside_sealed_ones(tmp_path):
     (tmp_path / "models/wine.onnx").write_bytes(b"1")
     sources = find_sources(tmp_path / "models", release("model.onnx"), tmp_path)
     assert sorted(sources) == [("iris", "1"), ("wine", "1")]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.json", "model.txt"])
+def test_a_plain_model_is_called_as_its_file(tmp_path, name):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / name).write_bytes(b"1")
+    assert list(find_sources(tmp_path / "models", release(form=Format.TABLE), tmp_path)) == [("model", "1")]
 
 
 def test_a_changed_file_changes_the_digest(tmp_path):
@@ -99,6 +112,41 @@ def test_only_images_whose_owner_allows_plain_requests_hold_gRPC(tmp_path):
     assert "grpclib" not in read_models(tmp_path / "a.onnx").distributions
 
 
+@pytest.mark.parametrize(
+    ("files", "settings", "holds"),
+    [
+        (["a.onnx"], "", {"onnxruntime"}),
+        (["a.ubj"], "", {"xgboost"}),
+        (["a.lgb", "b/1/model.json"], "", {"lightgbm", "xgboost"}),
+        (["a/1/model.txt", "a/1/labels.json"], "", {"lightgbm"}),
+        ([], "", {"onnxruntime"}),
+        ([], 'runtimes = ["xgboost"]', {"xgboost"}),
+        (["a.onnx"], 'runtimes = ["lightgbm"]', {"onnxruntime", "lightgbm"}),
+    ],
+)
+def test_an_image_holds_what_runs_its_models_and_nothing_else(tmp_path, files, settings, holds):
+    for path in files:
+        (tmp_path / "all" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / path).write_bytes(b"1")
+    models = 'models = ["all"]' if files else ""
+    (tmp_path / "serving.toml").write_text(f"version = 1\n{models}\n{settings}")
+    found = read_models(tmp_path / "serving.toml").distributions
+    assert {name.replace("xgboost-cpu", "xgboost") for name in found} == holds
+
+
+def test_what_runs_sealed_models_is_told_by_their_names(tmp_path):
+    for name in ("_confide.listing", "a.ubj"):
+        (tmp_path / name).write_bytes(b"")
+    assert {name[:7] for name in read_models(tmp_path).distributions} == {"xgboost"}
+
+
+def test_a_model_whose_runtime_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_spec, "distribution_of", lambda module: None)
+    (tmp_path / "a.lgb").write_bytes(b"1")
+    with pytest.raises(MissingDependency, match=r"confide\[lightgbm\]"):
+        read_models(tmp_path / "a.lgb")
+
+
 def test_nothing_of_a_sealed_location_becomes_part_of_the_image(tmp_path):
     (tmp_path / "_confide.listing").write_bytes(b"")
     assert sorted(read_models(tmp_path).files) == ["app/serving.toml"]
@@ -114,6 +162,7 @@ def test_nothing_of_a_sealed_location_becomes_part_of_the_image(tmp_path):
         ("version = 2", InvalidFormat),
         ("max_batch = 0", InvalidFormat),
         ('plain_requests = "yes"', InvalidFormat),
+        ('runtimes = ["pickle"]', InvalidFormat),
         ('[model."a b"]\nmax_batch = 1', InvalidFormat),
         ("[model.a]\nplain_requests = true", InvalidFormat),
         ("= 1", InvalidFormat),
@@ -145,7 +194,9 @@ def test_without_a_key_for_requests_nothing_is_served():
     [
         ("m.pt2", "torch.onnx.export"),
         ("m.pkl", "skl2onnx"),
-        ("m.ubj", "onnxmltools"),
+        ("m.bst", "save_model"),
+        ("m.joblib", "a pickle: code"),
+        ("wine.json", "model.json"),
         ("folder/saved_model.pb", "tf2onnx"),
         ("m.bigdl", "BigDL"),
         ("m.xyz", "no model"),
