@@ -48,11 +48,11 @@ class GrpcWorker(Worker):
         self.port = self.listener.getsockname()[1]
         await self.server.start(self.listener)
 
-    def channel(self, **options):
+    def channel(self, authority=None):
         """A new connection each: channels of one address share one otherwise."""
-        given = {"grpc.use_local_subchannel_pool": 1, "grpc.max_receive_message_length": -1} | options
-        trusted = grpc.ssl_channel_credentials(self.authority)
-        return grpc.secure_channel(f"127.0.0.1:{self.port}", trusted, options=tuple(given.items()))
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        trusted = grpc.ssl_channel_credentials(authority or self.authority)
+        return grpc.secure_channel(f"127.0.0.1:{self.port}", trusted, options=options)
 
     def call(self, method, request=None, *, channel=None, **more):
         """Call a method; a request of bytes goes as it is."""

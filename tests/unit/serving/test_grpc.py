@@ -14,13 +14,14 @@ import grpc
 import numpy as np
 import pytest
 
+from confide.broker.ca import CertificateAuthority
 from confide.broker.tls import load_chain
 from confide.serving import grpc_connection
 from confide.serving.cost import Cost
 from confide.serving.grpc_messages import METHODS, ModelInferRequest, message
 
 from ... import models
-from .grpc_worker import PREFIX, GrpcWorker, headers, serve
+from .grpc_worker import PREFIX, headers, serve
 from .worker import POOL
 
 CANARY = 7391.0
@@ -351,18 +352,12 @@ def test_TLS_1_3_and_nothing_less(run):
             worker.socket(ssl.TLSVersion.TLSv1_2)
         with grpc.insecure_channel(f"127.0.0.1:{worker.port}") as channel:
             assert worker.refused("ServerLive", channel=channel)[0] == "UNAVAILABLE"
-        other = GrpcWorker.channel(type("", (), {"authority": _other_authority(), "port": worker.port})())
-        with other as channel:
+        with worker.channel(
+            CertificateAuthority.create(int(time.time()), "another").certificate_pem
+        ) as channel:
             assert worker.refused("ServerLive", channel=channel)[0] == "UNAVAILABLE"
 
     run(test)
-
-
-def _other_authority():
-    from .grpc_worker import new_identity
-
-    identity = new_identity()
-    return identity.introduce(POOL, identity.leaf(POOL, int(time.time())))["authority"].encode()
 
 
 def test_a_renewed_certificate_is_shown_from_then_on(run):
