@@ -21,6 +21,16 @@ def test_addresses_to_listen_on_for_gRPC(clinic, listen):
     assert (said.code, listen in said.err) == (Misuse.exit_code, True)
 
 
+@pytest.mark.parametrize(
+    ("program", "configuration"),
+    [("model.onnx", ""), ("serving.toml", "version = 1"), ("serving.toml", "plain_requests = false")],
+)
+def test_gRPC_is_served_only_where_the_owner_allows_plain_requests(clinic, program, configuration):
+    (clinic.folder / program).write_text(configuration)
+    said = clinic("serve", "--tee", "simulated", program, "--grpc-listen", "127.0.0.1:0")
+    assert (said.code, "plain_requests" in said.err) == (Misuse.exit_code, True)
+
+
 def test_a_model_that_is_not_there(clinic):
     said = clinic("serve", "--tee", "simulated", "model.onnx")
     assert (said.code, "model.onnx" in said.err) == (Misuse.exit_code, True)

@@ -19,6 +19,7 @@ from confide.cli.options import (
     ScratchOption,
 )
 from confide.cli.run import run
+from confide.errors import Misuse
 
 
 def serve(
@@ -67,6 +68,11 @@ def serve(
     """
     also = {} if grpc_listen is None else {"grpc": grpc_listen}
     launch = launch_parameters(listen, name, also)
+    if grpc_listen is not None and not _takes_plain_requests(model):
+        raise Misuse(
+            "--grpc-listen: requests of gRPC are not sealed, and the owner's configuration (`serving.toml`) has no "
+            "plain_requests = true"
+        )
     with stopped_by_signals():
         run(
             context,
@@ -85,3 +91,16 @@ def serve(
             launch=launch,
             json=json,
         )
+
+
+def _takes_plain_requests(program: Path) -> bool:
+    """Return whether the configuration does; the worker looks itself, but says why to the owner alone."""
+    from confide.enclave.image import IMAGE_FILE, ROOT_FOLDER
+    from confide.serving.configuration import Configuration
+    from confide.serving.image_spec import CONFIGURATION
+
+    if (program / IMAGE_FILE).is_file():
+        program = program / ROOT_FOLDER / CONFIGURATION.lstrip("/")
+    if program.suffix != ".toml" or not program.is_file():
+        return False
+    return Configuration.from_toml(program.read_bytes()).plain_requests
