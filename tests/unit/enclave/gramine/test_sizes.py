@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,6 +23,8 @@ from confide.errors import InvalidImage
 from confide.jvm.command import heap_mib
 from confide.jvm.enclave import enclave_options, jvm_mib
 from confide.python.enclave import enclave_needs as python_needs
+from confide.serving.enclave import POOL_THREADS
+from confide.serving.enclave import enclave_needs as serving_needs
 from confide.spark.enclave import enclave_needs as spark_needs
 
 from .conftest import file
@@ -113,3 +117,19 @@ def test_sparks_threads_grow_with_cores(image):
         for cores in (1, 2, 16)
     ]
     assert counts == sorted(set(counts))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 88), (2, 96), (16, 208), (None, 112)])
+def test_serving_counts_its_pools_and_a_pool_of_cores_for_each_of_eight_models(image, cores, threads):
+    limits = Limits(memory_mib=1024, scratch_mib=64, cores=cores)
+    needs = serving_needs(image.model_copy(update={"limits": limits}))
+    assert needs.threads == threads
+    assert max_threads(needs) == threads + GRAMINE_THREADS
+    assert (needs.memory_mib, needs.processes, needs.clear_work) == (1024, 1, False)
+
+
+def test_servings_two_pools_of_python_are_no_larger_on_a_machine_of_many_cores(monkeypatch):
+    for name in ("cpu_count", "process_cpu_count"):  # the second from Python 3.13 on
+        monkeypatch.setattr(os, name, lambda: 1000, raising=False)
+    with ThreadPoolExecutor() as pool:
+        assert 2 * pool._max_workers == POOL_THREADS
