@@ -42,7 +42,8 @@ class EarlyChild:
 def prepare() -> list[EarlyChild]:
     """Prepare a process that Gramine runs: its measured environment says how many children the profile needs.
 
-    Elsewhere do nothing and return none. Occlum makes processes by vfork and posix_spawn alone, which copy nothing.
+    Elsewhere do nothing and return none. Occlum has no fork: there processes start by vfork and posix_spawn alone,
+    which copy nothing.
 
     Raises:
         OSError: Gramine takes no key, or makes no process.

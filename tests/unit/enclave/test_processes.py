@@ -110,6 +110,12 @@ def test_outside_of_a_library_os_nothing_is_forked(monkeypatch):
     assert early.prepare() == []
 
 
+def test_under_occlum_which_has_no_fork_nothing_is_forked(monkeypatch):
+    monkeypatch.setenv("CONFIDE_LIBOS", "occlum")
+    monkeypatch.setenv("CONFIDE_CHILDREN", "2")
+    assert early.prepare() == []
+
+
 def test_what_comes_before_the_fork_loads_next_to_nothing():
     code = "import sys; before = set(sys.modules); import confide.enclave.early; print(*(set(sys.modules) - before))"
     said = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
