@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_ORDER_BYTES = 1024 * 1024
-_KEY = Path("/dev/attestation/keys/scratch")
+_ATTESTATION = Path("/dev/attestation")
+_KEY = _ATTESTATION / "keys/scratch"
 _KEY_BYTES = 16
 _UNSTARTED = 127
 _DESCRIPTORS = 1024
+_HOST_NAME = "confide"
+"""Of every machine, as bubblewrap sets it too; the image's `/etc/hosts` knows it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,13 @@ def _fork() -> EarlyChild:
     return EarlyChild(pid, order_in, stdin_in, stdout_out, stderr_out)
 
 
+def _set_host_name() -> None:
+    """Call the machine by a name that resolves; the host's does not, and the JVM asks for its address."""
+    import _socket  # not before the fork
+
+    _socket.sethostname(_HOST_NAME)
+
+
 def _become(order_out: int) -> None:
     os.closerange(3, order_out)
     os.closerange(order_out + 1, _DESCRIPTORS)
@@ -97,6 +107,8 @@ def _become(order_out: int) -> None:
                 os._exit(_UNSTARTED)
             line += part
         order = json.loads(line)
+        if _ATTESTATION.is_dir():  # elsewhere it would be the machine's own name
+            _set_host_name()
         os.chdir(order["cwd"])
         os.execve(order["argv"][0], order["argv"], order["env"])  # noqa: S606
     except BaseException as error:  # noqa: BLE001 - nothing of the agent may run on in its child
