@@ -235,7 +235,6 @@ def test_a_library_os_that_there_is_not(clinic):
     [
         (("--tee", "tdx", "--libos", "gramine"), "programs need none"),
         (("--tee", "simulated", "--libos", "gramine", "--guest", "guest"), "give one"),
-        (("--tee", "simulated", "--libos", "gramine", "--workers", "2"), "executors do not run"),
     ],
 )
 def test_a_library_os_where_it_does_not_belong(clinic, options, word):

@@ -168,10 +168,6 @@ def run(
     if machine is not None and libos is not None:
         raise Misuse("--guest and --libos are two ways to run an image: give one")
     check_tee(tee, machine, libos)  # like all that can be told before an image is built
-    if libos is not None and workers:
-        raise Misuse(
-            f"--workers: executors do not run under {libos} yet: nobody has seen it; confidential VMs can"
-        )
     if workers and len(broker or []) > 1:
         raise Misuse("--workers: a job has one broker, at which all its owners are (docs/cluster.md)")
     of_workers = {
@@ -215,6 +211,7 @@ def run(
                     executor = replace(
                         request,
                         image=images[1].folder,
+                        enclave=None if libos is None else enclave_for_run(images[1], tee, libos),
                         arguments=(),
                         launch=member,
                     )

@@ -115,6 +115,12 @@ ENCLAVE: tuple[Setting, ...] = (
     Setting("spark.sql.broadcastExchange.maxThreadThreshold", "8", _FEW_THREADS),
     Setting("spark.sql.subquery.maxThreadThreshold", "4", _FEW_THREADS),
     Setting("spark.storage.memoryMapThreshold", "1g", "encrypted scratch files would be mapped"),
+    # Executors with fewer direct buffers than this do not start; the JVM of an enclave has at least twice as much.
+    Setting(
+        "spark.network.maxRemoteBlockSizeFetchToMem",
+        "32m",
+        "blocks would be fetched into memory that there is not",
+    ),
 )
 """Settings for an enclave that a library OS runs."""
 

@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from confide.jvm.enclave import direct_mib
 from confide.spark.settings import settings
 
 TABLE = settings(PurePosixPath("/scratch"), cores=3)
@@ -106,3 +107,8 @@ def test_cores():
 
 def _fixed(name):
     return next(row for row in TABLE.fixed if row.name == name)
+
+
+def test_an_enclave_fetches_blocks_into_no_more_memory_than_its_smallest_jvm_has():
+    table = settings(PurePosixPath("/scratch"), cores=1, enclave=True).values()
+    assert int(table["spark.network.maxRemoteBlockSizeFetchToMem"].removesuffix("m")) < direct_mib(0)
