@@ -36,11 +36,9 @@ def _serving(_: Path, __: str | None) -> ImageProfile:
     return image_profile()
 
 
-def _flink(cache: Path, libos: str | None) -> ImageProfile:
+def _flink(cache: Path, _: str | None) -> ImageProfile:
     from confide.flink.image_spec import image_profile
 
-    if libos is not None:
-        raise Misuse("the profile flink does not run in enclaves of SGX yet; confidential VMs can")
     return image_profile(cache)
 
 
@@ -65,6 +63,12 @@ def _python_needs(image: Image) -> EnclaveNeeds:
     return enclave_needs(image)
 
 
+def _flink_needs(image: Image) -> EnclaveNeeds:
+    from confide.flink.enclave import enclave_needs
+
+    return enclave_needs(image)
+
+
 def _serving_needs(image: Image) -> EnclaveNeeds:
     from confide.serving.enclave import enclave_needs
 
@@ -73,6 +77,7 @@ def _serving_needs(image: Image) -> EnclaveNeeds:
 
 ENCLAVE_NEEDS: Mapping[str, Callable[[Image], EnclaveNeeds]] = {
     "spark": _spark_needs,
+    "flink": _flink_needs,
     "python": _python_needs,
     "serving": _serving_needs,
 }

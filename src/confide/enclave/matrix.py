@@ -65,6 +65,31 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("RDDs", "spark", frozenset({"rdd", "mapPartitions", "parallelize"}), _WORKERS, _ELSEWHERE),
     Feature(
+        "Flink's Python functions",
+        "flink",
+        frozenset(
+            {
+                *("udf", "udtf", "udaf", "udtaf", "flat_map", "key_by"),
+                *("MapFunction", "FlatMapFunction", "FilterFunction", "ReduceFunction", "ProcessFunction"),
+                *("KeyedProcessFunction", "ProcessWindowFunction", "CoProcessFunction"),
+            }
+        ),
+        {
+            GRAMINE: "Flink's JVM asks a Python process where Python's library lies, and its fork fails under Gramine"
+        },
+        "SQL and the Table API with Flink's own functions, or a confidential VM (--tee tdx, snp)",
+    ),
+    Feature(
+        "Flink's collected results",
+        "flink",
+        frozenset({"execute_and_collect", "to_pandas"}),
+        dict.fromkeys(
+            (GRAMINE, OCCLUM),
+            "they cross the loopback device without TLS, which there is the host's to listen to",
+        ),
+        "a sink, or a confidential VM (--tee tdx, snp)",
+    ),
+    Feature(
         "pools of processes",
         "python",
         frozenset({"ProcessPoolExecutor"}),

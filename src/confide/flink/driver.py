@@ -2,7 +2,8 @@
 
     python -m confide.flink.driver <program> [arguments]
 
-What differs from running the program with `python` is only where PyFlink finds its gateway.
+What differs from running the program with `python` is only where PyFlink finds its gateway. Where the JVM was started
+beside it, its port comes as one line on standard input.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import runpy
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from confide.errors import ConfideError
 from confide.jvm.agent import ask
 from confide.jvm.explanation import explain
+from confide.jvm.port import read_port
 
 
 def main(argv: Sequence[str]) -> None:
@@ -25,7 +28,8 @@ def main(argv: Sequence[str]) -> None:
 
     try:
         secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
-        with gateway.java(secret["java"], Path(argv[0]).parent) as port:
+        beside = "java" not in secret
+        with nullcontext(read_port) if beside else gateway.java(secret["java"], Path(argv[0]).parent) as port:
             from confide.flink import vectorized  # PyFlink's imports take a while: the JVM starts meanwhile
 
             vectorized.install()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from confide.enclave import early
+
+CHILDREN = early.prepare()  # before anything else is imported
+
+# ruff: noqa: E402
 from pathlib import Path
 
 from confide.enclave import agent
-from confide.enclave.image import JAVA, PYTHON_BINARY, RUN, SCRATCH, SITE, WORK
+from confide.enclave.image import JAVA, PYTHON_BINARY, SCRATCH, SITE, WORK
+from confide.enclave.libos import inside_libos
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.flink.profile import FOLDER, LOG_CONFIG, STORAGE, FlinkProfile, Installation
 
@@ -21,8 +27,12 @@ INSTALLATION = Installation(
 
 def main() -> None:
     """Run as the first process of an enclave; never returns."""
-    prefix = sandbox_prefix({SCRATCH: Path(SCRATCH), STORAGE: Path(WORK)}, agent_socket=True, network=False)
-    agent.main(FlinkProfile(INSTALLATION, prefix, Path(RUN)))
+    sandbox: list[str] = []
+    if not inside_libos():  # where each process is an enclave of its own, and there is nothing to nest in it
+        sandbox = sandbox_prefix(
+            {SCRATCH: Path(SCRATCH), STORAGE: Path(WORK)}, agent_socket=True, network=False
+        )
+    agent.main(FlinkProfile(INSTALLATION, sandbox), CHILDREN)
 
 
 if __name__ == "__main__":

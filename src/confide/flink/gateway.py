@@ -29,8 +29,7 @@ def java(argv: list[str], modules: Path) -> Iterator[Callable[[], int]]:
 
     The waiting raises Unavailable where the JVM ended before its gateway was open.
     """
-    # The interpreter in the JVM has no program of its own to find its library by.
-    environment = {**os.environ, "PYTHONHOME": sys.prefix, "PYTHONPATH": str(modules)}
+    environment = {**os.environ, **python_in_jvm(modules)}
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [*argv, f"/proc/self/fd/{writer}"], stdin=subprocess.PIPE, pass_fds=(writer,), env=environment
@@ -54,6 +53,11 @@ def java(argv: list[str], modules: Path) -> Iterator[Callable[[], int]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def python_in_jvm(modules: Path) -> dict[str, str]:
+    """Return what tells the interpreter in the JVM, which has no program of its own, where library and modules lie."""
+    return {"PYTHONHOME": sys.prefix, "PYTHONPATH": str(modules)}
 
 
 def connect(port: int, secret: Mapping[str, Any]) -> JavaGateway:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from confide.jvm.command import CLOSED
+from confide.jvm.enclave import enclave_options
 
 MODULE_OPTIONS: tuple[str, ...] = (
     # env.java.opts.all of conf/config.yaml of Flink 2.3, less what has no compiler to open.
@@ -30,6 +31,15 @@ MODULE_OPTIONS: tuple[str, ...] = (
     ),
 )
 
+_OPEN_LOOPBACK = (
+    # The loopback device is the host's, which listens: nothing of Flink may cross it without TLS.
+    "-Dconfide.loopback=open",
+    "-Dorg.apache.flink.shaded.netty4.io.netty.transport.noNative=true",
+)
+
+DIRECT_MIB = 128
+"""Direct buffers of a mini cluster, however large the heap: 64 MiB for the network, 64 MiB to read batches again."""
+
 GATEWAY_CLASS = "confide.flink.Gateway"
 
 
@@ -41,6 +51,8 @@ def command(
     scratch: PurePosixPath,
     storage: PurePosixPath,
     heap_mib: int,
+    enclave_cores: int | None = None,
+    spawn: bool = True,
 ) -> list[str]:
     """Return the argv of the JVM, without the file for the gateway's port, which comes last; it holds no secret.
 
@@ -51,6 +63,8 @@ def command(
         scratch: private scratch space.
         storage: where the data root lies for the guard.
         heap_mib: largest Java heap, MiB.
+        enclave_cores: cores in an enclave that a library OS runs; None: this is none.
+        spawn: as of `enclave_options`.
     """
     return [
         str(java),
@@ -65,6 +79,15 @@ def command(
         f"-Dconfide.storage={storage}",
         "-Dfile.encoding=UTF-8",
         "-Djava.net.preferIPv4Stack=true",
+        # The JVM's own messages would come before the port.
+        "-XX:+DisplayVMOutputToStderr",
+        "-Xlog:disable",
+        "-Xlog:all=warning:stderr",
+        *(
+            (*enclave_options(heap_mib, enclave_cores, spawn, DIRECT_MIB), *_OPEN_LOOPBACK)
+            if enclave_cores
+            else ()
+        ),
         "-cp",
         ":".join(map(str, class_path)),
         GATEWAY_CLASS,

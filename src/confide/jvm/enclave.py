@@ -12,7 +12,7 @@ THREAD_STACK_MIB = 1
 """As `-Xss` says."""
 
 
-def enclave_options(heap_mib: int, cores: int, spawn: bool) -> list[str]:
+def enclave_options(heap_mib: int, cores: int, spawn: bool, engine_direct_mib: int = 0) -> list[str]:
     """Return the options for an enclave: every part of its memory and its threads bounded, nothing of the kernel's.
 
     Args:
@@ -20,6 +20,7 @@ def enclave_options(heap_mib: int, cores: int, spawn: bool) -> list[str]:
         cores: that it may use; the machine's are not counted.
         spawn: start processes by `posix_spawn`, as Occlum wants it; not: by `vfork`, which Gramine's manifest removes,
             so that it fails at once. Hadoop and Spark try at times whether there is a program, and go on without.
+        engine_direct_mib: buffers outside the heap that the engine keeps, however large the heap.
     """
     return [
         f"-XX:ActiveProcessorCount={cores}",
@@ -27,7 +28,7 @@ def enclave_options(heap_mib: int, cores: int, spawn: bool) -> list[str]:
         f"-XX:MaxMetaspaceSize={METASPACE_MIB}m",
         f"-XX:CompressedClassSpaceSize={CLASS_SPACE_MIB}m",
         f"-XX:ReservedCodeCacheSize={CODE_CACHE_MIB}m",
-        f"-XX:MaxDirectMemorySize={direct_mib(heap_mib)}m",
+        f"-XX:MaxDirectMemorySize={direct_mib(heap_mib) + engine_direct_mib}m",
         f"-Xss{THREAD_STACK_MIB}m",
         f"-Djdk.lang.Process.launchMechanism={'posix_spawn' if spawn else 'vfork'}",
     ]
@@ -38,7 +39,7 @@ def direct_mib(heap_mib: int) -> int:
     return max(64, heap_mib // 8)
 
 
-def jvm_mib(heap_mib: int) -> int:
+def jvm_mib(heap_mib: int, engine_direct_mib: int = 0) -> int:
     """Return the memory of a JVM: heap with a tenth for the collector, and each bounded part beside it."""
-    parts = (METASPACE_MIB, CLASS_SPACE_MIB, CODE_CACHE_MIB, direct_mib(heap_mib))
+    parts = (METASPACE_MIB, CLASS_SPACE_MIB, CODE_CACHE_MIB, direct_mib(heap_mib), engine_direct_mib)
     return heap_mib + heap_mib // 10 + sum(parts)

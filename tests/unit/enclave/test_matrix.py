@@ -49,6 +49,34 @@ def test_what_needs_python_workers_runs_under_neither(line, name, libos):
         check(SQL + b"\n" + line.encode(), libos=libos)
 
 
+FLINK = b"""
+from pyflink.table import EnvironmentSettings, TableEnvironment
+tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+tables.execute_sql("INSERT INTO out SELECT COUNT(*) FROM patients").wait()
+"""
+
+
+@pytest.mark.parametrize("libos", ["gramine", "occlum"])
+def test_flinks_sql_runs(libos):
+    check(FLINK, "flink", libos)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from pyflink.table.udf import udf", "class F(MapFunction): pass", "s.key_by(f)", "s.flat_map(f)"],
+)
+def test_flinks_python_functions_do_not_run_under_gramine(line):
+    with pytest.raises(InvalidImage, match=r"line 6: .*under gramine: .*What works: SQL"):
+        check(FLINK + b"\n" + line.encode(), "flink")
+    check(FLINK + b"\n" + line.encode(), "flink", "occlum")
+
+
+@pytest.mark.parametrize("libos", ["gramine", "occlum"])
+def test_flinks_collected_results_cross_an_open_device(libos):
+    with pytest.raises(InvalidImage, match=r"loopback device.*What works: a sink"):
+        check(FLINK + b"\ns.execute_and_collect()", "flink", libos)
+
+
 @pytest.mark.parametrize("line", ["import multiprocessing", "from multiprocessing.pool import Pool"])
 @pytest.mark.parametrize("libos", ["gramine", "occlum"])
 def test_pools_of_processes_run_under_neither(line, libos):

@@ -2,9 +2,10 @@ from pathlib import PurePosixPath
 
 from confide.flink import jvm
 from confide.jvm.command import CLOSED
+from confide.jvm.enclave import enclave_options
 
 
-def command():
+def command(**changes):
     return jvm.command(
         java=PurePosixPath("/opt/confide/java/bin/java"),
         class_path=[PurePosixPath("/our.jar"), PurePosixPath("/jars/a.jar")],
@@ -12,6 +13,7 @@ def command():
         scratch=PurePosixPath("/scratch"),
         storage=PurePosixPath("/data"),
         heap_mib=512,
+        **changes,
     )
 
 
@@ -33,3 +35,14 @@ def test_the_main_class_comes_last_and_our_jar_first():
 
 def test_the_guard_finds_storage():
     assert "-Dconfide.storage=/data" in command()
+
+
+def test_only_an_enclave_bounds_the_jvms_own_memory_and_says_that_others_see_its_loopback_device():
+    loopback = "-Dconfide.loopback=open"
+    own = {loopback, *enclave_options(512, 2, False, jvm.DIRECT_MIB)}
+    assert own <= set(command(enclave_cores=2, spawn=False))
+    assert not own & set(command())
+
+
+def test_the_jvms_own_messages_do_not_come_before_the_port():
+    assert "-XX:+DisplayVMOutputToStderr" in command()

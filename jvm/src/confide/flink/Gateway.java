@@ -26,7 +26,8 @@ public final class Gateway {
   private Gateway() {}
 
   /**
-   * @param args one file (a pipe's {@code /proc/self/fd/N}) that receives the gateway's port and a newline.
+   * @param args one file (a pipe's {@code /proc/self/fd/N}) that receives the gateway's port and a newline; {@code -}
+   *     is standard output, before anything else is printed.
    */
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
@@ -40,7 +41,13 @@ public final class Gateway {
     GatewayServer server = server(new MutualTls(secret.path("tls")), secret.path("token").asText());
     tellFlink(server);
     server.start();
-    Files.writeString(Path.of(args[0]), server.getListeningPort() + "\n");
+    String port = server.getListeningPort() + "\n";
+    if (args[0].equals("-")) {
+      System.out.print(port);
+      System.out.flush();
+    } else {
+      Files.writeString(Path.of(args[0]), port);
+    }
     while (System.in.read() != -1) {
       // Nothing is ever sent: the end of the stream says that the driver is gone.
     }

@@ -12,6 +12,7 @@ import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.streaming.api.graph.StreamGraph;
 import org.apache.flink.streaming.api.graph.StreamNode;
+import org.apache.flink.streaming.api.operators.collect.CollectSinkOperatorFactory;
 import org.apache.flink.streaming.api.operators.python.process.AbstractExternalPythonFunctionOperator;
 import org.apache.hadoop.fs.Path;
 
@@ -22,6 +23,8 @@ import org.apache.hadoop.fs.Path;
  * <p>The table is {@code confide/flink/settings.py}.
  */
 final class Hardening {
+  private static final boolean OPEN_LOOPBACK = "open".equals(System.getProperty("confide.loopback"));
+
   private static volatile SettingsTable table;
   private static volatile boolean passed;
 
@@ -71,6 +74,10 @@ final class Hardening {
   private static void checkOperator(StreamNode node) {
     if (node.getOperatorFactory() == null) {
       return;
+    }
+    if (OPEN_LOOPBACK && node.getOperatorFactory() instanceof CollectSinkOperatorFactory) {
+      throw new LaunchRefused("collecting results (execute_and_collect, or execute().print() of a table) sends them over "
+          + "the loopback device without TLS, which in this enclave is the host's: write them to a sink");
     }
     Class<?> operator;
     try {

@@ -20,6 +20,9 @@ from confide.enclave.gramine.sizes import (
 )
 from confide.enclave.image import Limits
 from confide.errors import InvalidImage
+from confide.flink.enclave import MANAGED_MIB
+from confide.flink.enclave import enclave_needs as flink_needs
+from confide.flink.jvm import DIRECT_MIB
 from confide.jvm.command import heap_mib
 from confide.jvm.enclave import enclave_options, jvm_mib
 from confide.python.enclave import enclave_needs as python_needs
@@ -133,3 +136,18 @@ def test_servings_two_pools_of_python_are_no_larger_on_a_machine_of_many_cores(m
         monkeypatch.setattr(os, name, lambda: 1000, raising=False)
     with ThreadPoolExecutor() as pool:
         assert 2 * pool._max_workers == POOL_THREADS
+
+
+def test_flink_holds_its_own_buffers_and_python_in_one_process_with_the_jvm(image):
+    needs = flink_needs(image.model_copy(update={"limits": Limits(memory_mib=4096, scratch_mib=64, cores=2)}))
+    heap = heap_mib(4096)
+    assert needs.memory_mib == jvm_mib(heap, DIRECT_MIB) + MANAGED_MIB + 4096 - heap
+    assert jvm_mib(heap, DIRECT_MIB) == jvm_mib(heap) + DIRECT_MIB
+    assert f"-XX:MaxDirectMemorySize={heap // 8 + DIRECT_MIB}m" in enclave_options(heap, 2, False, DIRECT_MIB)
+    assert (needs.processes, needs.no_vfork, needs.clear_work) == (3, True, True)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 144), (2, 168), (None, 216)])
+def test_flinks_threads_grow_with_cores(image, cores, threads):
+    limits = Limits(memory_mib=4096, scratch_mib=64, cores=cores)
+    assert flink_needs(image.model_copy(update={"limits": limits})).threads == threads
