@@ -50,10 +50,22 @@ try:
     env.execute_sql("SELECT * FROM patients").print()
 except Exception as error:
     print("refused", "loopback" in str(error), flush=True)
+
+from pyflink.common import Types
+from pyflink.datastream import StreamExecutionEnvironment
+
+stream = StreamExecutionEnvironment.get_execution_environment()
+stream.from_collection([1, 2], Types.LONG()).map(lambda n: n + 1, Types.LONG()).print()
+try:
+    stream.execute()
+except Exception as error:
+    print("no process", "Cannot run program" in str(error), flush=True)
 """
 
 
-def test_sql_on_an_encrypted_table_and_no_results_over_the_loopback_device(site, new_owner, cache, tmp_path):
+def test_sql_on_an_encrypted_table_and_neither_results_over_the_loopback_device_nor_python_functions(
+    site, new_owner, cache, tmp_path
+):
     owner = new_owner("clinic", site.broker("local"), tmp_path)
     owner.encrypt(pa.table({"id": [1, 2, 3], "age": [31, 42, 53]}), site.data, "data/patients")
     profile = image_profile(cache)
@@ -65,6 +77,7 @@ def test_sql_on_an_encrypted_table_and_no_results_over_the_loopback_device(site,
     assert code == 0, log[-4000:]
     assert "written\n" in log
     assert "refused True\n" in log
+    assert "no process True\n" in log
     stored = owner.store.listing_at("clinic", "out/old")
     decrypt_files(site.data / "out/old", stored.listing, owner.keyset, tmp_path / "old")
     (part,) = (tmp_path / "old").rglob("part-*")
