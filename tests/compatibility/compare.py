@@ -23,6 +23,8 @@ _NAMES = (
     (re.compile(r"\b0x[0-9a-f]+\b"), "ADDRESS"),
 )
 """Names that are made anew in each run."""
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?|\b[12]\d{9}\b")
+"""When a row was read, or a window of such."""
 _FRAME = re.compile(r"[-+=]+$|=+\d|Time:|Batch:")
 
 
@@ -71,7 +73,7 @@ def same(one: str, other: str) -> bool:
 
 def settled(printed: str) -> str:
     """Return what a stream printed, whatever batches it was cut into: each line once, without frames and times."""
-    lines = (line.replace(" ", "") for line in printed.splitlines())
+    lines = (_MOMENT.sub("TIME", line).replace(" ", "") for line in printed.splitlines())
     return "\n".join(sorted({line for line in lines if line and not _FRAME.match(line)}))
 
 

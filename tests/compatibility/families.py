@@ -101,7 +101,7 @@ def _examples(title: str, folder: str, *, args: tuple[str, ...] = (), stream: bo
         _examples_data,
         {"data": False, "examples": False},
         tables=("namesAndFavColors.parquet", "namesAndAges.parquet", "people.parquet"),
-        files=("target", "output", "spark-warehouse"),
+        files=("target", "output", "checkpoint", "spark-warehouse"),
         not_run={name: NEEDS[name] for name in names if name in NEEDS},
     )
 

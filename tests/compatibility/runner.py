@@ -20,6 +20,8 @@ from pathlib import Path
 MARK = "=== "
 STREAM_SECONDS = 6.0
 """For what is sent to arrive, before a stream is asked to stop."""
+TIMEOUT_SECONDS = 10.0
+"""After which programs take a session for ended."""
 
 
 def main():
@@ -58,25 +60,38 @@ def run(path, arguments, stream):
 
 
 def said(error):
-    """Return what an error says, without the JVM's stack."""
+    """Return what an error says: its last cause where the JVM names one, without stacks and folders."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    about = [line for line in lines if not line.startswith(("at ", "JVM stacktrace"))]
-    causes = [line for line in about if line.startswith("Caused by: ")]
-    return f"{type(error).__name__}: {' | '.join([*about[:3], *causes[-1:]])}"[:1500]
+    about = [
+        line for line in lines if not line.startswith(("at ", "JVM stacktrace", "An error occurred while"))
+    ]
+    causes = [line.removeprefix("Caused by: ") for line in about if line.startswith("Caused by: ")]
+    text = [*about[:1], *causes][-1] if about else ""
+    return f"{type(error).__name__}: {text.removeprefix(': ')}".replace(str(Path(__file__).parent), ".")[:400]
 
 
 def stop_streams(over):
     from pyspark.sql import SparkSession
     from pyspark.streaming import StreamingContext
 
+    quiet = 0
     while not over.wait(STREAM_SECONDS):
         session = SparkSession._instantiatedSession
-        for query in session.streams.active if session else ():
-            query.processAllAvailable()
-            query.stop()
+        queries = session.streams.active if session else ()
+        quiet = quiet + 1 if queries and all(map(took_all, queries)) else 0
+        if quiet * STREAM_SECONDS > TIMEOUT_SECONDS:
+            for query in queries:
+                query.stop()
         context = StreamingContext.getActive()
         if context is not None:
             context.stop(stopSparkContext=False, stopGraceFully=True)
+
+
+def took_all(query):
+    """Return whether a stream has taken rows, and its newest batch none: timeouts of state make batches without end."""
+    taken = [progress.numInputRows for progress in query.recentProgress]
+    idle = not (query.status["isDataAvailable"] or query.status["isTriggerActive"])
+    return any(taken) and (idle or not taken[-1])
 
 
 def clean_up():

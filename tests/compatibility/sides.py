@@ -20,7 +20,7 @@ from .resources import words
 
 RUNNER = Path(__file__).with_name("runner.py")
 CORES, HEAP = 2, "2560m"  # what `confide run` gives by default of 4 GiB
-SETTINGS = ("spark.log.level=OFF", "spark.default.parallelism=2")
+SETTINGS = ("spark.log.level=OFF", "spark.default.parallelism=2", "spark.sql.shuffle.partitions=4")
 SAME, VARIES, OTHER, REFUSED, NOWHERE = "same", "varies", "other", "refused", "nowhere"
 
 

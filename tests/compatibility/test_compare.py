@@ -50,3 +50,9 @@ def test_a_stream_may_be_cut_into_other_batches():
     one = "Time: 1\n----\n('a', 1)\nTime: 2\n----\n('b', 2)\n| a|1|"
     other = "Time: 3\n----\n('b', 2)\n('a', 1)\n|a|1|\n=== 1 ===\n+-+-+"
     assert settled(one) == settled(other) != settled(one.replace("2)", "3)"))
+
+
+def test_a_stream_may_be_read_at_another_time():
+    one = "|good|{2026-11-27 18:50:00, 2026-11-27 18:55:00}|2|\n|good|1795805737|2|"
+    other = "|good|{2026-11-28 09:00:00.123, 2026-11-28 09:05:00}|2|\n|good|1795905737|2|"
+    assert settled(one) == settled(other) != settled(other.replace("|2|", "|3|"))
