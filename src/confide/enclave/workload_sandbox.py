@@ -22,8 +22,9 @@ def sandbox_prefix(
     network: bool = True,
     root: Path = Path("/"),
     shown: Mapping[str, Path] = MappingProxyType({}),
+    cwd: str = WORK,
 ) -> list[str]:
-    """Return what to put before an argv so that it runs confined, with `/work` as working directory.
+    """Return what to put before an argv so that it runs confined.
 
     Args:
         binds: path inside the sandbox -> folder of the enclave, writable. `/work` is an empty read-only
@@ -32,6 +33,7 @@ def sandbox_prefix(
         network: the enclave's network; without, a new one that holds nothing but its loopback device.
         root: where to look for the image's top-level folders.
         shown: as `binds`, but read-only; those may lie within these.
+        cwd: working directory inside the sandbox.
     """
     argv = [BWRAP, "--unshare-user", *(() if network else ("--unshare-net",))]
     for entry in sorted({path.name for path in root.iterdir()} - _NOT_AS_IS):
@@ -45,4 +47,4 @@ def sandbox_prefix(
     ]
     for how, inside, folder in sorted(mounts, key=lambda mount: mount[1]):
         argv += [how, str(folder), inside]
-    return [*argv, "--remount-ro", "/", "--chdir", WORK, "--"]
+    return [*argv, "--remount-ro", "/", "--chdir", cwd, "--"]

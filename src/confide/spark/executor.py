@@ -13,7 +13,7 @@ from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.spark import jvm
 from confide.spark.cluster_settings import Job
-from confide.spark.installation import Installation, Sandbox, cores, own_settings
+from confide.spark.installation import FILES, Installation, Sandbox, cores, own_settings
 from confide.spark.settings import settings
 from confide.spark.stores import write_stores
 
@@ -61,7 +61,7 @@ class ExecutorProfile:
                 Program(
                     argv=self.installation.java_command(context, jvm.EXECUTOR_CLASS, *_arguments(context)),
                     env=environment,
-                    cwd=context.scratch,
+                    cwd=context.scratch / FILES,
                     stdin=nothing.fileno(),
                     stdout=context.output,
                     stderr=context.output,

@@ -18,7 +18,10 @@ from confide.spark import jvm
 from confide.spark.worker import WORKERS, write_launcher
 
 LOCAL, SOCKETS = "local", "sockets"
-FOLDERS = ("tmp", SOCKETS, LOCAL, "hadoop", "warehouse", "derby", WORKERS)
+FILES = f"{LOCAL}/files"
+"""Where an executor puts files that the program hands round (`addFile`, `addPyFile`): Spark's executors take their
+working directory for that, and tell it to Python workers as `.`, so it is that of both."""
+FOLDERS = ("tmp", SOCKETS, LOCAL, FILES, "hadoop", "warehouse", "derby", WORKERS)
 CLASS = "class"
 """Setting of an image: the class whose `main` is the program, of its jars."""
 LAUNCHER = "worker-python"
@@ -103,7 +106,7 @@ def workers_sandbox(scratch: Path) -> list[str]:
     theirs: by a link or a library of theirs a function could have the JVM, which sees the data, do its work.
     """
     own = {str(scratch / name): scratch / name for name in (SOCKETS, WORKERS)}
-    return sandbox_prefix(own, shown={str(scratch / LOCAL): scratch / LOCAL})
+    return sandbox_prefix(own, shown={str(scratch / LOCAL): scratch / LOCAL}, cwd=str(scratch / FILES))
 
 
 def own_settings(image: Image) -> dict[str, str]:

@@ -66,6 +66,20 @@ def look(_):
     names = [n for n in os.environ if n.startswith(("_SPARK", "CONFIDE")) or "SECRET" in n]
     yield os.path.exists("/run/confide"), os.listdir("/work"), names
 
+with open(os.environ["TMPDIR"] + "/sent.py", "w") as file:
+    file.write("VALUE = 7")
+with open(os.environ["TMPDIR"] + "/sent.txt", "w") as file:
+    file.write("eight")
+sc.addPyFile(os.environ["TMPDIR"] + "/sent.py")
+sc.addFile(os.environ["TMPDIR"] + "/sent.txt")
+
+def given(_):
+    import sent
+    from pyspark import SparkFiles
+    with open(SparkFiles.get("sent.txt")) as file:
+        yield sent.VALUE, file.read()
+
+print("SENT", *set(map(str, sc.parallelize(range(4), 4).mapPartitions(given).collect())))
 print("WORKERS", *set(map(str, sc.parallelize(range(4), 4).mapPartitions(look).collect())))
 stream = spark.readStream.schema("value string, id long").csv("out/text").groupBy("value").count()
 (stream.writeStream.outputMode("complete").format("memory").queryName("seen").trigger(availableNow=True)
@@ -82,6 +96,7 @@ SAID = {
     "TEXT": "100",
     "CHECKPOINT": "500",
     "FUNCTIONS": str(sum(i % 97 == 1 for i in range(20_000))),
+    "SENT": "(7, 'eight')",
     "WORKERS": "(False, [], [])",
     "STREAMED": "100",
 }

@@ -59,6 +59,11 @@ def test_workers_see_of_scratch_what_they_need_and_write_less():
     }
 
 
+def test_workers_begin_where_files_of_the_program_are_put():
+    prefix = workers_sandbox(Path("/scratch"))
+    assert prefix[prefix.index("--chdir") + 1] == "/scratch/local/files"
+
+
 def test_sandbox_stands_in_front(tmp_path):
     assert "canary" not in launch(tmp_path, {"DROPPED": "canary"}, ["/usr/bin/env", "-u", "DROPPED"])
 
