@@ -3,6 +3,7 @@ package confide;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
@@ -28,6 +29,7 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
   private final String output;
   private final boolean dynamicOverwrite;
   private String table;
+  private HashMap<String, Integer> versions;
   private transient List<Path> staged;
   private transient List<Path> replaced;
 
@@ -62,6 +64,8 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
           area.requireClean(folder(job.getConfiguration()));
         }
         table = area.grant.tableId();
+        area.guard.renewKeys();
+        versions = area.guard.keys().versions();
       }
     } catch (IOException e) {
       throw ConfideException.sneak(e);
@@ -76,6 +80,9 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
       GrantedArea area = area(task.getConfiguration());
       if (area != null) {
         area.grant.adoptTable(table);
+        if (!area.guard.keys().versions().equals(versions)) {
+          area.guard.renewKeys(); // an executor, which has not heard of the rotation yet
+        }
       }
     } catch (IOException e) {
       throw ConfideException.sneak(e);

@@ -47,6 +47,14 @@ final class Guard {
     return keys;
   }
 
+  /**
+   * Takes the keys as the broker has them now, for a write that begins: a version made since wraps what it writes. Files
+   * begun before keep the keys that they began with.
+   */
+  void renewKeys() throws ConfideException {
+    keys = new Keys(agent.refresh().path("release").path("keys"));
+  }
+
   /** The data root, which relative locations lie under. */
   String root() {
     return root;

@@ -48,6 +48,13 @@ public final class Keys {
     }
   }
 
+  /** Which version of each key wraps new data keys; 0: none does. */
+  public HashMap<String, Integer> versions() {
+    HashMap<String, Integer> versions = new HashMap<>();
+    keys.forEach((name, key) -> versions.put(name, key.current));
+    return versions;
+  }
+
   /** The version of a key that wraps new data keys, as {@code owner/name:version}. */
   public String current(String name) throws ConfideException {
     Named key = named(name);

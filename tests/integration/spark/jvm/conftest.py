@@ -20,7 +20,7 @@ from confide.canonical import canonical_json
 from confide.data.listing import Format, ListedFile, Listing
 from confide.data.parquet_reader import TableReader
 from confide.data.parquet_writer import TableKeys, write_table
-from confide.enclave.agent_socket import AgentSocket
+from confide.enclave.agent_socket import AgentSocket, JobCalls
 from confide.errors import Conflict, NoGrant
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
@@ -90,8 +90,9 @@ class AgentStub:
             grants=tuple(self.grants.values()),
             expires=2**40,
         )
+        job = JobCalls(lambda: self.release, lambda *_: None)
         self._socket = AgentSocket(
-            self.path, self.release, str(self.root), str(self.scratch), {}, self.commit
+            self.path, self.release, str(self.root), str(self.scratch), {}, self.commit, job
         )
 
     def close(self) -> None:
