@@ -54,10 +54,17 @@ print("literal", spark.sql(f"SELECT count(*) AS n FROM people WHERE value <> '{l
 people.limit(100).write.mode("overwrite").parquet("out/table")
 people.limit(100).write.mode("overwrite").csv("out/text")
 
+# A stream with state and checkpoints.
+seen = spark.readStream.schema("id long, value string").csv("out/text").groupBy("value").count()
+query = seen.writeStream.outputMode("complete").format("memory").queryName("seen").trigger(availableNow=True)
+query.option("checkpointLocation", "state/stream").start().awaitTermination()
+print("streamed", spark.table("seen").count())
+
 # Local data, broadcast, Python, Arrow and pandas functions, Python's own spills.
 local = spark.createDataFrame([(i, f"{parallel}-{i}") for i in range(2000)], "id int, value string")
 print("local", local.groupBy("value").count().count())
 shared = sc.broadcast([parallel] * 2000)
+print("small", people.join(F.broadcast(people.limit(1000).select("id")), "id").agg(F.max("value")).first()[0])
 print("broadcast", sc.parallelize(range(4), 2).map(lambda i: len(shared.value[i])).sum())
 
 

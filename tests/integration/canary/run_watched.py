@@ -129,9 +129,10 @@ def main() -> None:
             "hits": {place: dict(names) for place, names in watch.hits.counts.items()},
             "where": {place: sorted(paths)[:5000] for place, paths in watch.hits.paths.items()},
             "searched": watch.summary(),
+            "captured": watch.traffic.bytes,
             "ports": sorted(interface.ports),
             "pages": interface.answers,
-            "output": output.decode(errors="replace")[-400_000:],
+            "output": output.decode(errors="replace")[-10_000_000:],
         },
         sys.stdout,
     )

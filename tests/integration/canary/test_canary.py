@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +32,18 @@ TABLES = {
 }
 MEMORY = ("/scratch", "/tmp", "/run/confide")
 EVENTS = "sealed:///work/state/events"
+KINDS_OF_FILES = ("blockmgr", "temp_shuffle", "checkpoints", "state/stream", "events", "out/text", "deleted")
+DONE = (
+    "joined 20000",
+    "checked 500",
+    "streamed 100",
+    "local 2000",
+    "small",
+    "grouped 50",
+    "failed as it should",
+    "the program ends",
+)
+"""What the program says on its way."""
 ARGUMENTS = ("--arg=--fail", f"--arg={EVENTS}")
 
 
@@ -73,17 +85,21 @@ def hardened(tmp_path_factory, needles) -> dict:
     return confined_run(tmp_path_factory.mktemp("hardened"), tmp_path_factory.mktemp("owner"), needles)
 
 
-def plain_run(folder: Path, needles: dict[str, str]) -> dict:
-    """Run the program on plain tables."""
+def plain_run(
+    folder: Path, needles: dict[str, str], settings: Sequence[str] = (), changed: Mapping[str, str] = {}
+) -> dict:
+    """Run the program on plain tables, with settings of Spark and a changed environment."""
     write_tables(folder / "plain", needles)
     (folder / "data").mkdir()
     for table in TABLES:
         (folder / "plain" / f"{table}.parquet").rename(folder / "data" / table)
     (folder / "state" / "events").mkdir(parents=True)
+    options = " ".join(f"--conf {setting}" for setting in (f"spark.example.key={needles['KEY']}", *settings))
     environment = {
         **os.environ,
+        **changed,
         "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": f"--conf spark.example.key={needles['KEY']} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"{options} pyspark-shell",
         "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
     }
     argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail"]
@@ -211,21 +227,14 @@ def test_the_control_leaks(control, place, names):
     assert set(control["hits"].get(place, {})) >= names, control["searched"]
 
 
-@pytest.mark.parametrize("kind", ["blockmgr", "temp_shuffle", "checkpoints", "events", "out/text", "deleted"])
+@pytest.mark.parametrize("kind", KINDS_OF_FILES)
 def test_the_control_leaks_into_every_kind_of_file(control, kind):
     assert any(kind in path for path in control["where"]["files"]), control["where"]["files"]
 
 
 def test_the_hardened_run_did_the_same_work(control, hardened):
     assert control["exit_code"] == hardened["exit_code"] == 1
-    for line in (
-        "joined 20000",
-        "checked 500",
-        "local 2000",
-        "grouped 50",
-        "failed as it should",
-        "the program ends",
-    ):
+    for line in DONE:
         assert line in control["output"], control["output"][-3000:]
         assert line in hardened["logs"], "\n".join(
             text for text in (hardened["output"] + hardened["logs"]).splitlines() if not text.startswith("\t")

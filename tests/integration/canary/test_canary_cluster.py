@@ -1,12 +1,14 @@
-"""With a driver and two executors nothing is left anywhere; without `confide`, in local mode, everywhere."""
+"""With a driver and two executors nothing is left anywhere; on a plain cluster of as many, everywhere."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pyspark
 import pytest
 
-from .test_canary import confined_run, needles, plain_run
+from .test_canary import DONE, KINDS_OF_FILES, confined_run, needles, plain_run
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,12 +20,21 @@ pytestmark = [
 
 __all__ = ["needles"]
 
-LINES = ("joined 20000", "checked 500", "local 2000", "grouped 50", "failed as it should", "the program ends")
+CLUSTER = (
+    "spark.master=local-cluster[2,1,1024]",  # a master, two workers, and executors in processes of their own
+    "spark.shuffle.readHostLocalDisk=false",  # so that they fetch from one another, as they would between machines
+)
 
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory, needles) -> dict:
-    return plain_run(tmp_path_factory.mktemp("control"), needles)
+    folder = tmp_path_factory.mktemp("control")
+    home = folder / "spark"  # executors' logs lie below it
+    home.mkdir()
+    for part in Path(pyspark.__file__).parent.iterdir():
+        (home / part.name).symlink_to(part)
+    environment = {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+    return plain_run(folder, needles, CLUSTER, environment)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +59,22 @@ def test_the_control_leaks(control, place, names):
     assert set(control["hits"].get(place, {})) >= names, control["searched"]
 
 
+@pytest.mark.parametrize("kind", [*KINDS_OF_FILES, "spark/work"])
+def test_the_control_leaks_into_every_kind_of_file(control, kind):
+    assert any(kind in path for path in control["where"]["files"]), control["where"]["files"]
+
+
 def test_both_did_the_same_work(control, confined):
     assert control["exit_code"] == confined["exit_code"] == 1
     assert all(f"executor {number} runs" in confined["output"] for number in (1, 2)), confined["output"]
-    for line in LINES:
+    for line in DONE:
         assert line in control["output"], control["output"][-3000:]
         assert line in confined["logs"], confined["output"] + confined["logs"]
+
+
+def test_the_data_crossed_the_network_in_both(control, confined, needles):
+    data = 20_000 * len(needles["DATA"])
+    assert min(control["captured"], confined["captured"]) > data, (control["searched"], confined["searched"])
 
 
 @pytest.mark.parametrize("place", ["files", "traffic", "interface", "output", "cmdline", "environ"])
