@@ -71,6 +71,20 @@ def same(one: str, other: str) -> bool:
     return all(map(_same_line, sorted(lines, key=_skeleton_first), sorted(others, key=_skeleton_first)))
 
 
+def difference(one: str, other: str) -> str:
+    """Return the first line on either side that the other side lacks; there is one, unless lines only repeat."""
+    lines, others = _lines(one), _lines(other)
+    known = {_skeleton(line) for line in lines}
+    for line in others:
+        if _skeleton(line) not in known:
+            return f"new: {line[:200]!r}"
+    known = {_skeleton(line) for line in others}
+    for line in lines:
+        if _skeleton(line) not in known:
+            return f"missing: {line[:200]!r}"
+    return f"{len(lines)} lines became {len(others)}, or numbers differ"
+
+
 def settled(printed: str) -> str:
     """Return what a stream printed, whatever batches it was cut into: each line once, without frames and times."""
     lines = (_MOMENT.sub("TIME", line).replace(" ", "") for line in printed.splitlines())

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.owner import KEY, Owner
 from benchmarks.process import CommandFailed
 
-from .compare import Outcome, outcomes, same, settled
+from .compare import Outcome, difference, outcomes, same, settled
 from .families import Family, Program
 from .resources import words
 
@@ -76,20 +76,13 @@ def _verdict(
         return Verdict(name, SAME)
     if name in again and not _same(program, one, again[name]):
         return Verdict(name, VARIES)
-    return Verdict(name, OTHER, _difference(one.printed, other.printed))
+    return Verdict(name, OTHER, difference(one.printed, other.printed))
 
 
 def _same(program: Program, one: Outcome, other: Outcome) -> bool:
     if program.stream:
         return bool(settled(one.printed)) and settled(one.printed) == settled(other.printed)
     return same(one.printed, other.printed)
-
-
-def _difference(one: str, other: str) -> str:
-    for line, there in zip(one.splitlines(), [*other.splitlines(), "nothing"], strict=False):
-        if line != there:
-            return f"{line[:200]!r} became {there[:200]!r}"
-    return f"{len(one.splitlines())} lines became {len(other.splitlines())}"
 
 
 def _place(family: Family, programs: Iterable[Program], folder: Path, port: int) -> Path:

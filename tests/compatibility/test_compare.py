@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from .compare import Outcome, outcomes, same, settled
+from .compare import Outcome, difference, outcomes, same, settled
 
 
 def test_each_program_has_its_own_output():
@@ -44,6 +44,18 @@ def test_these_say_the_same(one, other):
 )
 def test_these_do_not(one, other):
     assert not same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("a 1\nb", "b\nc", "new: 'c'"),
+        ("a 1\nb", "b", "missing: 'a 1'"),
+        ("a 1", "a 2", "1 lines became 1, or numbers differ"),
+    ],
+)
+def test_what_differs_is_named(one, other, said):
+    assert difference(one, other) == said
 
 
 def test_a_stream_may_be_cut_into_other_batches():
