@@ -36,10 +36,10 @@ def write_resources(folder: Path) -> None:
     (folder / "kv1.txt").write_text("".join(f"{i * 7 % 100}\x01val_{i * 7 % 100}\n" for i in range(500)))
     pq.write_table(USERS, folder / "users.parquet")
     pyarrow.orc.write_table(USERS, str(folder / "users.orc"))
-    # Without Spark's file3.json: with it one of the examples ends by itself, in reading it as Parquet.
     for number, name in ((1, "dir1/file1.parquet"), (2, "dir1/dir2/file2.parquet")):
         (folder / name).parent.mkdir(exist_ok=True)
         pq.write_table(pa.table({"file": [f"file{number}.parquet"]}), folder / name)
+    (folder / "dir1/file3.json").write_text('{"file":"corrupt.json"}\n')
     draw = np.random.default_rng(1)
     points = draw.normal(size=(200, 10))
     labels = np.where(points @ draw.normal(size=10) > 0, 1, -1)
