@@ -23,6 +23,12 @@ _NAMES = (
     (re.compile(r"\b0x[0-9a-f]+\b"), "ADDRESS"),
 )
 """Names that are made anew in each run."""
+_UNREAD = re.compile(
+    r"Traceback \(most recent call last\):\n(?: .*\n)*? .*pyspark/daemon\.py.*\n(?: .*\n)*"
+    r"(?:BrokenPipe|ConnectionReset)Error: .*\n?"
+)
+"""What Spark's daemon says where what a worker sends is not read to its end (`show`, `head`): it notices at once over
+Unix sockets, which `confide` has it use, and seldom over TCP."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?|\b[12]\d{9}\b")
 """When a row was read, or a window of such."""
 _FRAME = re.compile(r"[-+=]+$|=+\d|Time:|Batch:")
@@ -92,6 +98,7 @@ def settled(printed: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
+    text = _UNREAD.sub("", text)
     for pattern, name in _NAMES:
         text = pattern.sub(name, text)
     lines = (line.rstrip() for line in text.splitlines())

@@ -46,6 +46,22 @@ def test_these_do_not(one, other):
     assert not same(one, other)
 
 
+UNREAD = """Traceback (most recent call last):
+  File "/a/pyspark/daemon.py", line 267, in manager
+    code = worker(sock, authenticated)
+           ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "/a/pyspark/daemon.py", line 93, in worker
+    outfile.flush()
+BrokenPipeError: [Errno 32] Broken pipe
+"""
+
+
+def test_a_worker_whose_output_nobody_reads_says_so_and_that_is_no_difference():
+    assert same("1", f"{UNREAD}1")
+    assert not same("1", UNREAD.replace("daemon", "worker") + "1")
+    assert not same("1", UNREAD.replace("BrokenPipeError: [Errno 32]", "ValueError:") + "1")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
