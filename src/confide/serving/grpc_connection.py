@@ -16,6 +16,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
+from h2.events import DataReceived
 from h2.exceptions import ProtocolError
 
 from confide.broker.connection import MAX_CONNECTIONS, MAX_OF_ONE_CLIENT, one_client
@@ -25,11 +26,15 @@ IDLE_S = 300.0
 """A connection without a call ends after that; clients open another when they have one."""
 RECEIVE_S = 30.0
 """A message has to be there within that."""
-MAX_UNREAD_BYTES = 8 * 1024 * 1024
+SEND_S = 30.0
+"""And a reply taken; until then it is kept."""
+MAX_UNREAD_BYTES = 4 * 1024 * 1024
 """What may wait for a client that does not read."""
 MAX_FRAME_BYTES = 9 + 16 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 """h2 looks at the length of a frame, and of a call's head, only when all of it is there: so it is looked at here."""
+MAX_EMPTY = 100
+"""Frames of a connection that hold no data and end nothing: no window counts them, and they are kept until read."""
 MAX_RESETS = 1000
 """Calls of one connection that its client may give up, besides every second."""
 
@@ -40,6 +45,7 @@ class BoundedConnection(H2Protocol):
     _of = ""
     _last = 0.0
     _idle: asyncio.TimerHandle | None = None
+    _empty = 0
 
     def __init__(self, others: set[BoundedConnection], *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -80,6 +86,12 @@ class BoundedConnection(H2Protocol):
         waiting = sum(len(frame.data) for frame in held._headers_buffer)
         if len(held._data) > MAX_FRAME_BYTES or waiting > MAX_HEAD_BYTES:
             raise ProtocolError("a frame or head that is too long")
+        self._empty += sum(
+            isinstance(event, DataReceived) and not event.data and event.stream_ended is None
+            for event in events
+        )
+        if self._empty > MAX_EMPTY:
+            raise ProtocolError("frames without data")
         self.connection.flush()
         for event in events:
             with contextlib.suppress(NotImplementedError):
@@ -164,6 +176,19 @@ class BoundedMessages:
         except TimeoutError:
             raise GRPCError(Status.DEADLINE_EXCEEDED, "the request did not arrive in time") from None
         return data
+
+
+async def send(call: Stream[Any, Any], message: Any) -> None:
+    """Send a message of a call to a client that takes it in time.
+
+    Raises:
+        GRPCError: it does not.
+    """
+    try:
+        async with asyncio.timeout(SEND_S):
+            await call.send_message(message)
+    except TimeoutError:
+        raise GRPCError(Status.DEADLINE_EXCEEDED, "the reply was not taken in time") from None
 
 
 def bound_messages(call: Stream[Any, Any], admission: Admission, count: Callable[[int], None]) -> None:

@@ -60,6 +60,11 @@ class GrpcRequest:
         _check_name("model_version", outline.model_version)
         return cls(data, Target("infer", outline.model_name, outline.model_version))
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.data)
+
     def read(self) -> InferenceRequest:
         """Read it.
 

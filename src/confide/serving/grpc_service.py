@@ -11,7 +11,7 @@ from grpclib.server import Stream
 from confide import __version__
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest, UnknownModel
-from confide.serving.grpc_connection import client_of
+from confide.serving.grpc_connection import client_of, send
 from confide.serving.grpc_messages import METHODS, SERVICE, message
 from confide.serving.grpc_request import MAX_NAME_CHARS, GrpcRequest
 from confide.serving.service import Service
@@ -43,7 +43,7 @@ class InferenceService:
         request, reply = message(f"{name}Request"), message(f"{name}Response")
 
         async def call(stream: Call) -> None:
-            await stream.send_message(reply(**answer(await _received(stream))))
+            await send(stream, reply(**answer(await _received(stream))))
 
         return Handler(call, Cardinality.UNARY_UNARY, request, reply)
 
@@ -53,7 +53,7 @@ class InferenceService:
         asked = GrpcRequest.parse(data)
         left_s = stream.deadline.time_remaining() if stream.deadline else None
         answer = await self._service.plain(asked.target, asked, client_of(stream), left_s)
-        await stream.send_message(bytes(answer.body.data))
+        await send(stream, bytes(answer.body.data))
 
     def _ServerLive(self, _: Any) -> dict[str, Any]:  # noqa: N802 - methods are called as the protocol's
         return {"live": True}

@@ -100,6 +100,11 @@ class Body:
 class Asked(Protocol):
     """An inference request as it came, in one of the protocol's forms."""
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        ...
+
     def read(self) -> InferenceRequest:
         """Read it.
 
@@ -129,6 +134,11 @@ class RestRequest:
     """A request in the form of REST (`Asked`)."""
 
     body: Body
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.body.data)
 
     def read(self) -> InferenceRequest:
         """Read it (`read_request`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -16,12 +17,13 @@ from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overload
 from confide.serving.metrics import Metrics
 from confide.serving.model import Model
 from confide.serving.models import Models
-from confide.serving.oip import Asked, Body, RestRequest, check_outputs
+from confide.serving.oip import Asked, Body, InferenceRequest, RestRequest, check_outputs
 from confide.serving.once import Once
 from confide.serving.pool_key import PoolKeys
 from confide.serving.sealed import MAX_AHEAD_MS, TICKETED, OpenedRequest, Opener
 from confide.serving.ticket import new_ticket
 
+READ_AT_ONCE_BYTES = 64 * 1024
 PLAIN_KEPT_S = 60.0
 """How long the answer to a plain request with an id is kept."""
 
@@ -163,7 +165,7 @@ class Service:
         content: RequestContent | None = None,
     ) -> Answer:
         model = self.models.get(target.model, target.version or None)
-        request = asked.read()
+        request = await _read(asked)
         check_outputs(request, model.runtime.outputs)
         limit_s = self._configuration.deadline_ms / 1000
         for said_s in (request.timeout_s, timeout_s):
@@ -224,3 +226,10 @@ def error_body(error: ConfideError) -> Body:
 
 def _json_body(value: dict[str, Any]) -> Body:
     return Body(json.dumps(value, separators=(",", ":")).encode())
+
+
+async def _read(asked: Asked) -> InferenceRequest:
+    """Read a request, a large one aside: millions of elements take seconds, and others wait for this loop."""
+    if asked.size <= READ_AT_ONCE_BYTES:
+        return asked.read()
+    return await asyncio.get_running_loop().run_in_executor(None, asked.read)

@@ -234,6 +234,24 @@ def test_a_message_that_is_only_declared_is_refused_at_once(run):
     run(test)
 
 
+def test_frames_that_hold_nothing_end_the_connection(run):
+    """No window counts them, and a call that waits keeps them."""
+
+    def test(worker):
+        for frames, ends in ((50, False), (200, True)):
+            reached, connection = worker.http2()
+            connection.send_headers(1, headers("/grpc.health.v1.Health/Watch"))
+            for _ in range(frames):
+                connection.send_data(1, b"")
+            with contextlib.suppress(OSError):
+                reached.sendall(connection.data_to_send())
+            reached.settimeout(2)
+            assert _ended(reached) is ends
+            reached.close()
+
+    run(test)
+
+
 def test_one_client_has_a_share_of_the_bytes_under_way(run):
     def test(worker):
         go = hold(worker)
