@@ -80,9 +80,7 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
       GrantedArea area = area(task.getConfiguration());
       if (area != null) {
         area.grant.adoptTable(table);
-        if (!area.guard.keys().versions().equals(versions)) {
-          area.guard.renewKeys(); // an executor, which has not heard of the rotation yet
-        }
+        area.guard.renewKeys(versions); // an executor may not have heard of a rotation yet
       }
     } catch (IOException e) {
       throw ConfideException.sneak(e);

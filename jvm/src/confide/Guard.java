@@ -3,6 +3,7 @@ package confide;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -51,8 +52,15 @@ final class Guard {
    * Takes the keys as the broker has them now, for a write that begins: a version made since wraps what it writes. Files
    * begun before keep the keys that they began with.
    */
-  void renewKeys() throws ConfideException {
+  synchronized void renewKeys() throws ConfideException {
     keys = new Keys(agent.refresh().path("release").path("keys"));
+  }
+
+  /** The same, once for all tasks of a write, where others know of newer versions already. */
+  synchronized void renewKeys(Map<String, Integer> versions) throws ConfideException {
+    if (keys.isBehind(versions)) {
+      renewKeys();
+    }
   }
 
   /** The data root, which relative locations lie under. */

@@ -55,6 +55,13 @@ public final class Keys {
     return versions;
   }
 
+  /** Whether a key that is held here, too, wraps with an older version than these say. */
+  boolean isBehind(Map<String, Integer> versions) {
+    HashMap<String, Integer> own = versions();
+    return versions.entrySet().stream()
+        .anyMatch(other -> own.getOrDefault(other.getKey(), Integer.MAX_VALUE) < other.getValue());
+  }
+
   /** The version of a key that wraps new data keys, as {@code owner/name:version}. */
   public String current(String name) throws ConfideException {
     Named key = named(name);
