@@ -17,15 +17,20 @@ public final class KeyUse {
     }
   }
 
-  private static volatile Rule rule =
+  private static final Rule NOBODY =
       () -> {
         throw new IllegalStateException("keys are used only by an engine that confide started");
       };
 
+  private static volatile Rule rule = NOBODY;
+
   private KeyUse() {}
 
-  /** Takes the engine's rule, when the engine's part is loaded. */
-  public static void allowedBy(Rule engine) {
+  /** Takes the engine's rule, when the engine's part is loaded: one, for the life of the JVM. */
+  public static synchronized void allowedBy(Rule engine) {
+    if (rule != NOBODY) {
+      throw new IllegalStateException("another engine's rule is in place");
+    }
     rule = engine;
   }
 

@@ -21,7 +21,8 @@ public final class SettingsTable {
 
   private record Forbidden(Pattern name, String reason) {}
 
-  private final Map<String, Fixed> fixed = new TreeMap<>();
+  // Spark's options are the same in any case; its settings are not, and nobody needs others in another case.
+  private final Map<String, Fixed> fixed = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
   private final List<Forbidden> forbidden = new ArrayList<>();
 
   /** Takes {@code fixed} {name, accepts, reason} and {@code forbidden} {name, reason}; regular expressions. */
@@ -31,7 +32,8 @@ public final class SettingsTable {
       fixed.put(row.path("name").asText(), new Fixed(accepted, row.path("reason").asText()));
     }
     for (JsonNode row : settings.path("forbidden")) {
-      forbidden.add(new Forbidden(Pattern.compile(row.path("name").asText()), row.path("reason").asText()));
+      Pattern name = Pattern.compile(row.path("name").asText(), Pattern.CASE_INSENSITIVE);
+      forbidden.add(new Forbidden(name, row.path("reason").asText()));
     }
     if (fixed.isEmpty()) {
       throw new LaunchRefused("the agent gave no hardened settings");
@@ -53,6 +55,16 @@ public final class SettingsTable {
           }
         });
     checkPresent(actual, prefix);
+  }
+
+  /** Refuses settings of which a fixed one, whose name starts so, is absent: unset, it would be the engine's default. */
+  public void checkComplete(Map<String, String> actual, String start) {
+    fixed.forEach(
+        (name, rule) -> {
+          if (name.startsWith(start) && !rule.accepts(actual.get(name))) {
+            throw refusal(name, actual.get(name), rule.reason);
+          }
+        });
   }
 
   /** Whether a setting of this name is among the fixed ones. */

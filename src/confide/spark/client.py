@@ -73,4 +73,4 @@ def connect(
     """
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # as pyspark's own builder: for `pyspark.sql.functions`
     channel = VerifiedChannel(url, accepted, token, hardware=hardware)
-    return SparkSession.builder.channelBuilder(channel).getOrCreate()
+    return SparkSession.builder.channelBuilder(channel).create()  # not one that is there, of another server

@@ -15,6 +15,9 @@ _STRANGERS = "clients without a token would be served"
 _SCRATCH = "temporary data would leave the scratch space"
 _HIVE = "spark.hadoop.hive"
 
+REDACTED = "(?i)secret|password|passwd|token|access[.]?key|kms|credential"
+"""Names of settings whose values nobody is told."""
+
 JDBC_PROVIDERS = "basic,db2,mariadb,mssql,oracle,postgres"
 """Spark's own: through one, a client could have the embedded Derby load classes, or reach any host."""
 
@@ -52,6 +55,8 @@ def fixed(scratch: PurePosixPath, server: Server) -> tuple[Setting, ...]:
         Setting("spark.sql.variable.substitute", "false", _TOLD),
         Setting("spark.sql.analyzer.singlePassResolver.enabled", "false", _UNCHECKED),
         Setting("spark.sql.sources.disabledJdbcConnProviderList", JDBC_PROVIDERS, _CODE),
+        Setting("spark.redaction.regex", REDACTED, _TOLD),
+        Setting("spark.sql.legacy.setCommandRejectsSparkCoreConfs", "true", _TOLD),
     )
     store = server.key_store
     return rows if store is None else (*rows, *_sql(scratch, server, store))

@@ -163,7 +163,7 @@ def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
         Setting("spark.ui.showConsoleProgress", "false", "nobody watches the console"),
         Setting(
             "spark.redaction.regex",
-            "(?i)secret|password|passwd|token|access[.]?key|kms|credential",
+            server_settings.REDACTED,
             "values of such settings are masked in what Spark prints",
         ),
     )
@@ -181,4 +181,5 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"spark\.hadoop\.parquet\.(crypto|encryption)\..+", "tables would not be encrypted as granted"),
     Forbidden(r"spark\.sql\.parquet\.output\.committer\.class", "files would bypass the commit"),
     Forbidden(r"spark\.sql\.streaming\.checkpointFileManagerClass", _GUARD),
+    Forbidden(r"spark\.sql\.analyzer\.singlePassResolver\..+", _UNCHECKED),
 )

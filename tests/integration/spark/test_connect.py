@@ -89,6 +89,16 @@ def test_clients_run_no_code_and_weaken_nothing(connect_server):
         (lambda: spark.conf.set("spark.sql.catalog.mine", "a.Catalog"), "spark.sql.catalog.mine"),
         (lambda: spark.conf.set("fs.file.impl", "org.apache.hadoop.fs.RawLocalFileSystem"), "fs.file.impl"),
         (lambda: _read(spark, "fs.file.impl.disable.cache", "true"), "disable.cache"),
+        (lambda: _read(spark, "FS.file.impl.disable.cache", "true"), "disable.cache"),
+        (
+            lambda: spark.sql("SET spark.sql.analyzer.singlePassResolver.enabledTentatively=true").collect(),
+            "singlePassResolver",
+        ),
+        (lambda: spark.sql("SET spark.redaction.regex=zzz").collect(), "redaction"),
+        (
+            lambda: spark.sql("SET spark.sql.legacy.setCommandRejectsSparkCoreConfs=false").collect(),
+            "setCommandRejects",
+        ),
         (lambda: _view(spark, "fs.file.impl.disable.cache", "true"), "disable.cache"),
         (lambda: spark.read.text("/proc/self/environ").collect(), "NoGrant"),
         (lambda: spark.range(1).write.csv("/work/out"), "NoGrant"),
@@ -125,6 +135,36 @@ def test_artifacts_are_data_only(connect_server, tmp_path):
     refused(lambda: spark.addArtifacts(str(tmp_path / "x.jar")), "artifact jars/x.jar: code of clients")
     refused(lambda: spark.addArtifacts(str(tmp_path / "x.py"), pyfile=True), "artifact pyfiles/x.py")
     refused(lambda: spark.addArtifacts(str(tmp_path / "x.txt"), file=True), "artifact files/x.txt")
+
+
+def test_an_artifact_does_not_climb_into_the_folders_of_code(connect_server):
+    with VerifiedChannel(connect_server.url, accepted(), token_of(1)).toChannel() as channel:
+        stub = base_pb2_grpc.SparkConnectServiceStub(channel)
+        for name in (
+            "cache/../classes/Evil.class",
+            "cache/x",
+            "cache/..",
+            "pyfiles/../jars/e.jar",
+            "cache\\..\\classes\\E",
+        ):
+            chunk = base_pb2.AddArtifactsRequest.SingleChunkArtifact(name=name)
+            chunk.data.data = b"x"
+            request = base_pb2.AddArtifactsRequest(
+                session_id=str(uuid.uuid4()), batch=base_pb2.AddArtifactsRequest.Batch(artifacts=[chunk])
+            )
+            with pytest.raises(grpc.RpcError, match="code of clients"):
+                stub.AddArtifacts(iter([request]))
+
+
+def test_what_is_unset_is_missed(connect_server):
+    spark = connect_server.session()
+    spark.conf.unset("spark.sql.variable.substitute")
+    refused(lambda: spark.sql("SELECT '${env:HOME}'").collect(), "unsetting spark.sql.variable.substitute")
+
+
+def test_subqueries_in_subqueries_take_no_longer_each(connect_server):
+    spark = connect_server.session()
+    assert spark.sql("SELECT " + 24 * "(SELECT " + "1" + 24 * ")").collect()[0][0] == 1
 
 
 def test_secrets_among_the_settings_are_not_told(connect_server):

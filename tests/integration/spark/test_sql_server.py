@@ -97,6 +97,9 @@ def test_nothing_is_said_in_clear(beeline, sql_server):
         ("set:system:hive.server2.custom.authentication.class", "java.lang.Object", "nothing else"),
         ("set:metaconf:hive.metastore.uris", "thrift://127.0.0.1:1", "nothing else"),
         ("hive.exec.scratchdir", "/tmp", "nothing else"),
+        ("set:hiveconf:hive.exec.scratchdir", "/tmp", "nothing else"),
+        ("set:hivevar:spark.sql.shuffle.partitions", "7", "nothing else"),
+        ("set:hivevar:x", "${system:user.home}", "put together"),
         ("set:hiveconf:spark.sql.variable.substitute", "true", "would weaken"),
     ],
 )

@@ -18,7 +18,7 @@ final class CheckedParser {
   static ParserInterface of(SparkSession session, ParserInterface parser) {
     InvocationHandler handler =
         (proxy, method, arguments) -> {
-          Hardening.checkPresent(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
+          Hardening.checkSession(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
           try {
             return method.invoke(parser, arguments);
           } catch (InvocationTargetException e) {

@@ -3,6 +3,7 @@ package confide.spark;
 import confide.LaunchRefused;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.sparkproject.connect.protobuf.Descriptors.Descriptor;
 import org.sparkproject.connect.protobuf.Descriptors.FieldDescriptor;
 import org.sparkproject.connect.protobuf.Message;
@@ -31,8 +32,11 @@ final class ClientMessages {
       List.of(
           PACKAGE + "AddArtifactsRequest.SingleChunkArtifact", PACKAGE + "AddArtifactsRequest.BeginChunkedArtifact");
   private static final String ASKED = PACKAGE + "ConfigRequest.GetWithDefault";
-  private static final String DATA = "cache/";
-  private static final String MODULES = "pyfiles/";
+  // Whole names, of one part: Spark takes ".." in others for the way into the folders of classes and jars.
+  private static final Pattern DATA = Pattern.compile("cache/[0-9a-f]{64}");
+  private static final Pattern MODULES = Pattern.compile("pyfiles/[0-9A-Za-z_-][0-9A-Za-z_.-]*");
+  private static final String CLASS_OF_VALUES = PACKAGE + "DataType.UDT";
+  private static final Pattern VECTORS = Pattern.compile("(org\\.apache\\.spark\\.(ml|mllib)\\.linalg\\.(Vector|Matrix)UDT)?");
 
   private final boolean pythonFunctions;
 
@@ -60,6 +64,9 @@ final class ClientMessages {
     if (ARTIFACTS.contains(name)) {
       checkArtifact(text(message, "name"));
     }
+    if (name.equals(CLASS_OF_VALUES) && !VECTORS.matcher(text(message, "jvm_class")).matches()) {
+      throw refusal(kind, CODE);
+    }
     if (name.equals(ASKED)) {
       return; // pairs of names and what is told where nothing is set: nothing of it is taken
     }
@@ -82,7 +89,7 @@ final class ClientMessages {
 
   /** Artifacts are data that a plan refers to, or modules for functions; all others are code for the JVM. */
   private void checkArtifact(String name) {
-    if (!name.startsWith(DATA) && !(pythonFunctions && name.startsWith(MODULES))) {
+    if (!DATA.matcher(name).matches() && !(pythonFunctions && MODULES.matcher(name).matches())) {
       throw new LaunchRefused("artifact " + name + ": " + CODE);
     }
   }

@@ -1,7 +1,10 @@
 package confide.spark;
 
 import confide.LaunchRefused;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.Map;
+import java.util.Set;
 import org.apache.spark.sql.catalyst.catalog.CatalogStorageFormat;
 import org.apache.spark.sql.catalyst.catalog.CatalogTable;
 import org.apache.spark.sql.catalyst.expressions.CallMethodViaReflection;
@@ -35,19 +38,27 @@ final class ClientPlans {
    * @throws LaunchRefused naming what it may not.
    */
   static void check(TreeNode<?> node) {
+    check(node, Collections.newSetFromMap(new IdentityHashMap<>()));
+  }
+
+  /** Subqueries are reached by several ways: each node is looked at once. */
+  private static void check(TreeNode<?> node, Set<Object> seen) {
+    if (!seen.add(node)) {
+      return;
+    }
     String refused = REFUSED.get(node.getClass());
     if (refused != null) {
       throw new LaunchRefused(refused + ": code of clients is not measured, and does not run here");
     }
     CollectionConverters.asJava(node.productIterator()).forEachRemaining(ClientPlans::checkOptions);
-    CollectionConverters.asJava(node.children()).forEach(child -> check((TreeNode<?>) child));
-    CollectionConverters.asJava(node.innerChildren()).forEach(child -> check((TreeNode<?>) child));
+    CollectionConverters.asJava(node.children()).forEach(child -> check((TreeNode<?>) child, seen));
+    CollectionConverters.asJava(node.innerChildren()).forEach(child -> check((TreeNode<?>) child, seen));
     if (node instanceof LogicalPlan plan) {
       for (Expression expression : CollectionConverters.asJava(plan.expressions())) {
-        check(expression);
+        check(expression, seen);
       }
     } else if (node instanceof PlanExpression<?> subquery) {
-      check(subquery.plan());
+      check(subquery.plan(), seen);
     }
   }
 

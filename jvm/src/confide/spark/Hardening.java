@@ -94,6 +94,14 @@ public final class Hardening implements SparkPlugin {
     rules().checkPresent(actual, HADOOP);
   }
 
+  /** The same for all settings of a session; in a server's, where a client may unset them, none is absent. */
+  static void checkSession(Map<String, String> actual) {
+    rules().checkPresent(actual, HADOOP);
+    if (server) {
+      rules().checkComplete(actual, "spark.sql.");
+    }
+  }
+
   private static SettingsTable rules() {
     SettingsTable rules = table;
     if (rules == null) {

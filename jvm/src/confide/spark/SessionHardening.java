@@ -39,7 +39,7 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
             return new AbstractFunction1<LogicalPlan, BoxedUnit>() {
               @Override
               public BoxedUnit apply(LogicalPlan plan) {
-                Hardening.checkPresent(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
+                Hardening.checkSession(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
                 CollectionConverters.asJava(plan.collectLeaves()).forEach(leaf -> {
                   checkSet(leaf);
                   checkRead(leaf);

@@ -2,6 +2,7 @@ package confide.spark;
 
 import confide.LaunchRefused;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.apache.hive.service.cli.CLIService;
 import org.apache.hive.service.cli.HiveSQLException;
 import org.apache.hive.service.cli.thrift.ThriftBinaryCLIService;
@@ -15,9 +16,12 @@ import org.apache.thrift.TException;
  * <p>Hive takes more there: properties of the JVM ({@code set:system:}), which all sessions share, and its own.
  */
 final class SqlSessions extends ThriftBinaryCLIService {
-  private static final String DATABASE = "use:database";
-  private static final String VARIABLE = "set:hivevar:";
   private static final String SETTING = "set:hiveconf:";
+  private static final Pattern TAKEN =
+      Pattern.compile(
+          "use:database|set:hivevar:[0-9A-Za-z_]+|"
+              + SETTING
+              + "(spark\\.sql\\..+|hive\\.server2\\.thrift\\.resultset\\.default\\.fetch\\.size)");
 
   SqlSessions(CLIService service) {
     super(service);
@@ -38,12 +42,14 @@ final class SqlSessions extends ThriftBinaryCLIService {
   }
 
   private static void check(String name, String value) {
-    if (name.equals(DATABASE) || name.startsWith(VARIABLE)) {
-      return;
+    if (value.contains("${")) {
+      throw new LaunchRefused(name + ": its value would be put together from what this process holds");
     }
-    if (!name.startsWith(SETTING)) {
-      throw new LaunchRefused(name + ": a session sets its database, variables and settings, and nothing else");
+    if (!TAKEN.matcher(name).matches()) {
+      throw new LaunchRefused(name + ": a session sets its database, variables and settings of SQL, and nothing else");
     }
-    Hardening.checkPresent(Map.of(name.substring(SETTING.length()), value));
+    if (name.startsWith(SETTING)) {
+      Hardening.checkPresent(Map.of(name.substring(SETTING.length()), value));
+    }
   }
 }
