@@ -49,7 +49,8 @@ def readable(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
 
 
-def test_spark_connect(owner, token):
+def test_spark_connect(owner, token, monkeypatch):
+    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")  # `connect` sets it for good; other tests are no clients
     allow(owner, "analysts.toml", 'version = 1\nserver = "connect"\n')
     server = owner.start("spark", "connect", "analysts.toml")
     accepted = accept(owner, "analysts")
