@@ -61,7 +61,7 @@ def install_wheels(requirements: Path, prefix: Path, folder: Path) -> None:
     """
     options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink")
     where = ("--prefix", str(prefix), "--requirements", str(requirements))
-    _uv(folder, "pip", "install", *options, *where)
+    _uv(folder, "pip", "install", "--no-config", *options, *where)
 
 
 def _uv(folder: Path, *arguments: str) -> bytes:

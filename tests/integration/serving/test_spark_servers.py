@@ -50,7 +50,9 @@ def readable(folder: Path) -> list[Path]:
 
 
 def test_spark_connect(owner, token, monkeypatch):
-    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")  # `connect` sets it for good; other tests are no clients
+    monkeypatch.setenv(
+        "SPARK_CONNECT_MODE_ENABLED", "1"
+    )  # `connect` sets it for good; other tests are no clients
     allow(owner, "analysts.toml", 'version = 1\nserver = "connect"\n')
     server = owner.start("spark", "connect", "analysts.toml")
     accepted = accept(owner, "analysts")
