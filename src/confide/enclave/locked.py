@@ -176,7 +176,7 @@ def wheel_layers(wheels: list[LockedWheel], program: Path, cache: Path) -> list[
         requirements = Path(text) / "requirements.txt"
         requirements.write_text("".join(f"{w.name} @ {w.url} --hash=sha256:{w.sha256}\n" for w in wheels))
         try:
-            install_wheels(requirements, prefix, program.parent)
+            install_wheels(requirements, prefix)
         except UvFailed as failed:
             raise InvalidImage(f"{lock_path(program).name}: {failed}") from None
         folders = _dist_info(prefix)

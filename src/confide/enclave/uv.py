@@ -47,13 +47,15 @@ def export_lock(program: Path) -> bytes:
     return _uv(program.parent, "export", *options, "--script", str(program))
 
 
-def install_wheels(requirements: Path, prefix: Path, folder: Path) -> None:
+def install_wheels(requirements: Path, prefix: Path) -> None:
     """Install wheels into `prefix`, each of them verified.
 
+    uv takes its settings (proxies, credentials of an index) from the user, the system and the environment, and not from
+    a project that the program lies in: what that overrides is no part of the program's lock.
+
     Args:
-        requirements: lines `name @ URL --hash=sha256:...`, all that is installed.
+        requirements: lines `name @ URL --hash=sha256:...`, all that is installed; in a folder of no project.
         prefix: new folder.
-        folder: where uv looks for its settings (proxies, credentials of an index).
 
     Raises:
         UvFailed: one cannot be fetched, or has another hash.
@@ -61,7 +63,7 @@ def install_wheels(requirements: Path, prefix: Path, folder: Path) -> None:
     """
     options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink")
     where = ("--prefix", str(prefix), "--requirements", str(requirements))
-    _uv(folder, "pip", "install", "--no-config", *options, *where)
+    _uv(requirements.parent, "pip", "install", *options, *where)
 
 
 def _uv(folder: Path, *arguments: str) -> bytes:

@@ -177,6 +177,15 @@ def test_layers_are_shared_and_fetched_once(
     assert not workshop.index.asked
 
 
+def test_a_project_around_the_program_overrides_nothing(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.cache = _fresh(workshop.cache, tmp_path)
+    workshop.locked("purest", code="import purest\n")
+    (workshop.folder / "pyproject.toml").write_text(
+        '[project]\nname = "around"\nversion = "1"\n\n[tool.uv]\noverride-dependencies = ["purest<1"]\n'
+    )
+    assert any("purest-1.0" in file.path for file in workshop.build().files)
+
+
 def test_what_the_program_does_not_declare_stays_out(workshop: Workshop) -> None:
     workshop.locked("purest", code="import purest, cbor2\n")
     assert not any(file.path.startswith(SITE + "cbor2") for file in workshop.build().files)
