@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -51,27 +52,60 @@ WorkersOption = Annotated[
 JsonStates = Annotated[bool, typer.Option("--json", help="Print the states as JSON at the end.")]
 
 
-@app.command()
-def connect(
-    context: typer.Context,
-    server: ServerArgument,
-    listen: ListenOption = "127.0.0.1:15002",
-    name: NameOption = None,
-    tee: TeeOption = "",
-    data: DataOption = Path(),
-    broker: BrokerOption = None,
-    broker_ca: BrokerCaOption = None,
-    owner: OwnerNeeded = None,
-    memory: MemoryOption = None,
-    scratch: ScratchOption = None,
-    cores: CoresOption = None,
-    conf: ConfOption = None,
-    jars: JarsOption = None,
-    workers: WorkersOption = 0,
-    executor_image: ExecutorImageOption = None,
-    json: JsonStates = False,
-) -> None:
-    """Serve Spark Connect over TLS 1.3 until interrupted: notebooks and `pyspark --remote`.
+def _serving(kind: str, port: int, called: str) -> Callable[..., None]:
+    """Return the command that serves one kind of server; `called` is its help."""
+
+    def serve(
+        context: typer.Context,
+        server: ServerArgument,
+        listen: ListenOption = f"127.0.0.1:{port}",
+        name: NameOption = None,
+        tee: TeeOption = "",
+        data: DataOption = Path(),
+        broker: BrokerOption = None,
+        broker_ca: BrokerCaOption = None,
+        owner: OwnerNeeded = None,
+        memory: MemoryOption = None,
+        scratch: ScratchOption = None,
+        cores: CoresOption = None,
+        conf: ConfOption = None,
+        jars: JarsOption = None,
+        workers: WorkersOption = 0,
+        executor_image: ExecutorImageOption = None,
+        json: JsonStates = False,
+    ) -> None:
+        _check_kind(server, kind)
+        launch = launch_parameters(listen, name)
+        with stopped_by_signals():
+            run(
+                context,
+                server,
+                profile="spark",
+                tee=tee,
+                data=data,
+                broker=broker,
+                broker_ca=broker_ca,
+                owner_needed=owner,
+                memory=memory,
+                scratch=scratch,
+                cores=cores,
+                conf=conf,
+                jars=jars,
+                workers=workers,
+                executor_image=executor_image,
+                launch=launch,
+                json=json,
+            )
+
+    serve.__doc__ = called
+    return serve
+
+
+app.command("connect")(
+    _serving(
+        "connect",
+        15002,
+        """Serve Spark Connect over TLS 1.3 until interrupted: notebooks and `pyspark --remote`.
 
     The owner allows it as any program, and --requests names the key that clients' tokens are made of. The
     clients' side: docs/how-to/spark-servers.md.
@@ -81,54 +115,23 @@ def connect(
         confide policy allow analysts.toml --read data/patients --requests clinic/analysts --logs clinic/logs
 
         confide spark connect --tee simulated analysts.toml --listen 0.0.0.0:15002 --name spark.clinic.example
-    """
-    _serve("connect", **locals())
-
-
-@app.command("sql-server")
-def sql_server(
-    context: typer.Context,
-    server: ServerArgument,
-    listen: ListenOption = "127.0.0.1:10000",
-    name: NameOption = None,
-    tee: TeeOption = "",
-    data: DataOption = Path(),
-    broker: BrokerOption = None,
-    broker_ca: BrokerCaOption = None,
-    owner: OwnerNeeded = None,
-    memory: MemoryOption = None,
-    scratch: ScratchOption = None,
-    cores: CoresOption = None,
-    conf: ConfOption = None,
-    jars: JarsOption = None,
-    workers: WorkersOption = 0,
-    executor_image: ExecutorImageOption = None,
-    json: JsonStates = False,
-) -> None:
-    """Serve SQL over TLS 1.3 until interrupted: JDBC and BI tools, by HiveServer2's protocol.
+    """,
+    )
+)
+app.command("sql-server")(
+    _serving(
+        "sql",
+        10000,
+        """Serve SQL over TLS 1.3 until interrupted: JDBC and BI tools, by HiveServer2's protocol.
 
     Like `confide spark connect`; the password of a connection is the client's token.
 
     Example:
 
         confide spark sql-server --tee simulated reports.toml --listen 0.0.0.0:10000 --name sql.clinic.example
-    """
-    _serve("sql", **locals())
-
-
-def _serve(
-    kind: str,
-    context: typer.Context,
-    server: Path,
-    listen: str,
-    name: list[str] | None,
-    owner: list[str] | None,
-    **options: object,
-) -> None:
-    _check_kind(server, kind)
-    launch = launch_parameters(listen, name)
-    with stopped_by_signals():
-        run(context, server, profile="spark", owner_needed=owner, launch=launch, **options)
+    """,
+    )
+)
 
 
 def _check_kind(server: Path, kind: str) -> None:
