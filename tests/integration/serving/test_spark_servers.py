@@ -50,9 +50,8 @@ def readable(folder: Path) -> list[Path]:
 
 
 def test_spark_connect(owner, token, monkeypatch):
-    monkeypatch.setenv(
-        "SPARK_CONNECT_MODE_ENABLED", "1"
-    )  # `connect` sets it for good; other tests are no clients
+    # `connect` sets it for the rest of the process; other tests are no clients.
+    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
     allow(owner, "analysts.toml", 'version = 1\nserver = "connect"\n')
     server = owner.start("spark", "connect", "analysts.toml")
     accepted = accept(owner, "analysts")
@@ -77,6 +76,7 @@ def test_spark_connect(owner, token, monkeypatch):
     )
 
     _unmodified_program(owner, server, accepted, token)
+    spark.stop()  # a client goes on asking a server that is gone, for minutes
     assert server.stop() == 0
     owner.ok("decrypt", "out/report", "report.csv")
     with (owner.folder / "report.csv").open(newline="") as report:
