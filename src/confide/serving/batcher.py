@@ -8,6 +8,7 @@ target. Runs so short that a thread would cost more than they do happen on the e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +129,9 @@ class Batcher:
             if self._batchable
             else ()
         )
-        self._queue.append(_Waiting(inputs, rows, signature, expires, answer))
+        waiting = _Waiting(inputs, rows, signature, expires, answer)
+        self._queue.append(waiting)
+        answer.add_done_callback(lambda done: self._forget(waiting) if done.cancelled() else None)
         self._wake()
         return answer
 
@@ -137,6 +140,11 @@ class Batcher:
         while self._queue or self._busy:
             await asyncio.sleep(0.01)
         self._closed = True
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """Let go of what nobody waits for any more: its bytes are no longer counted."""
+        with contextlib.suppress(ValueError):  # it runs already
+            self._queue.remove(waiting)
 
     def _wake(self) -> None:
         if not self._busy and self._queue:
