@@ -46,8 +46,7 @@ class ExecutorProfile:
     def run(self, context: Context) -> int:
         """Run the executor and return its JVM's exit code."""
         environment = self.installation.prepare(context, self.sandbox)
-        identity, launch = context.mesh(), context.launch
-        job = Job(launch["host"], 1, identity.secret, write_stores(identity, secrets_folder()))
+        job = Job(context.launch["host"], 1, write_stores(context.mesh(), secrets_folder()))
         table = settings(
             PurePosixPath(context.scratch),
             cores=cores(context),

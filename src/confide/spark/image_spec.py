@@ -45,7 +45,7 @@ def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
     for name in own:
         if not name.startswith("spark."):
             raise Misuse(f"not a setting of Spark: {name}")
-    somewhere = Job("127.0.0.1", 1, "", Stores(Path("/"), Path("/")))
+    somewhere = Job("127.0.0.1", 1, Stores(Path("/"), Path("/"), ""))
     serving = Server("127.0.0.1", 0, KeyStore(Path("/"), "")) if server else None
     for job in (None, somewhere):
         settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving).check(own)

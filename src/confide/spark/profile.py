@@ -27,7 +27,7 @@ from confide.spark.installation import (
 from confide.spark.server import Server
 from confide.spark.server_configuration import is_server
 from confide.spark.settings import settings
-from confide.spark.stores import write_stores
+from confide.spark.stores import write_own_stores, write_stores
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,23 @@ class SparkProfile:
 
     def run(self, context: Context) -> int:
         """Run the program to its end and return its exit code."""
+        now = datetime.datetime.now(datetime.UTC)
         environment = self.installation.prepare(context, self.sandbox)
         environment["PYSPARK_PYTHON"] = str(launcher_path(context))
         server = Server.of(context) if is_server(context.image.program) else None
+        job, enclave = _job(context), inside_libos() is not None
         table = settings(
             PurePosixPath(context.scratch),
             cores=cores(context),
-            job=_job(context),
+            job=job,
             own=own_settings(context.image),
-            enclave=inside_libos() is not None,
+            enclave=enclave,
+            stores=write_own_stores(now, secrets_folder()) if enclave and job is None else None,
             server=server.settings if server else None,
         )
         if server is not None:
             return server.run(table, self.installation, environment)
-        gateway, driver = gateway_secrets(datetime.datetime.now(datetime.UTC))
+        gateway, driver = gateway_secrets(now)
         gateway |= {"properties": table.values(), "settings": table.rules()}
         context.secrets.update(gateway=gateway, driver=driver)
         if CLASS in context.image.settings:
@@ -127,4 +130,4 @@ def _job(context: Context) -> Job | None:
         return None
     identity = context.mesh()
     stores = write_stores(identity, secrets_folder())
-    return Job(context.launch.get("host", "127.0.0.1"), int(executors), identity.secret, stores)
+    return Job(context.launch.get("host", "127.0.0.1"), int(executors), stores)

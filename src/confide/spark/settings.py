@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
-from confide.spark import cluster_settings, server_settings
+from confide.spark import cluster_settings, network_settings, server_settings
+from confide.spark.stores import Stores
 
 
 def settings(
@@ -16,6 +17,7 @@ def settings(
     job: cluster_settings.Job | None = None,
     own: Mapping[str, str] | None = None,
     enclave: bool = False,
+    stores: Stores | None = None,
     server: server_settings.Server | None = None,
 ) -> Settings:
     """Return the table for one run.
@@ -26,14 +28,17 @@ def settings(
         job: with executors in enclaves of their own; None: local mode.
         own: settings of the image.
         enclave: a library OS runs it.
+        stores: for local mode whose loopback device the host carries; None: the device is the sandbox's or the
+            guest's own.
         server: clients send the queries; None: a program does.
     """
     if job is None:
-        master, network, default, forbidden = _local(cores), NETWORK, _defaults(scratch), FORBIDDEN
+        channel = network_settings.AES if stores is None else network_settings.tls(stores)
+        master, network, default = _local(cores), (*network_settings.ALONE, *channel), _defaults(scratch)
     else:
         master, network = cluster_settings.master(job), cluster_settings.network(job)
         default = (*_defaults(scratch), cluster_settings.WAIT)
-        forbidden = (*FORBIDDEN, *cluster_settings.FORBIDDEN)
+    forbidden = FORBIDDEN
     fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
     if server is not None:
         fixed = (*fixed, *server_settings.fixed(scratch, server))
@@ -90,18 +95,6 @@ def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
         # Places.
         Setting("spark.hadoop.hadoop.tmp.dir", str(scratch / "hadoop"), _SCRATCH),
     )
-
-
-NETWORK: tuple[Setting, ...] = (
-    Setting("spark.driver.host", "127.0.0.1", "Spark would be reachable from outside"),
-    Setting("spark.driver.bindAddress", "127.0.0.1", "Spark would be reachable from outside"),
-    Setting("spark.authenticate", "true", "any local process could speak to Spark"),
-    Setting("spark.network.crypto.enabled", "true", _CLEAR_NETWORK),
-    Setting("spark.network.crypto.authEngineVersion", "2", "an older key agreement would be used"),
-    Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", "traffic would not be authenticated"),
-    Setting("spark.network.crypto.saslFallback", "false", "an older cipher would be accepted"),
-)
-"""Local mode still listens on two ports, for files of `addFile` and for blocks."""
 
 
 _FEW_THREADS = "more threads would start than the enclave has"
@@ -170,6 +163,7 @@ def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
 
 
 FORBIDDEN: tuple[Forbidden, ...] = (
+    Forbidden(r"spark\.ssl\..+", network_settings.STRANGERS),
     Forbidden(r"spark\.jars(\..+)?", _NO_CODE),
     Forbidden(r"spark\.(files|archives|submit\.pyFiles)", _NO_CODE),
     Forbidden(r"spark\.(driver|executor)\.(extraClassPath|extraLibraryPath|userClassPathFirst)", _NO_CODE),

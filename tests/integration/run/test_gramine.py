@@ -243,6 +243,7 @@ from pyspark.sql import functions as F
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.regression import LinearRegression
 spark = SparkSession.builder.getOrCreate()
+assert spark.conf.get("spark.ssl.rpc.enabled") == "true"  # the host carries its loopback device
 patients = spark.read.parquet("in/patients")
 patients.groupBy("ward").agg(F.avg("age").alias("age")).orderBy("ward").write.parquet("out/spark")
 numbered = patients.withColumn("age", F.col("age").cast("double"))

@@ -13,7 +13,8 @@ from confide.spark.settings import settings
 from confide.spark.stores import Stores
 
 SECRET = "5a" * 32
-JOB = Job("10.0.0.7", 3, SECRET, Stores(Path("/run/confide/member.p12"), Path("/run/confide/job.p12")))
+STORES = Stores(Path("/run/confide/member.p12"), Path("/run/confide/job.p12"), SECRET)
+JOB = Job("10.0.0.7", 3, STORES)
 TABLE = settings(PurePosixPath("/scratch"), cores=2, job=JOB)
 LOCAL = settings(PurePosixPath("/scratch"), cores=2)
 FIXED = {row.name: row for row in TABLE.fixed}

@@ -1,11 +1,12 @@
 import json
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from confide.jvm.enclave import direct_mib
 from confide.spark.settings import settings
+from confide.spark.stores import Stores
 
 TABLE = settings(PurePosixPath("/scratch"), cores=3)
 
@@ -112,3 +113,18 @@ def _fixed(name):
 def test_an_enclave_fetches_blocks_into_no_more_memory_than_its_smallest_jvm_has():
     table = settings(PurePosixPath("/scratch"), cores=1, enclave=True).values()
     assert int(table["spark.network.maxRemoteBlockSizeFetchToMem"].removesuffix("m")) < direct_mib(0)
+
+
+def test_where_the_host_carries_the_loopback_device_spark_speaks_tls_with_itself():
+    stores = Stores(Path("/scratch/member.p12"), Path("/scratch/job.p12"), "5a" * 32)
+    table = settings(PurePosixPath("/scratch"), cores=1, enclave=True, stores=stores)
+    values = table.values()
+    assert values["spark.ssl.rpc.enabled"] == "true"
+    assert values["spark.ssl.rpc.protocol"] == "TLSv1.3"
+    assert values["spark.ssl.rpc.trustStore"] == "/scratch/job.p12"
+    assert values["spark.network.crypto.enabled"] == "false"
+    assert values["spark.driver.bindAddress"] == "127.0.0.1"
+    # All that holds elsewhere holds here, but the cipher that TLS replaces.
+    missing = {row.name for row in TABLE.fixed} - {row.name for row in table.fixed}
+    assert missing == {"spark.network.crypto.authEngineVersion", "spark.network.crypto.cipher"}
+    assert "5a" * 32 not in repr(stores)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import stat
 import subprocess
 import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from confide.broker.mesh_certificate import Member, issue_member, job_authority
 from confide.broker.mesh_member import MeshIdentity
-from confide.spark.stores import write_stores
+from confide.spark.stores import write_own_stores, write_stores
 
 SECRET = "ab" * 32
 
@@ -44,6 +46,31 @@ def test_java_finds_the_key_in_one_and_one_authority_in_the_other(identity, tmp_
     assert "contains 1 entry" in trusted
     assert "trustedCertEntry" in trusted
     assert "PrivateKeyEntry" not in trusted
+
+
+def test_a_process_that_speaks_to_itself_trusts_its_own_certificate_alone(tmp_path):
+    stores = write_own_stores(datetime.datetime.now(datetime.UTC), tmp_path)
+    certificates = []
+    for path in (stores.key, stores.trust):
+        opened = pkcs12.load_pkcs12(path.read_bytes(), stores.secret.encode())
+        certificates += [opened.cert or opened.additional_certs[0]]
+        assert len(opened.additional_certs) + (opened.cert is not None) == 1
+    assert certificates[0].certificate == certificates[1].certificate
+    assert "PrivateKeyEntry" in listed(stores.key, stores.secret)
+    trusted = listed(stores.trust, stores.secret)
+    assert "trustedCertEntry" in trusted
+    assert "PrivateKeyEntry" not in trusted
+
+
+def test_each_run_has_its_own(tmp_path):
+    now = datetime.datetime.now(datetime.UTC)
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    one, other = (write_own_stores(now, folder) for folder in folders)
+    assert one.secret != other.secret
+    for path in (other.key, other.trust):
+        assert "Entry" not in listed(path, one.secret)
 
 
 def test_another_password_opens_neither(identity, tmp_path):
