@@ -17,6 +17,7 @@ from benchmarks.report import Report
 
 MODULES = {
     "tpch": "benchmarks.tpch.bench",
+    "cluster": "benchmarks.cluster",
     "write": "benchmarks.write.bench",
     "encrypt": "benchmarks.encrypt",
     "release": "benchmarks.release.bench",

@@ -31,20 +31,24 @@ class Owner:
     home: Path
     passphrase_fd: int
 
-    def confide(self, *arguments: str | Path) -> Done:
+    def confide(self, *arguments: str | Path, sample: bool = False) -> Done:
         """Run `confide` with these arguments and return what it used."""
         options = ["--home", str(self.home), "--passphrase-fd", str(self.passphrase_fd)]
-        return measure([CONFIDE, *options, *arguments], cwd=self.folder, pass_fds=[self.passphrase_fd])
+        command = [CONFIDE, *options, *arguments]
+        return measure(command, cwd=self.folder, pass_fds=[self.passphrase_fd], sample=sample)
 
     def passphrase(self) -> bytes:
         """Return the passphrase, for opening the home through the library."""
         return os.pread(self.passphrase_fd, 4096, 0)
 
-    def allow(self, program: Path, *, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
+    def allow(
+        self, program: Path, *, reads: Iterable[str] = (), writes: Iterable[str] = (), executors: bool = False
+    ) -> None:
         """Put a policy into force that lets this program run, read and write these locations."""
         read = [word for location in reads for word in ("--read", location)]
         write = [word for location in writes for word in ("--write", f"{location}={KEY}")]
-        self.confide("policy", "allow", program, *read, *write, "--logs", KEY)
+        workers = ["--workers"] if executors else []
+        self.confide("policy", "allow", program, *read, *write, "--logs", KEY, *workers)
         self.confide("policy", "apply", "policy.toml")
 
 

@@ -1,19 +1,26 @@
-"""Measures a command: wall, CPU seconds of the whole process tree, peak memory."""
+"""Measures a command: wall, CPU seconds of the whole process tree and their course, peak memory."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 GRACE_S = 20.0
 """How long descendants may outlive the command, for instance a JVM that is stopping."""
+
+SAMPLE_S = 0.1
 
 
 class CommandFailed(RuntimeError):
@@ -39,11 +46,34 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Course:
+    """CPU seconds of a process tree so far, as sampled.
+
+    Attributes:
+        at: Unix seconds, rising.
+        cpu_s: user and system time until then.
+    """
+
+    at: Sequence[float]
+    cpu_s: Sequence[float]
+
+    def between(self, start: float, end: float) -> float:
+        """Return what was used between two times (Unix seconds), interpolated."""
+        return self._until(end) - self._until(start)
+
+    def _until(self, time_s: float) -> float:
+        after = min(max(1, bisect_left(self.at, time_s)), len(self.at) - 1)
+        (t0, t1), (c0, c1) = self.at[after - 1 : after + 1], self.cpu_s[after - 1 : after + 1]
+        return c0 + (c1 - c0) * (time_s - t0) / (t1 - t0)
+
+
+@dataclass(frozen=True)
 class Done:
-    """A command that ended well: what it used, and what it wrote to standard output."""
+    """A command that ended well: what it used, what it wrote to standard output, and its course."""
 
     usage: Usage
     output: str
+    course: Course
 
 
 def measure(
@@ -54,6 +84,7 @@ def measure(
     pass_fds: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
     grace_s: float = GRACE_S,
+    sample: bool = False,
 ) -> Done:
     """Run a command to its end and return what it used.
 
@@ -64,6 +95,7 @@ def measure(
         pass_fds: descriptors that it inherits.
         stdin: its standard input.
         grace_s: how long descendants may outlive it.
+        sample: follow its course, which costs about a twentieth of a core.
 
     Raises:
         CommandFailed: it ended with another exit code than 0; the end of its standard error is in the text.
@@ -79,9 +111,8 @@ def measure(
     ]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, os.fdopen(reader, "rb") as pipe:
         try:
-            done = subprocess.run(
+            done = subprocess.Popen(
                 [*reaper, *map(str, command)],
-                check=False,
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
                 pass_fds=(*pass_fds, writer),
@@ -89,6 +120,8 @@ def measure(
                 stdout=out,
                 stderr=err,
             )
+            course = _sample(done) if sample else Course((), ())
+            done.wait()
         finally:
             os.close(writer)
         report = pipe.read()
@@ -99,7 +132,25 @@ def measure(
         if exit_code != 0:
             raise CommandFailed(f"{' '.join(map(str, command))}: exit {exit_code}\n{_tail(err)}")
         out.seek(0)
-        return Done(Usage(**found), out.read().decode(errors="replace"))
+        return Done(Usage(**found), out.read().decode(errors="replace"), course)
+
+
+def _sample(process: subprocess.Popen[bytes]) -> Course:
+    """Follow a process tree until it ends; what has ended counts with the parent that waited for it."""
+    root, at, cpu_s = psutil.Process(process.pid), [], []
+    while process.poll() is None:
+        used = 0.0
+        try:
+            for each in [root, *root.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = each.cpu_times()
+                    used += times.user + times.system + times.children_user + times.children_system
+        except psutil.NoSuchProcess:
+            break
+        at.append(time.time())
+        cpu_s.append(used)
+        time.sleep(SAMPLE_S)
+    return Course(at, cpu_s)
 
 
 def _tail(file: IO[bytes], size: int = 4000) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.measure import Comparison, interleave
 from benchmarks.owner import Owner
-from benchmarks.process import CommandFailed, Usage, measure
+from benchmarks.process import CommandFailed, Course, Usage, measure
 
 MARK = "MEASURED "
 PLAIN, CONFIDE = "plain", "confide"
@@ -24,10 +24,35 @@ DEFAULT_SETUP = {"master": "local[2]", "heap_mib": 2048}
 
 @dataclass(frozen=True)
 class SparkRun:
-    """One run of a program: what the whole process tree used, and what the program says it measured."""
+    """One run of a program: what the whole process tree used, and when, and what the program says it measured."""
 
     usage: Usage
     measured: Mapping[str, Any]
+    course: Course
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A driver, and executors of one core each in processes of their own.
+
+    Attributes:
+        executors: how many.
+        spark_home: whose `work` Spark's own workers write.
+    """
+
+    executors: int
+    spark_home: Path
+
+    def plain_options(self, heap_mib: int) -> str:
+        """Return those of Spark: a master and workers that it starts itself; executors share no disk."""
+        return (
+            f"--master local-cluster[{self.executors},1,{heap_mib}] --executor-memory {heap_mib}m "
+            "--conf spark.shuffle.readHostLocalDisk=false"
+        )
+
+    def confide_options(self) -> tuple[str, ...]:
+        """Return those of `confide run`."""
+        return ("--workers", str(self.executors), "--worker-cores", "1")
 
 
 @dataclass(frozen=True)
@@ -38,11 +63,13 @@ class Sides:
         program: the PySpark program; it prints one line, `MEASURED` and JSON.
         plain_folder: working folder of the plain side.
         owner: whose encrypted tables lie in the working folder of the other side; None: plain side only.
+        cluster: on either side; None: local mode.
     """
 
     program: Path
     plain_folder: Path
     owner: Owner | None
+    cluster: Cluster | None = None
 
     def run(self, runs: int) -> dict[str, list[SparkRun]]:
         """Run both sides in turn, after one discarded run of `confide` that tells its cores and heap."""
@@ -54,16 +81,24 @@ class Sides:
 
     def plain(self, setup: Mapping[str, Any]) -> SparkRun:
         """Run with `python`, given the other side's master and heap."""
-        options = f"--master {setup['master']} --driver-memory {setup['heap_mib']}m pyspark-shell"
+        master = (
+            self.cluster.plain_options(setup["heap_mib"]) if self.cluster else f"--master {setup['master']}"
+        )
+        options = f"{master} --driver-memory {setup['heap_mib']}m pyspark-shell"
         env = {"PYSPARK_SUBMIT_ARGS": options, "PYSPARK_PYTHON": sys.executable}
-        done = measure([sys.executable, self.program], cwd=self.plain_folder, env=env)
-        return SparkRun(done.usage, _measured(done.output))
+        if self.cluster:
+            env |= {"SPARK_HOME": str(self.cluster.spark_home), "SPARK_LOCAL_IP": "127.0.0.1"}
+        sample = self.cluster is not None
+        done = measure([sys.executable, self.program], cwd=self.plain_folder, env=env, sample=sample)
+        return SparkRun(done.usage, _measured(done.output), done.course)
 
     def confide(self) -> SparkRun:
         """Run with `confide run`; what the program printed comes from its sealed output."""
         assert self.owner is not None
-        usage = self.owner.confide("run", "--tee", "simulated", self.program).usage
-        return SparkRun(usage, _measured(self.owner.confide("logs").output))
+        options = self.cluster.confide_options() if self.cluster else ()
+        sample = self.cluster is not None
+        done = self.owner.confide("run", "--tee", "simulated", *options, self.program, sample=sample)
+        return SparkRun(done.usage, _measured(self.owner.confide("logs").output), done.course)
 
 
 def compare(results: Mapping[str, Sequence[SparkRun]], value: Callable[[SparkRun], float]) -> Comparison:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import mean_ratio, mean_ratio_interval
+from benchmarks.measure import Comparison, mean_ratio, mean_ratio_interval
 from benchmarks.options import Options
-from benchmarks.owner import Owner, new_owner
+from benchmarks.owner import new_owner
 from benchmarks.process import CommandFailed
 from benchmarks.report import Bar, Report, interval, ratio, table
 from benchmarks.sides import PLAIN, Sides, SparkRun, compare, raw
@@ -29,16 +30,21 @@ def run(options: Options) -> Report:
         plain_folder = folder / "plain"
         if options.plain_only:
             plain_tables(source, plain_folder)
-            return _plain_report(_measure(options, plain_folder, None), options)
+            return _plain_report(measure(Sides(PROGRAM, plain_folder, None), options.runs), options)
         with new_owner(folder) as owner:
             encrypt_tables(owner, source)
             copy_plain(owner, plain_folder)
             owner.allow(PROGRAM, reads=[f"tpch/{name}" for name in TABLES])
-            return _report(_measure(options, plain_folder, owner), options)
+            return _report(measure(Sides(PROGRAM, plain_folder, owner), options.runs), options)
 
 
-def _measure(options: Options, plain_folder: Path, owner: Owner | None) -> Results:
-    results = Sides(PROGRAM, plain_folder, owner).run(options.runs)
+def measure(sides: Sides, runs: int) -> Results:
+    """Run the queries on both sides.
+
+    Raises:
+        CommandFailed: a run failed, or two of them disagree on a result.
+    """
+    results = sides.run(runs)
     everything = [run for runs in results.values() for run in runs]
     for query in everything[0].measured["queries"]:
         found = {
@@ -50,9 +56,17 @@ def _measure(options: Options, plain_folder: Path, owner: Owner | None) -> Resul
     return results
 
 
-def _report(results: Results, options: Options) -> Report:
+def compare_queries(
+    results: Results, cpu_s: Callable[[SparkRun, str], float]
+) -> tuple[Mapping[str, Comparison], str]:
+    """Return the CPU of each query, and the table of everything.
+
+    Args:
+        results: of `measure`.
+        cpu_s: CPU seconds that a run used for a query.
+    """
     names = sorted(results[PLAIN][0].measured["queries"])
-    cpu = {name: compare(results, _query(name, "cpu_s")) for name in names}
+    cpu = {name: compare(results, partial(_swapped, cpu_s, name)) for name in names}
     wall = {name: compare(results, _query(name, "wall_s")) for name in names}
     rows = [
         [
@@ -79,7 +93,6 @@ def _report(results: Results, options: Options) -> Report:
             f"{whole_wall.ratio():.3f}",
         ]
     )
-    worst = max(names, key=lambda name: cpu[name].ratio())
     columns = [
         "query",
         "plain CPU s",
@@ -89,14 +102,32 @@ def _report(results: Results, options: Options) -> Report:
         "confide wall s",
         "ratio",
     ]
+    return cpu, table(columns, rows)
+
+
+def bars(cpu: Mapping[str, Comparison], mean_bar: float, each_bar: float) -> tuple[Bar, ...]:
+    """Return the bars on ratios of CPU: their geometric mean, and the largest."""
+    each = list(cpu.values())
+    worst = max(cpu, key=lambda name: cpu[name].ratio())
+    return (
+        Bar("geometric mean of CPU ratios", mean_ratio(each), mean_bar),
+        Bar(f"largest CPU ratio of a query ({worst})", cpu[worst].ratio(), each_bar),
+    )
+
+
+def _swapped(cpu_s: Callable[[SparkRun, str], float], name: str, run: SparkRun) -> float:
+    return cpu_s(run, name)
+
+
+def _report(results: Results, options: Options) -> Report:
+    cpu, rows = compare_queries(results, lambda run, name: float(run.measured["queries"][name]["cpu_s"]))
     setup = results[PLAIN][0].measured["setup"]
     return Report(
         f"TPC-H, scale {options.scale:g}",
-        (table(columns, rows),),
+        (rows,),
         (
-            Bar("geometric mean of CPU ratios", mean, MEAN_BAR),
-            Bar("upper end of its interval", around.high, UPPER_BAR),
-            Bar(f"largest CPU ratio of a query ({worst})", cpu[worst].ratio(), EACH_BAR),
+            *bars(cpu, MEAN_BAR, EACH_BAR),
+            Bar("upper end of the mean's interval", mean_ratio_interval(list(cpu.values())).high, UPPER_BAR),
         ),
         (
             f"Medians of {options.runs} interleaved runs, each a process of its own, which takes the median of three "

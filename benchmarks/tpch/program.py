@@ -42,19 +42,21 @@ def main():
     for name in TABLES:
         spark.read.parquet(f"tpch/{name}").createOrReplaceTempView(name)
     cpu = cpu_clock(spark)
-    queries, cpu_times, wall_times = {}, defaultdict(list), defaultdict(list)
+    queries, cpu_times, wall_times, spans = {}, defaultdict(list), defaultdict(list), defaultdict(list)
     for pass_number in range(4):
         for name, sql in QUERIES.items():
-            cpu_before, wall_before = cpu(), time.perf_counter()
+            cpu_before, wall_before, start = cpu(), time.perf_counter(), time.time()
             rows = spark.sql(sql).collect()
             cpu_s, wall_s = cpu() - cpu_before, time.perf_counter() - wall_before
             if pass_number == 0:
                 continue
             cpu_times[name].append(cpu_s)
             wall_times[name].append(wall_s)
+            spans[name].append((start, time.time()))
             queries[name] = {
                 "cpu_s": statistics.median(cpu_times[name]),
                 "wall_s": statistics.median(wall_times[name]),
+                "spans": spans[name],
                 "rows": len(rows),
                 "digest": digest(rows),
                 "first": str(tuple(rows[0])) if rows else "",
