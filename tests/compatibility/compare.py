@@ -24,11 +24,14 @@ _NAMES = (
 )
 """Names that are made anew in each run."""
 _UNREAD = re.compile(
-    r"Traceback \(most recent call last\):\n(?: .*\n)*? .*pyspark/daemon\.py.*\n(?: .*\n)*"
-    r"(?:BrokenPipe|ConnectionReset)Error: .*\n?"
+    r"Traceback \(most recent call last\):"
+    r"|  File \".*pyspark/daemon\.py\", line \d+, in (?:manager|worker)"
+    r"|    code = worker\(sock, authenticated\)|    outfile\.flush\(\)| +\^+"
+    r"|(?:BrokenPipe|ConnectionReset)Error: \[Errno \d+\] [A-Za-z ]+"
 )
 """What Spark's daemon says where what a worker sends is not read to its end (`show`, `head`): it notices at once over
-Unix sockets, which `confide` has it use, and seldom over TCP."""
+Unix sockets, which `confide` has it use, and seldom over TCP. Line by line, because two workers may say it at once;
+what else is wrong says more than these lines."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?|\b[12]\d{9}\b")
 """When a row was read, or a window of such."""
 _FRAME = re.compile(r"[-+=]+$|=+\d|Time:|Batch:")
@@ -98,11 +101,10 @@ def settled(printed: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    text = _UNREAD.sub("", text)
     for pattern, name in _NAMES:
         text = pattern.sub(name, text)
     lines = (line.rstrip() for line in text.splitlines())
-    return [line for line in lines if line and not _LOGGED.match(line)]
+    return [line for line in lines if line and not _LOGGED.match(line) and not _UNREAD.fullmatch(line)]
 
 
 def _skeleton(line: str) -> str:

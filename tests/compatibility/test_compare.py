@@ -58,6 +58,8 @@ BrokenPipeError: [Errno 32] Broken pipe
 
 def test_a_worker_whose_output_nobody_reads_says_so_and_that_is_no_difference():
     assert same("1", f"{UNREAD}1")
+    interleaved = "".join(line * 2 for line in UNREAD.splitlines(keepends=True))
+    assert same("1", f"{interleaved}1")
     assert not same("1", UNREAD.replace("daemon", "worker") + "1")
     assert not same("1", UNREAD.replace("BrokenPipeError: [Errno 32]", "ValueError:") + "1")
 
