@@ -195,11 +195,11 @@ def serving_configuration(data: bytes) -> None:
 def serving_request(data: bytes) -> None:
     """A length of JSON in two bytes, and a body."""
     length = int.from_bytes(data[:2], "big")
-    read_request(Body(data[2:], None if length == 0xFFFF else length))
+    read_request(Body(data[2:], None if length == 0xFFFF else length), lambda *_: None)
 
 
 def grpc_request(data: bytes) -> None:
-    GrpcRequest.parse(data).read()
+    GrpcRequest.parse(data).read(lambda *_: None)
 
 
 def sealed_request(data: bytes) -> None:

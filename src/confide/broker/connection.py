@@ -1,52 +1,36 @@
 """One HTTP connection of the broker: uvicorn's, with what strangers may send bounded in size and time.
 
 The parser (llhttp) sets no limits of its own: a request's head is at most 64 KiB, the whole request arrives
-within 30 seconds, and its body has a declared length. Of the connections that a server takes, one client gets half.
+within 30 seconds, its body has a declared length, and its answer is taken, piece by piece. Of the connections that a
+server takes (`acceptor.py`), one client gets half.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from confide.broker.acceptor import Accepted
+
 MAX_HEAD_BYTES = 64 * 1024
 REQUEST_TIMEOUT_S = 30.0
-MAX_CONNECTIONS = 512
-MAX_OF_ONE_CLIENT = MAX_CONNECTIONS // 2
 
 
-def one_client(host: str) -> str:
-    """Return what one client can hardly have many of: its address; of IPv6 the network of 64 bits (RFC 6177)."""
-    host = host.partition("%")[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 4:
-        return host
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
-
-
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(Accepted, HttpToolsProtocol):
     """uvicorn's protocol for one connection; what goes beyond a bound ends it."""
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
-    _of = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first request is awaited from here on."""
         super().connection_made(_Gathered(transport, self.loop))  # type: ignore[arg-type]
-        self._of = one_client(self.client[0]) if self.client else ""
-        if sum(getattr(other, "_of", None) == self._of for other in self.connections) > MAX_OF_ONE_CLIENT:
-            transport.abort()
         self._start_clock()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
         self._stop_clock()
         super().connection_lost(exc)

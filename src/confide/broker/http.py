@@ -22,7 +22,7 @@ from confide import errors
 from confide.attestation.claims import Claims
 from confide.attestation.evidence import MAX_ATTESTATION_BYTES, MAX_REQUEST_BYTES
 from confide.broker import introduction
-from confide.broker.connection import one_client
+from confide.broker.acceptor import one_client
 from confide.broker.mesh import MAX_BODY_BYTES as MAX_MESH_BYTES
 from confide.broker.mesh import MeshService
 from confide.broker.owner_service import MAX_CALL_BYTES, MAX_LISTING_CALL_BYTES, OwnerService

@@ -8,7 +8,8 @@ from typing import Any
 
 import uvicorn
 
-from confide.broker.connection import MAX_CONNECTIONS, BoundedHttp
+from confide.broker.acceptor import Acceptor
+from confide.broker.connection import BoundedHttp
 from confide.broker.tls import load_chain
 from confide.errors import Unavailable
 
@@ -44,7 +45,23 @@ def server_tls(pem: bytes) -> ssl.SSLContext:
     return context
 
 
-def https_server(app: Any, context: ssl.SSLContext, max_connections: int = MAX_CONNECTIONS) -> uvicorn.Server:
+class BoundedServer(uvicorn.Server):
+    """uvicorn's server, whose connections are counted before their handshake is done."""
+
+    servers: list[Any]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on sockets that are bound."""
+        assert self.config.ssl is not None
+        servers = [Acceptor(each, self._protocol, self.config.ssl) for each in sockets or ()]
+        await super().startup(sockets=[])  # says that it has started
+        self.servers = servers
+
+    def _protocol(self) -> BoundedHttp:
+        return BoundedHttp(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def https_server(app: Any, context: ssl.SSLContext) -> BoundedServer:
     """Return a server of an ASGI application, not running yet."""
     config = uvicorn.Config(
         app,
@@ -59,8 +76,7 @@ def https_server(app: Any, context: ssl.SSLContext, max_connections: int = MAX_C
         access_log=False,
         log_config=None,
         log_level="critical",  # lower levels show paths and peers
-        limit_concurrency=max_connections,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return BoundedServer(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from confide.broker.sessions import RateLimit
 from confide.errors import BrokerUnavailable
@@ -49,46 +49,77 @@ class Admission:
         if size > self._most:
             raise TooLarge(f"a request has at most {self._most} bytes")
 
-    def pending(self, client: str) -> contextlib.AbstractContextManager[Callable[[int], None]]:
-        """Return what counts the bytes of one request as long as it is under way (`Pending.of`)."""
+    def pending(self, client: str) -> contextlib.AbstractContextManager[Account]:
+        """Return what counts the bytes of one request and its reply as long as it is under way (`Pending.of`)."""
         return self._pending.of(client)
 
 
 class Pending:
-    """Bytes of the requests that are under way.
+    """Bytes that are under way, or what else there may be so much of at once.
 
     Args:
         most: of all clients together; of one, its share.
+        what: is counted, as it is told.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most, self._share = most, most // PENDING_SHARE
+    def __init__(self, most: int, what: str = "bytes of requests and replies") -> None:
+        self._most, self._share, self._what = most, most // PENDING_SHARE, what
         self._all = 0
         self._by_client: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def of(self, client: str) -> Iterator[Callable[[int], None]]:
-        """Yield what counts the bytes of one request as they come, and forget them when the block ends.
-
-        What it yields raises Overloaded: they are too many.
-        """
-        counted = 0
-
-        def count(size: int) -> None:
-            nonlocal counted
-            counted += size
-            self._all += size
-            self._by_client[client] += size
-            if self._all > self._most or self._by_client[client] > self._share:
-                raise Overloaded("too many bytes of requests at once")
-
+    def of(self, client: str) -> Iterator[Account]:
+        """Yield what counts as it comes, and is forgotten when the block ends."""
+        account = Account(self, client)
         try:
-            yield count
+            yield account
         finally:
-            self._all -= counted
-            self._by_client[client] -= counted
+            self.add(client, -account.counted)
             if not self._by_client[client]:
                 del self._by_client[client]
+
+    def add(self, client: str, size: int) -> None:
+        """Count."""
+        self._all += size
+        self._by_client[client] += size
+
+    def require(self, client: str, more: int) -> None:
+        """Return if there may be so much more.
+
+        Raises:
+            Overloaded: it is too much.
+        """
+        if self._all + more > self._most or self._by_client[client] + more > self._share:
+            raise Overloaded(f"too many {self._what} at once")
+
+
+class Account:
+    """What one request counts under.
+
+    Attributes:
+        counted: so far.
+    """
+
+    def __init__(self, pending: Pending, client: str) -> None:
+        self._pending, self._client, self.counted = pending, client, 0
+
+    def add(self, size: int) -> None:
+        """Count so much more.
+
+        Raises:
+            Overloaded: it is too much.
+        """
+        self.counted += size
+        self._pending.add(self._client, size)
+        self.require(0)
+
+    def require(self, more: int) -> None:
+        """Return if so much more could be counted.
+
+        Raises:
+            Overloaded: it could not.
+        """
+        self._pending.require(self._client, more)
 
 
 def take(limit: RateLimit, client: str) -> None:

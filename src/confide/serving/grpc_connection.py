@@ -1,15 +1,16 @@
 """One connection of gRPC: grpclib's, with what strangers may send bounded in size, number and time.
 
 grpclib bounds what has not been read (by HTTP/2's windows), the streams of a connection (100) and their headers
-(64 KiB), and nothing else. Of the connections that a server takes, one client gets half, as in `broker.connection`.
+(64 KiB), and nothing else. Connections are counted by their acceptor, as those of REST are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import ssl
 from asyncio import BaseTransport, Transport
-from collections.abc import Callable
 from typing import Any, cast
 
 from grpclib.const import Status
@@ -18,9 +19,10 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 from h2.events import DataReceived
 from h2.exceptions import ProtocolError
+from h2.utilities import SizeLimitDict
 
-from confide.broker.connection import MAX_CONNECTIONS, MAX_OF_ONE_CLIENT, one_client
-from confide.serving.admission import Admission
+from confide.broker.acceptor import Accepted, Acceptor, one_client
+from confide.serving.admission import Account, Admission
 
 IDLE_S = 300.0
 """A connection without a call ends after that; clients open another when they have one."""
@@ -37,47 +39,62 @@ MAX_EMPTY = 100
 """Frames of a connection that hold no data and end nothing: no window counts them, and they are kept until read."""
 MAX_RESETS = 1000
 """Calls of one connection that its client may give up, besides every second."""
+MAX_CLOSED = 1000
+"""Calls that are over and whose number is remembered; h2's own bound is 65,536, which are 11 MB of each connection."""
+PIECE_BYTES = 16 * 1024
+"""So much is taken from a connection before its bounds are held against it."""
+CALL_BYTES = 1024
+"""What a client may send besides the messages of a call; as much more counts as a request, as a call of no method."""
+FREE_BYTES = 16 * 1024
+"""What it may send besides messages before its first call is over."""
 
 
-class BoundedConnection(H2Protocol):
+class BoundedConnection(Accepted, H2Protocol):
     """grpclib's protocol for one connection; what goes beyond a bound ends it."""
 
     _of = ""
     _last = 0.0
     _idle: asyncio.TimerHandle | None = None
     _empty = 0
+    _known = _strange = 0
+    _owed = -FREE_BYTES
 
-    def __init__(self, others: set[BoundedConnection], *arguments: Any) -> None:
+    def __init__(self, others: set[BoundedConnection], admission: Admission, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._others, self._loop = others, asyncio.get_running_loop()
+        self._others, self._admission, self._loop = others, admission, asyncio.get_running_loop()
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin."""
         super().connection_made(transport)
         self._transport = cast(Transport, transport)
+        self.connection._connection._closed_streams = SizeLimitDict(size_limit=MAX_CLOSED)
+        cast(Any, self.connection).answered = self._answered
         self._of = _client(self._transport)
         self._others.add(self)
         self._last = self._loop.time()
         self._idle = self._loop.call_later(IDLE_S, self._end_if_idle)
-        of_one = sum(other._of == self._of for other in self._others)
-        if len(self._others) > MAX_CONNECTIONS or of_one > MAX_OF_ONE_CLIENT:
-            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
         self._last = self._loop.time()
-        if self._transport.is_closing():
-            return
-        try:
-            self._take(data)
-        except Exception:  # noqa: BLE001 - no traceback may leave with values of a request in it
-            self._transport.abort()
-        counts = self.connection
-        if (
-            counts.streams_failed > MAX_RESETS + counts.streams_started // 2
-            or self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES
-        ):
-            self._transport.abort()
+        for place in range(0, len(data), PIECE_BYTES):
+            if self._transport.is_closing():
+                return
+            try:
+                self._take(data[place : place + PIECE_BYTES])
+            except Exception:  # noqa: BLE001 - no traceback may leave with values of a request in it
+                self._transport.abort()
+            counts = self.connection
+            if (
+                counts.streams_failed > MAX_RESETS + counts.streams_started // 2
+                or self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES
+            ):
+                self._transport.abort()
+
+    def _answered(self) -> None:
+        """Count a call of a method that there is, when it has been answered: its client's account has it."""
+        self._known += 1
+        self._owed = max(self._owed - CALL_BYTES, -FREE_BYTES)
 
     def _take(self, data: bytes) -> None:
         """Do as grpclib does, but leave alone frames that are not known, as HTTP/2 demands."""
@@ -92,11 +109,31 @@ class BoundedConnection(H2Protocol):
         )
         if self._empty > MAX_EMPTY:
             raise ProtocolError("frames without data")
+        messages = sum(
+            len(event.data)
+            for event in events
+            if isinstance(event, DataReceived) and event.stream_id in self.processor.streams
+        )
+        self._charge(len(data) - messages)
         self.connection.flush()
         for event in events:
             with contextlib.suppress(NotImplementedError):
                 self.processor.process(event)
         self.connection.flush()
+
+    def _charge(self, size: int) -> None:
+        """Count, against the account of the client, bytes that are of no message, and calls that grpclib refused.
+
+        Raises:
+            Overloaded: it does more than it may.
+        """
+        ended = self.connection.streams_started - len(self.processor.streams)
+        strange = max(self._strange, ended - self._known)
+        self._owed += size + (strange - self._strange) * CALL_BYTES
+        self._strange = strange
+        while self._owed > 0:
+            self._admission.take(self._of)
+            self._owed -= CALL_BYTES
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
@@ -118,35 +155,50 @@ class BoundedConnection(H2Protocol):
 
 
 class BoundedServer(Server):
-    """grpclib's server, with such connections."""
+    """grpclib's server, with such connections.
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
+    Args:
+        admission: has the accounts of clients.
+    """
+
+    def __init__(self, admission: Admission, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self._admission = admission
         self._connections: set[BoundedConnection] = set()
 
-    def _protocol_factory(self) -> H2Protocol:
+    def serve(self, listener: socket.socket, tls: ssl.SSLContext) -> None:
+        """Serve on a bound socket."""
+        self._acceptor = Acceptor(listener, self._protocol_factory, tls)
+
+    def _protocol_factory(self) -> BoundedConnection:
         made = super()._protocol_factory()
-        return BoundedConnection(self._connections, made.handler, made.config, made.h2_config)
+        return BoundedConnection(
+            self._connections, self._admission, made.handler, made.config, made.h2_config
+        )
 
     def close(self) -> None:
-        """Take no more connections, and end those that are there."""
-        super().close()
+        """Take no more connections, and end those that are there, with their calls."""
+        self._acceptor.close()
         for connection in tuple(self._connections):
             connection.close()
 
 
 class BoundedMessages:
-    """What grpclib reads the messages of one call from: bounded in size before they are read, and in time.
+    """What grpclib reads the messages of one call from: bounded in size before they are read, in number and in time.
 
     Args:
         stream: HTTP/2's.
-        admission: says how large a message may be.
-        count: counts the bytes of the call.
+        admission: says how large a message may be, and how many a client may send.
+        client: whose account has all but the first, which is the call.
+        account: counts the bytes of the call.
+
+    Attributes:
+        account: as it was given.
     """
 
-    def __init__(self, stream: Any, admission: Admission, count: Callable[[int], None]) -> None:
-        self._stream, self._admission, self._count = stream, admission, count
-        self._prefix = True
+    def __init__(self, stream: Any, admission: Admission, client: str, account: Account) -> None:
+        self._stream, self._admission, self._client, self.account = stream, admission, client, account
+        self._prefix, self._messages = True, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -161,7 +213,10 @@ class BoundedMessages:
         prefix, self._prefix = self._prefix, not self._prefix
         if not prefix:
             self._admission.check_size(size)
-            self._count(size)
+            self.account.add(size)
+            self._messages += 1
+            if self._messages > 1:
+                self._admission.take(self._client)
         data = await self._read(size)
         if prefix and data[:1] not in (b"", b"\0"):
             raise GRPCError(Status.UNIMPLEMENTED, "compressed requests are not taken")
@@ -191,9 +246,19 @@ async def send(call: Stream[Any, Any], message: Any) -> None:
         raise GRPCError(Status.DEADLINE_EXCEEDED, "the reply was not taken in time") from None
 
 
-def bound_messages(call: Stream[Any, Any], admission: Admission, count: Callable[[int], None]) -> None:
+def bound_messages(call: Stream[Any, Any], admission: Admission, client: str, account: Account) -> None:
     """Let a call read its messages through `BoundedMessages`: grpclib has no limit of its own, and no place for one."""
-    call._stream = cast(Any, BoundedMessages(call._stream, admission, count))
+    call._stream = cast(Any, BoundedMessages(call._stream, admission, client, account))
+
+
+def account_of(call: Stream[Any, Any]) -> Account:
+    """Return what counts the bytes of a call."""
+    return cast(Any, call._stream).account  # type: ignore[no-any-return]
+
+
+def answered(call: Stream[Any, Any]) -> None:
+    """Tell the connection of a call that it was one of a method that there is, and has been answered."""
+    call._stream.connection.answered()  # type: ignore[attr-defined]
 
 
 def client_of(call: Stream[Any, Any]) -> str:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest
 from confide.serving.grpc_messages import CONTENTS, ModelInferRequest, ModelInferResponse, Outline
-from confide.serving.oip import MAX_ID_CHARS, MAX_TENSORS, Body, InferenceRequest, timeout_s
+from confide.serving.oip import MAX_ID_CHARS, MAX_TENSORS, Body, Check, InferenceRequest, timeout_s
 from confide.serving.tensors import (
     BYTES,
     Array,
@@ -65,8 +65,11 @@ class GrpcRequest:
         """Its bytes."""
         return len(self.data)
 
-    def read(self) -> InferenceRequest:
+    def read(self, check: Check) -> InferenceRequest:
         """Read it.
+
+        Args:
+            check: refuses inputs by what is declared of them.
 
         Raises:
             InvalidRequest: names the tensor, where it is one's fault.
@@ -81,7 +84,7 @@ class GrpcRequest:
         raw = len(message.raw_input_contents) > 0
         return InferenceRequest(
             id=message.id,
-            inputs=_inputs(message),
+            inputs=_inputs(message, check),
             outputs={output.name: raw for output in message.outputs},
             binary=raw,
             timeout_s=_timeout_s(message.parameters),
@@ -126,7 +129,7 @@ def _check_name(what: str, name: str) -> None:
         raise InvalidRequest(f"{what}: a name has at most {MAX_NAME_CHARS} characters")
 
 
-def _inputs(message: Any) -> dict[str, Array]:
+def _inputs(message: Any, check: Check) -> dict[str, Array]:
     raw = message.raw_input_contents
     if len(raw) not in (0, len(message.inputs)):
         raise InvalidRequest(f"raw_input_contents: {len(raw)}, for {len(message.inputs)} inputs")
@@ -136,6 +139,7 @@ def _inputs(message: Any) -> dict[str, Array]:
         _check_name("input", name)
         if name in arrays:
             raise InvalidRequest(f"input {name!r} is there twice")
+        check(name, datatype, shape)
         if not raw:
             arrays[name] = _of_contents(name, datatype, shape, tensor.contents)
         elif tensor.contents.ListFields():

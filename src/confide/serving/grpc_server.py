@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from grpclib.config import Configuration
-from grpclib.const import Handler, Status
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError
 from grpclib.health.check import ServiceStatus
@@ -27,9 +27,9 @@ from grpclib.reflection.v1alpha import reflection_pb2 as old_reflection_pb2
 
 from confide.broker.https import server_tls
 from confide.errors import ConfideError, Unavailable
-from confide.serving.admission import Admission
+from confide.serving.admission import Admission, Pending
 from confide.serving.failures import InvalidRequest, Overloaded
-from confide.serving.grpc_connection import BoundedServer, bound_messages, client_of
+from confide.serving.grpc_connection import BoundedServer, answered, bound_messages, client_of
 from confide.serving.grpc_messages import POOL
 from confide.serving.grpc_service import Call, InferenceService
 from confide.serving.service import Service, told
@@ -39,6 +39,12 @@ GRACE_S = 1.0
 WINDOW_BYTES = 1024 * 1024
 """What a connection may send that nobody has read yet."""
 MAX_TOLD_CHARS = 1000
+MAX_STREAMS = 64
+"""Calls that are streams (reflection, watches of health) at once; of one client, a quarter."""
+STREAM_S = 3600.0
+"""So long one may last; its client begins another."""
+CALL_S = 660.0
+"""And a call that is none: longer than any deadline and the time to receive and send."""
 _STATUS = {
     400: Status.INVALID_ARGUMENT,
     403: Status.PERMISSION_DENIED,
@@ -67,12 +73,13 @@ class GrpcServer:
             logging.CRITICAL + 1
         )  # tracebacks, with values of requests in them
         self.tls = grpc_tls(pem)
-        self._admission = admission
+        self._admission, self._streams = admission, Pending(MAX_STREAMS, "streams")
         self._status, self._calls, self._ending = ServiceStatus(), 0, False
         self._status.set(ready())
         inference = InferenceService(service, ready)
         services = ServerReflection.extend([inference, Health({inference: [self._status]})], pool=_pool())
         self._server = BoundedServer(
+            admission,
             [_Guarded(each.__mapping__(), self._answer) for each in services],
             codec=_Codec(),
             config=Configuration(
@@ -80,9 +87,9 @@ class GrpcServer:
             ),
         )
 
-    async def start(self, listener: socket.socket) -> None:
+    def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
-        await self._server.start(sock=listener, ssl=self.tls)
+        self._server.serve(listener, self.tls)
 
     def tell_ready(self, ready: bool) -> None:
         """Tell those who watch the health service."""
@@ -97,10 +104,10 @@ class GrpcServer:
             await asyncio.sleep(0.01)
         self._server.close()
 
-    async def _answer(self, call: Call, answer: Callable[[Call], Awaitable[None]]) -> None:
+    async def _answer(self, call: Call, handler: Handler) -> None:
         self._calls += 1
         try:
-            await self._bounded(call, answer)
+            await self._bounded(call, handler)
         except (GRPCError, ConfideError) as error:
             await _refuse(call, error)
         except asyncio.CancelledError:
@@ -111,15 +118,24 @@ class GrpcServer:
             await _refuse(call, ConfideError("internal error"))
         finally:
             self._calls -= 1
+            answered(call)
 
-    async def _bounded(self, call: Call, answer: Callable[[Call], Awaitable[None]]) -> None:
+    async def _bounded(self, call: Call, handler: Handler) -> None:
         if self._ending:
             raise Unavailable("the worker ends")
         client = client_of(call)
         self._admission.take(client)
-        with self._admission.pending(client) as count:
-            bound_messages(call, self._admission, count)
-            await answer(call)
+        stream = handler.cardinality is not Cardinality.UNARY_UNARY
+        with self._admission.pending(client) as account, self._streams.of(client) as streams:
+            streams.add(int(stream))
+            bound_messages(call, self._admission, client, account)
+            try:
+                async with asyncio.timeout(STREAM_S if stream else CALL_S) as limit:
+                    await handler.func(call)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise GRPCError(Status.UNAVAILABLE, "it has lasted long enough: begin another") from None
 
 
 def grpc_tls(pem: bytes) -> ssl.SSLContext:
@@ -136,7 +152,9 @@ def grpc_tls(pem: bytes) -> ssl.SSLContext:
 class _Guarded:
     """A service whose methods are called through `answer` (grpclib's `IServable`)."""
 
-    def __init__(self, mapping: Mapping[str, Handler], answer: Callable[..., Awaitable[None]]) -> None:
+    def __init__(
+        self, mapping: Mapping[str, Handler], answer: Callable[[Call, Handler], Awaitable[None]]
+    ) -> None:
         self._mapping, self._answer = mapping, answer
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -144,7 +162,7 @@ class _Guarded:
 
     def _guarded(self, handler: Handler) -> Handler:
         async def call(stream: Call) -> None:
-            await self._answer(stream, handler.func)
+            await self._answer(stream, handler)
 
         return handler._replace(func=call)
 

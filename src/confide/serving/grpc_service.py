@@ -11,7 +11,7 @@ from grpclib.server import Stream
 from confide import __version__
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest, UnknownModel
-from confide.serving.grpc_connection import client_of, send
+from confide.serving.grpc_connection import account_of, client_of, send
 from confide.serving.grpc_messages import METHODS, SERVICE, message
 from confide.serving.grpc_request import MAX_NAME_CHARS, GrpcRequest
 from confide.serving.service import Service
@@ -52,7 +52,9 @@ class InferenceService:
         self._service.require_plain()
         asked = GrpcRequest.parse(data)
         left_s = stream.deadline.time_remaining() if stream.deadline else None
-        answer = await self._service.plain(asked.target, asked, client_of(stream), left_s)
+        account = account_of(stream)
+        answer = await self._service.plain(asked.target, asked, client_of(stream), account, left_s)
+        account.add(len(answer.body.data))
         await send(stream, bytes(answer.body.data))
 
     def _ServerLive(self, _: Any) -> dict[str, Any]:  # noqa: N802 - methods are called as the protocol's

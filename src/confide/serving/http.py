@@ -5,6 +5,7 @@ A bare ASGI application: what a framework would do for each request costs more t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,10 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from confide import __version__
-from confide.broker.connection import one_client
+from confide.broker.acceptor import one_client
 from confide.broker.sessions import RateLimit
 from confide.errors import ConfideError
-from confide.serving.admission import Admission, take
+from confide.serving.admission import Account, Admission, take
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest, Overloaded, UnknownModel
 from confide.serving.identity import MAX_NONCE_CHARS, PATH
@@ -27,6 +28,8 @@ from confide.serving.service import Answer, Service, error_body
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 JSON_LENGTH = b"inference-header-content-length"
 CONTEXT = b"confide-context"
+PIECE_BYTES = 256 * 1024
+"""A longer answer goes in such pieces, as its client takes them."""
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -64,6 +67,7 @@ class Application:
         """Answer one request."""
         headers: Headers = dict(scope["headers"])
         try:
+            self._admission.take(_client(scope))
             path = scope["path"].strip("/").split("/")
             await self._route(scope, path, headers, receive, send)
         except ConfideError as error:
@@ -121,7 +125,6 @@ class Application:
         self, scope: Scope, target: Target, headers: Headers, receive: Receive, send: Send
     ) -> None:
         client = _client(scope)
-        self._admission.take(client)
         self._check_length(headers)
         sealed = headers.get(b"content-type") == _SEALED
         if not sealed:
@@ -130,15 +133,19 @@ class Application:
                 raise InvalidRequest("compressed requests are not taken")
             if target.operation != "infer":
                 raise NotFound("no such endpoint")
-        with self._admission.pending(client) as count:
-            data = await _body(receive, count)
+        with self._admission.pending(client) as account:
+            data = await _body(receive, account)
             if sealed:
                 context = headers.get(CONTEXT, b"").decode("latin-1")
                 bound = Target(target.operation, target.model, target.version, context)
-                await _send(send, 200, await self._service.sealed(bound, data), content_type=_SEALED)
+                reply = await self._service.sealed(bound, data, account)
+                account.add(len(reply))
+                await _send(send, 200, reply, content_type=_SEALED)
             else:
                 asked = RestRequest(Body(data, _json_length(headers)))
-                await _send_answer(send, await self._service.plain(target, asked, client))
+                answer = await self._service.plain(target, asked, client, account)
+                account.add(len(answer.body.data))
+                await _send_answer(send, answer)
 
     def _check_length(self, headers: Headers) -> None:
         declared = headers.get(b"content-length", b"0")
@@ -179,7 +186,7 @@ def _json_length(headers: Headers) -> int | None:
     return int(text)
 
 
-async def _body(receive: Receive, count: Callable[[int], None]) -> bytes:
+async def _body(receive: Receive, account: Account) -> bytes:
     parts: list[bytes] = []
     more = True
     while more:
@@ -187,7 +194,7 @@ async def _body(receive: Receive, count: Callable[[int], None]) -> bytes:
         if message["type"] == "http.disconnect":
             raise InvalidRequest("the request was cut off")
         parts.append(message.get("body", b""))
-        count(len(parts[-1]))
+        account.add(len(parts[-1]))
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -217,4 +224,9 @@ async def _send(
 ) -> None:
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    for place in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
+        piece = body[place : place + PIECE_BYTES]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)  # it is written, and the next one waits until its client has taken most of it
+    rest = body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :] if len(body) > PIECE_BYTES else body
+    await send({"type": "http.response.body", "body": rest})

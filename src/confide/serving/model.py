@@ -69,26 +69,32 @@ class Model:
             "outputs": [spec.wire() for spec in self.runtime.outputs],
         }
 
+    def check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        """Return if the model takes such an input.
+
+        Raises:
+            InvalidRequest: an unknown one, or of another datatype or shape; names the tensor.
+        """
+        for spec in self.runtime.inputs:
+            if spec.name == name:
+                spec.check(datatype, shape)
+                return
+        raise InvalidRequest(f"input {name!r} is none of this model's")
+
     def submit(self, inputs: Mapping[str, Array], expires: float | None) -> asyncio.Future[list[Array]]:
-        """Check inputs and have the model run on them.
+        """Have the model run.
 
         Args:
-            inputs: name -> array, in any order.
+            inputs: name -> array, in any order; each was checked.
             expires: monotonic time after which it is not worth while.
 
         Raises:
-            InvalidRequest: an input is missing, unknown, or of another datatype or shape; names the tensor.
+            InvalidRequest: an input is missing, or has other rows than the others; names the tensor.
             Overloaded: too many wait.
         """
         specs = self.runtime.inputs
-        if len(inputs) != len(specs) or any(spec.name not in inputs for spec in specs):
-            wanted = {spec.name for spec in specs}
-            missing, unknown = sorted(wanted - inputs.keys()), sorted(inputs.keys() - wanted)
-            said = [f"input {name!r} is missing" for name in missing]
-            said += [f"input {name!r} is none of this model's" for name in unknown]
-            raise InvalidRequest("; ".join(said))
-        for spec in specs:
-            spec.check(inputs[spec.name])
+        if missing := [spec.name for spec in specs if spec.name not in inputs]:
+            raise InvalidRequest("; ".join(f"input {name!r} is missing" for name in missing))
         if self.batchable:
             first = specs[0]
             for spec in specs[1:]:

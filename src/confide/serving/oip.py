@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,9 @@ from confide.serving.tensors import Array, TensorSpec, datatype_of, from_binary,
 MAX_TENSORS = 256
 MAX_ID_CHARS = 256
 MAX_TIMEOUT_US = 2**53
+
+Check: TypeAlias = Callable[[str, str, Sequence[int]], None]
+"""Refuses a tensor by what is declared of it, before its elements are looked at: name, datatype, shape."""
 
 Name = Annotated[str, Field(max_length=256)]
 Parameters = Annotated[dict[Name, Any], Field(max_length=64)]
@@ -105,11 +108,11 @@ class Asked(Protocol):
         """Its bytes."""
         ...
 
-    def read(self) -> InferenceRequest:
-        """Read it.
+    def read(self, check: Check) -> InferenceRequest:
+        """Read it; inputs that `check` refuses by what is declared of them are not looked at.
 
         Raises:
-            InvalidRequest: it is not of the protocol.
+            InvalidRequest: it is not of the protocol, or `check` refuses an input.
         """
         ...
 
@@ -140,9 +143,9 @@ class RestRequest:
         """Its bytes."""
         return len(self.body.data)
 
-    def read(self) -> InferenceRequest:
+    def read(self, check: Check) -> InferenceRequest:
         """Read it (`read_request`)."""
-        return read_request(self.body)
+        return read_request(self.body, check)
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the whole request."""
@@ -160,8 +163,12 @@ class RestRequest:
         return write_reply(model, version, request, specs, arrays)
 
 
-def read_request(body: Body) -> InferenceRequest:
+def read_request(body: Body, check: Check) -> InferenceRequest:
     """Read a request.
+
+    Args:
+        body: nothing in it is trusted.
+        check: refuses inputs by what is declared of them.
 
     Raises:
         InvalidRequest: names the tensor, where it is one's fault.
@@ -179,7 +186,7 @@ def read_request(body: Body) -> InferenceRequest:
     binary = header.parameters.get("binary_data_output", False) is True
     return InferenceRequest(
         id=header.id,
-        inputs=_inputs(header.inputs, data[length:]),
+        inputs=_inputs(header.inputs, data[length:], check),
         outputs={
             output.name: output.parameters.get("binary_data", binary) is True for output in header.outputs
         },
@@ -266,7 +273,7 @@ def read_reply(body: Body) -> tuple[str, str, dict[str, Array]]:
         reply = ReplyHeader.model_validate_json(bytes(data[:length]))
     except ValidationError as error:
         raise InvalidRequest(f"inference reply: {describe(error)}") from None
-    return reply.model_name, reply.model_version, _inputs(reply.outputs, data[length:])
+    return reply.model_name, reply.model_version, _inputs(reply.outputs, data[length:], lambda *_: None)
 
 
 def check_outputs(request: InferenceRequest, specs: Sequence[TensorSpec]) -> None:
@@ -281,12 +288,13 @@ def check_outputs(request: InferenceRequest, specs: Sequence[TensorSpec]) -> Non
             raise InvalidRequest(f"output {name!r} is none of this model's")
 
 
-def _inputs(tensors: Sequence[InputTensor], binary: memoryview) -> dict[str, Array]:
+def _inputs(tensors: Sequence[InputTensor], binary: memoryview, check: Check) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     place = 0
     for tensor in tensors:
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is there twice")
+        check(tensor.name, tensor.datatype, tensor.shape)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             arrays[tensor.name] = from_json(tensor.name, tensor.datatype, tensor.shape, tensor.data)

@@ -105,7 +105,7 @@ class _Worker:
             self._server = https_server(application, tls)
             addresses = {"url": f"https://{_called(names, listener)}"}
             if grpc_listener is not None:
-                await self._start_grpc(grpc_listener, admission)
+                self._start_grpc(grpc_listener, admission)
                 addresses["grpc"] = _called(names, grpc_listener)
             self._tell_ready(True)
             context.started()
@@ -119,12 +119,12 @@ class _Worker:
         if self._ended is not None:
             raise self._ended
 
-    async def _start_grpc(self, listener: socket.socket, admission: Admission) -> None:
+    def _start_grpc(self, listener: socket.socket, admission: Admission) -> None:
         from confide.serving.grpc_server import GrpcServer  # only images of plain requests have what it needs
 
         self._grpc = GrpcServer(self._service, admission, lambda: self._ready, self._leaf)
         self._contexts.append(self._grpc.tls)
-        await self._grpc.start(listener)
+        self._grpc.start(listener)
 
     def _tell_ready(self, ready: bool) -> None:
         self._ready = ready

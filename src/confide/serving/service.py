@@ -8,24 +8,28 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confide.errors import ConfideError, Unavailable, UnknownKey
+from confide.serving.admission import Account
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import ReplyContent, RequestContent, Target
 from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overloaded, UnknownModel
 from confide.serving.metrics import Metrics
 from confide.serving.model import Model
 from confide.serving.models import Models
-from confide.serving.oip import Asked, Body, InferenceRequest, RestRequest, check_outputs
+from confide.serving.oip import Asked, Body, RestRequest, check_outputs
 from confide.serving.once import Once
 from confide.serving.pool_key import PoolKeys
 from confide.serving.sealed import MAX_AHEAD_MS, TICKETED, OpenedRequest, Opener
 from confide.serving.ticket import new_ticket
 
-READ_AT_ONCE_BYTES = 64 * 1024
+AT_ONCE_BYTES = 64 * 1024
+"""What is larger is read and written aside: millions of elements take seconds, and others wait for this loop."""
 PLAIN_KEPT_S = 60.0
 """How long the answer to a plain request with an id is kept."""
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Service:
             raise NotTaken("requests must be sealed here: the owner's configuration has no plain_requests")
 
     async def plain(
-        self, target: Target, asked: Asked, client: str, timeout_s: float | None = None
+        self, target: Target, asked: Asked, client: str, account: Account, timeout_s: float | None = None
     ) -> Answer:
         """Answer a request in clear.
 
@@ -87,6 +91,7 @@ class Service:
             target: model and version.
             asked: the request.
             client: address of the client: ids count for each on its own.
+            account: refuses what would be too large, before it is written.
             timeout_s: after which its client does not wait any more; None: it says so in the request, or not at all.
 
         Raises:
@@ -95,7 +100,7 @@ class Service:
         """
         self.require_plain()
         return await self._timed(
-            "plain", target, lambda: self._infer(target, asked, client, timeout_s=timeout_s)
+            "plain", target, lambda: self._infer(target, asked, client, account, timeout_s=timeout_s)
         )
 
     def metadata(self, target: Target) -> dict[str, Any]:
@@ -107,10 +112,15 @@ class Service:
         model = self.models.get(target.model, target.version or None)
         return model.metadata(self.models.versions(target.model))
 
-    async def sealed(self, target: Target, data: bytes) -> bytes:
+    async def sealed(self, target: Target, data: bytes, account: Account) -> bytes:
         """Answer a sealed request, sealed; what fails once it was opened is told in there.
 
         The same request again gets the very same answer.
+
+        Args:
+            target: what it was sent for.
+            data: the request.
+            account: as for `plain`.
 
         Raises:
             InvalidRequest, UnknownKey, Tampered, Expired: it does not open.
@@ -122,12 +132,12 @@ class Service:
             data[1:2] + opened.key_id + opened.id,
             hashlib.sha256(data + target.encode()).digest(),
             MAX_AHEAD_MS / 1000,
-            lambda: self._open_answer(target, opened, form),
+            lambda: self._open_answer(target, opened, form, account),
         )
 
-    async def _open_answer(self, target: Target, opened: OpenedRequest, form: str) -> bytes:
+    async def _open_answer(self, target: Target, opened: OpenedRequest, form: str, account: Account) -> bytes:
         try:
-            answer = await self._timed(form, target, lambda: self._operate(target, opened))
+            answer = await self._timed(form, target, lambda: self._operate(target, opened, account))
             reply = ReplyContent(answer.status, answer.body)
         except Overloaded:
             raise  # not worth an answer under the id: the same request may come again
@@ -136,11 +146,11 @@ class Service:
             reply = ReplyContent(known.http_status, error_body(known))
         return opened.reply.seal(reply, padded=opened.content.padded)
 
-    async def _operate(self, target: Target, opened: OpenedRequest) -> Answer:
+    async def _operate(self, target: Target, opened: OpenedRequest, account: Account) -> Answer:
         match target.operation:
             case "infer":
                 return await self._infer(
-                    target, RestRequest(opened.content.body), None, content=opened.content
+                    target, RestRequest(opened.content.body), None, account, content=opened.content
                 )
             case "metadata":
                 return Answer(200, _json_body(self.metadata(target)))
@@ -160,12 +170,13 @@ class Service:
         target: Target,
         asked: Asked,
         client: str | None,
+        account: Account,
         *,
         timeout_s: float | None = None,
         content: RequestContent | None = None,
     ) -> Answer:
         model = self.models.get(target.model, target.version or None)
-        request = await _read(asked)
+        request = await _aside(asked.size, lambda: asked.read(model.check))
         check_outputs(request, model.runtime.outputs)
         limit_s = self._configuration.deadline_ms / 1000
         for said_s in (request.timeout_s, timeout_s):
@@ -179,8 +190,15 @@ class Service:
 
         async def work() -> Answer:
             arrays = await model.submit(request.inputs, expires)
-            reply = asked.write(model.name, model.version, request, model.runtime.outputs, arrays)
-            return Answer(200, reply)
+            size = sum(array.nbytes for array in arrays)
+            account.require(size)
+            return Answer(
+                200,
+                await _aside(
+                    size,
+                    lambda: asked.write(model.name, model.version, request, model.runtime.outputs, arrays),
+                ),
+            )
 
         if client is None or not request.id:
             return await work()
@@ -228,8 +246,8 @@ def _json_body(value: dict[str, Any]) -> Body:
     return Body(json.dumps(value, separators=(",", ":")).encode())
 
 
-async def _read(asked: Asked) -> InferenceRequest:
-    """Read a request, a large one aside: millions of elements take seconds, and others wait for this loop."""
-    if asked.size <= READ_AT_ONCE_BYTES:
-        return asked.read()
-    return await asyncio.get_running_loop().run_in_executor(None, asked.read)
+async def _aside(size: int, work: Callable[[], _Made]) -> _Made:
+    """Do work on so many bytes: a little here, much in another thread."""
+    if size <= AT_ONCE_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(None, work)

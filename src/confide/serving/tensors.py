@@ -65,20 +65,20 @@ class TensorSpec:
         """Return it as model metadata have it."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
-    def check(self, array: Array) -> None:
-        """Return if the model takes `array` here.
+    def check(self, datatype: str, shape: Sequence[int]) -> None:
+        """Return if the model takes such a tensor here.
 
         Raises:
             InvalidRequest: another datatype or shape.
         """
-        if array.dtype != _NUMPY[self.datatype]:
-            given = datatype_of(array.dtype)
-            raise InvalidRequest(f"input {self.name!r}: datatype {given}, {self.datatype} is expected")
-        if len(array.shape) != len(self.shape) or any(
-            wanted not in (-1, size) for wanted, size in zip(self.shape, array.shape, strict=True)
+        if datatype != self.datatype:
+            raise InvalidRequest(f"input {self.name!r}: datatype {datatype}, {self.datatype} is expected")
+        if len(shape) != len(self.shape) or any(
+            wanted not in (-1, size) for wanted, size in zip(self.shape, shape, strict=True)
         ):
             raise InvalidRequest(
-                f"input {self.name!r}: shape {list(array.shape)}, {list(self.shape)} is expected (-1: any size)"
+                f"input {self.name!r}: shape {list(shape)[:MAX_DIMENSIONS]}, {list(self.shape)} is expected "
+                "(-1: any size)"
             )
 
 

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from confide.broker import connection, http
+from confide.broker import acceptor, connection, http
 from confide.broker.server import EmbeddedBroker
 
 PUT_LISTING = "/confide/v1/owners/clinic/put-listing"
@@ -66,22 +66,42 @@ def test_a_head_without_end(connect, head):
 
 
 def test_one_client_has_its_share_of_the_connections(connect, monkeypatch):
-    monkeypatch.setattr(connection, "MAX_OF_ONE_CLIENT", 3)
-
-    def asked(stream):
-        send(stream, b"GET /confide/v1/jwks HTTP/1.1\r\nhost: x\r\n\r\n")
-        try:
-            return stream.recv(12)
-        except OSError:
-            return b""  # cut off
-
-    opened = [connect() for _ in range(5)]
-    assert [asked(stream) for stream in opened] == [b"HTTP/1.1 200"] * 3 + [b""] * 2
+    monkeypatch.setattr(acceptor, "MAX_OF_ONE_CLIENT", 3)
+    opened = [connect() for _ in range(3)]
+    assert [asked(stream) for stream in opened] == [b"HTTP/1.1 200"] * 3
+    for _ in range(2):
+        with pytest.raises(OSError):
+            connect()
     for stream in opened:
         stream.close()
     deadline = time.monotonic() + 20
-    while not asked(connect()):  # as soon as the broker has seen that theirs are closed
+    while not again(connect):  # as soon as the broker has seen that theirs are closed
         assert time.monotonic() < deadline
+
+
+def test_connections_whose_handshake_never_ends_count_and_end(broker, connect, monkeypatch):
+    monkeypatch.setattr(acceptor, "MAX_OF_ONE_CLIENT", 3)
+    monkeypatch.setattr(acceptor, "HANDSHAKE_S", 2.0)
+    host, port = broker.url.removeprefix("https://").split(":")
+    begun = [socket.create_connection((host, int(port)), timeout=20) for _ in range(3)]
+    with pytest.raises(OSError):
+        connect()
+    for stream in begun:
+        assert answer(stream) == b""  # returns: the broker closes the connection
+        stream.close()
+    assert asked(connect()) == b"HTTP/1.1 200"
+
+
+def asked(stream):
+    send(stream, b"GET /confide/v1/jwks HTTP/1.1\r\nhost: x\r\n\r\n")
+    return stream.recv(12)
+
+
+def again(connect):
+    try:
+        return asked(connect())
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize("path", ["/kbs/v0/auth", "/confide/v1/jwks"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ import uvloop
 
 from confide import errors
 from confide.attestation.evidence import StatedImage
+from confide.broker import acceptor
 from confide.broker.https import https_server, listen, server_tls
 from confide.broker.tls import load_chain
 from confide.enclave.attester import OwnEvidence
@@ -23,13 +27,16 @@ from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.errors import ConfideError, Misuse
 from confide.keys.signing import generate_signing_key, raw_public
 from confide.serving import Client, failures
-from confide.serving.client_transport import _named
+from confide.serving.client_transport import _named, client_tls
 from confide.serving.configuration import Configuration
 from confide.serving.cost import Cost
+from confide.serving.envelope import Target
+from confide.serving.failures import Overloaded
 from confide.serving.identity import AcceptedServing, WorkerIdentity
+from confide.serving.sealed import MEDIA_TYPE, seal_fresh
 
 from ... import models
-from ...unit.serving.worker import POOL, Worker
+from ...unit.serving.worker import POOL, Worker, content
 
 HOST = generate_signing_key()
 IMAGE = StatedImage(measurement="ab" * 32, role="driver", svn=1)
@@ -190,3 +197,39 @@ def test_a_ticket_that_is_used_up_is_followed_by_another(worker):
         object.__setattr__(first.session, "expires", 0)
         assert ask(client) == [[2, 4, 6, 8]]
         assert client._ticket.ticket != first.ticket
+
+
+def test_who_does_not_take_an_answer_is_cut_off_and_its_bytes_are_forgotten(worker, monkeypatch):
+    """They count until then: more than a share of them is refused, as is an answer that is larger by itself."""
+    monkeypatch.setattr(acceptor, "TAKE_S", 3.0)
+    runtime, mib = worker.models.get("scale").runtime, 1024 * 1024
+    size = 30 * mib
+    runtime.run = lambda inputs: [np.zeros((size // 16, 4), np.float32)]
+    with Client(worker.url, ACCEPTED) as client, contextlib.ExitStack() as stack:
+        assert ask(client) == [[0, 0, 0, 0]] * (size // 16)
+        sealed, _ = seal_fresh(content(X[0]), Target("infer", "scale"), client.verify().key)
+        head = f"POST /v2/models/scale/infer HTTP/1.1\r\nhost: x\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        for _ in range(2):
+            slow = stack.enter_context(
+                client_tls(client.verify().authority_pem).wrap_socket(
+                    socket.create_connection(urlsplit(worker.url).netloc.split(":"), timeout=20),
+                    server_hostname="127.0.0.1",
+                )
+            )
+            slow.sendall(f"{head}content-length: {len(sealed)}\r\n\r\n".encode() + sealed)
+            sealed, _ = seal_fresh(content(X[0]), Target("infer", "scale"), client.verify().key)
+        eventually(lambda: worker.admission._pending._all > 2 * size)
+        with pytest.raises(Overloaded):
+            client.infer("scale", {"x": X}, timeout_s=0.5)
+        eventually(lambda: worker.admission._pending._all == 0)
+        assert ask(client) == [[0, 0, 0, 0]] * (size // 16)
+        size = 65 * mib
+        with pytest.raises(Overloaded):
+            client.infer("scale", {"x": X}, timeout_s=0.5)
+
+
+def eventually(holds):
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.02)

@@ -46,7 +46,7 @@ class GrpcWorker(Worker):
         self.server = GrpcServer(self.service, self.admission, lambda: self.ready, self.leaf)
         self.listener = listen("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
-        await self.server.start(self.listener)
+        self.server.start(self.listener)
 
     def channel(self, authority=None):
         """A new connection each: channels of one address share one otherwise."""

@@ -14,6 +14,7 @@ from confide.serving.configuration import Configuration
 from confide.serving.failures import ModelFailed
 from confide.serving.oip import Body, read_reply, write_request
 from confide.serving.runtime import open_model
+from confide.serving.tensors import datatype_of
 from confide.serving.warm import warm
 
 from ... import gradient_boosting, models
@@ -42,7 +43,7 @@ def test_results_are_those_in_process(tmp_path, name, library, objective):
     (found,) = runtime.run({"input": x})
     assert np.array_equal(found, predict(x))
     (spec,), (output,) = runtime.inputs, runtime.outputs
-    spec.check(x)
+    spec.check(datatype_of(x.dtype), x.shape)
     assert (output.shape[0], output.shape[1:]) == (-1, found.shape[1:])
     assert found.dtype == FP[library]
 

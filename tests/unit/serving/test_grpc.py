@@ -12,12 +12,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import h2.settings
 import numpy as np
 import pytest
 
+from confide.broker import acceptor
 from confide.broker.ca import CertificateAuthority
 from confide.broker.tls import load_chain
-from confide.serving import grpc_connection
+from confide.serving import grpc_connection, grpc_server
 from confide.serving.cost import Cost
 from confide.serving.grpc_messages import METHODS, ModelInferRequest, message
 
@@ -224,11 +226,7 @@ def test_a_message_that_is_only_declared_is_refused_at_once(run):
         connection.send_headers(1, headers(PREFIX + "ModelInfer"))
         connection.send_data(1, b"\0\xff\xff\xff\xff")
         reached.sendall(connection.data_to_send())
-        said = []
-        while not any(name == b"grpc-status" for name, _ in said):
-            for event in connection.receive_data(reached.recv(65536)):
-                said += getattr(event, "headers", None) or []
-        assert (b"grpc-status", b"8") in said
+        assert (b"grpc-status", b"8") in _trailers(reached, connection)
         reached.close()
 
     run(test)
@@ -391,16 +389,171 @@ def test_a_renewed_certificate_is_shown_from_then_on(run):
 
 
 def test_connections_of_one_client_are_bounded(run, monkeypatch):
-    monkeypatch.setattr(grpc_connection, "MAX_OF_ONE_CLIENT", 3)
+    monkeypatch.setattr(acceptor, "MAX_OF_ONE_CLIENT", 3)
 
     def test(worker):
         kept = [worker.socket() for _ in range(3)]
-        eventually(lambda: len(worker.server._server._connections) == 3)
-        with worker.socket() as fourth:
-            assert _ended(fourth)
+        with pytest.raises(OSError):
+            worker.socket()
         kept.pop().close()
         eventually(lambda: len(worker.server._server._connections) == 2)
         assert worker.call("ServerLive").live
+
+    run(test)
+
+
+def test_connections_whose_handshake_never_ends_count_and_end(run, monkeypatch):
+    monkeypatch.setattr(acceptor, "MAX_OF_ONE_CLIENT", 3)
+    monkeypatch.setattr(acceptor, "HANDSHAKE_S", 2.0)
+
+    def test(worker):
+        kept = [socket.create_connection(("127.0.0.1", worker.port), timeout=20) for _ in range(3)]
+        with pytest.raises(OSError):
+            worker.socket()
+        assert all(map(_ended, kept))
+        assert worker.call("ServerLive").live
+
+    run(test)
+
+
+def watch(worker, channel):
+    """Begin to watch the health of the worker; return the call and its first message."""
+    watching = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+    return watching, next(watching)
+
+
+def test_streams_of_one_client_are_bounded_in_number(run, monkeypatch):
+    monkeypatch.setattr(grpc_server, "MAX_STREAMS", 8)
+
+    def test(worker):
+        with worker.channel() as channel:
+            kept = [watch(worker, channel)[0] for _ in range(2)]
+            with pytest.raises(grpc.RpcError) as caught:
+                watch(worker, channel)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert worker.call(HEALTH, channel=channel) == b"\x08\x01"
+            kept.pop().cancel()
+            eventually(lambda: worker.server._streams._all == 1)
+            assert watch(worker, channel)[1] == b"\x08\x01"
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("bound", "method"), [("STREAM_S", "/grpc.health.v1.Health/Watch"), ("CALL_S", HEALTH)]
+)
+def test_no_call_lasts_for_ever(run, monkeypatch, bound, method):
+    """Not that of a client, either, whose window never lets the reply out."""
+    monkeypatch.setattr(grpc_server, bound, 0.3)
+
+    def test(worker):
+        reached, connection = worker.http2()
+        connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        connection.send_headers(1, headers(method))
+        connection.send_data(1, b"\0\0\0\0\0", end_stream=True)
+        reached.sendall(connection.data_to_send())
+        assert (b"grpc-status", b"14") in _trailers(reached, connection)
+        reached.close()
+
+    run(test)
+
+
+def _trailers(reached, connection):
+    said = []
+    while not any(name == b"grpc-status" for name, _ in said):
+        for event in connection.receive_data(reached.recv(65536)):
+            said += getattr(event, "headers", None) or []
+    return said
+
+
+def test_each_message_of_a_stream_counts(run):
+    def test(worker):
+        with worker.channel() as channel:
+            asked = channel.stream_stream(REFLECTION)(iter([b"\x3a\0"] * 5))  # list_services
+            with pytest.raises(grpc.RpcError) as caught:
+                list(asked)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    run(test, rate_per_s=1, burst=3)
+
+
+@pytest.mark.parametrize(
+    ("frames", "ends"), [(500, False), (2000, True)], ids=["a few frames are free", "many count"]
+)
+def test_frames_that_are_of_no_call_count(run, frames, ends):
+    def test(worker):
+        reached, connection = worker.http2()
+        for _ in range(frames):
+            connection.ping(b"01234567")
+        with contextlib.suppress(OSError):
+            reached.sendall(connection.data_to_send())
+        reached.settimeout(2)
+        assert _ended(reached) is ends
+        reached.close()
+        if ends:
+            assert worker.refused("ServerLive")[0] == "RESOURCE_EXHAUSTED"
+
+    run(test, rate_per_s=1, burst=3)
+
+
+@pytest.mark.parametrize(
+    "changed", [(":path", "/x/y"), (":method", "PUT"), ("grpc-timeout", "x"), ("content-type", "x")]
+)
+def test_calls_that_are_of_no_method_count(run, changed):
+    """Those that grpclib answers by itself."""
+
+    def test(worker):
+        reached, connection = worker.http2()
+        strange = list((dict(headers(PREFIX + "ServerLive")) | dict([changed])).items())
+
+        def call(number):
+            connection.send_headers(2 * number + 1, strange, end_stream=True)
+            if connection.open_outbound_streams > 50:
+                reached.sendall(connection.data_to_send())
+                if not (said := reached.recv(65536)):
+                    raise ConnectionError
+                connection.receive_data(said)
+
+        assert _cut_off(reached, connection, call, 500)
+        assert worker.refused("ServerLive")[0] == "RESOURCE_EXHAUSTED"
+
+    run(test, rate_per_s=1, burst=20)
+
+
+def test_many_calls_of_one_connection_cost_no_more_than_their_requests(run):
+    def test(worker):
+        with worker.channel() as channel:
+            for _ in range(400):
+                worker.call("ServerLive", channel=channel)
+        assert worker.call("ServerLive").live
+
+    run(test, rate_per_s=1, burst=402)
+
+
+def test_calls_that_are_over_are_forgotten(run, monkeypatch):
+    monkeypatch.setattr(grpc_connection, "MAX_CLOSED", 20)
+
+    def test(worker):
+        with worker.channel() as channel:
+            for _ in range(50):
+                worker.call("ServerLive", channel=channel)
+            (connection,) = worker.server._server._connections
+            assert 0 < len(connection.connection._connection._closed_streams) <= 20
+            assert worker.call("ServerLive", channel=channel).live
+
+    run(test)
+
+
+def test_a_reply_that_is_too_large_is_refused_before_it_is_written(run):
+    def test(worker):
+        runtime = worker.models.get("scale").runtime
+        run = runtime.run
+        runtime.run = lambda inputs: [np.zeros((65 * MIB // 16, 4), np.float32)]
+        code, _, more = worker.refused("ModelInfer", asked([1, 2, 3, 4]))
+        assert (code, more["confide-error"]) == ("RESOURCE_EXHAUSTED", "Overloaded")
+        runtime.run = run
+        assert rows(worker.call("ModelInfer", asked([1, 2, 3, 4]))) == [2, 4, 6, 8]
+        assert worker.admission._pending._all == 0
 
     run(test)
 
@@ -446,10 +599,10 @@ def test_a_message_that_does_not_come_ends_its_call(run, monkeypatch):
     run(test)
 
 
-def _cut_off(reached, connection, do):
-    """Do it again and again, reading nothing; return whether that came to an end."""
+def _cut_off(reached, connection, do, times=20_000):
+    """Do it again and again; return whether that came to an end."""
     try:
-        for number in range(20_000):
+        for number in range(times):
             do(number)
             reached.sendall(connection.data_to_send())
     except OSError:

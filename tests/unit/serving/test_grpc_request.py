@@ -38,6 +38,10 @@ FIELDS |= dict.fromkeys(("INT8", "INT16", "INT32"), "int") | dict.fromkeys(
 )
 
 
+def ANY(*_):
+    pass
+
+
 def request(datatype="FP32", shape=(2,), contents=None, raw=None, **more):
     """A request with one tensor, `x`: `contents` is a field and its elements."""
     message = ModelInferRequest(model_name="m", **more)
@@ -49,7 +53,7 @@ def request(datatype="FP32", shape=(2,), contents=None, raw=None, **more):
 
 
 def read(message):
-    return GrpcRequest.parse(message.SerializeToString()).read()
+    return GrpcRequest.parse(message.SerializeToString()).read(ANY)
 
 
 @pytest.mark.parametrize("datatype", ARRAYS)
@@ -61,7 +65,7 @@ def test_tensors_of_every_datatype_come_and_go(datatype, raw):
     else:
         asked = request(datatype, contents=(FIELDS[datatype], array.tolist()))
     parsed = GrpcRequest.parse(asked.SerializeToString())
-    found = parsed.read()
+    found = parsed.read(ANY)
     assert found.inputs["x"].dtype == array.dtype
     assert found.inputs["x"].tolist() == array.tolist()
     spec = TensorSpec("y", datatype, (-1,))
@@ -79,7 +83,7 @@ def test_tensors_of_every_datatype_come_and_go(datatype, raw):
 def test_texts_of_a_model_go_as_bytes():
     parsed = GrpcRequest.parse(request(contents=("fp32", [1, 2])).SerializeToString())
     texts = np.array(["grün", "b"], np.object_)
-    written = parsed.write("m", "1", parsed.read(), [TensorSpec("y", "BYTES", (-1,))], [texts])
+    written = parsed.write("m", "1", parsed.read(ANY), [TensorSpec("y", "BYTES", (-1,))], [texts])
     reply = ModelInferResponse.FromString(bytes(written.data))
     assert list(reply.outputs[0].contents.bytes_contents) == ["grün".encode(), b"b"]
 
@@ -89,7 +93,7 @@ def test_only_the_outputs_that_are_asked_for():
     asked.outputs.add(name="b")
     parsed = GrpcRequest.parse(asked.SerializeToString())
     specs = [TensorSpec(name, "FP32", (-1,)) for name in ("a", "b")]
-    written = parsed.write("m", "1", parsed.read(), specs, [ARRAYS["FP32"], 2 * ARRAYS["FP32"]])
+    written = parsed.write("m", "1", parsed.read(ANY), specs, [ARRAYS["FP32"], 2 * ARRAYS["FP32"]])
     reply = ModelInferResponse.FromString(bytes(written.data))
     assert [output.name for output in reply.outputs] == ["b"]
 
@@ -184,9 +188,20 @@ def test_too_many_tensors_are_refused_before_they_are_read(field):
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05ab", b"\x0a\x01\xff", b"\x2a\x7f"])
 def test_what_is_no_message(data):
     with pytest.raises(InvalidRequest, match="not a ModelInferRequest"):
-        GrpcRequest.parse(data).read()
+        GrpcRequest.parse(data).read(ANY)
 
 
 def test_a_tensor_that_is_no_message():
     with pytest.raises(InvalidRequest, match="not a ModelInferRequest"):
-        GrpcRequest.parse(b"\x2a\x01\xff").read()
+        GrpcRequest.parse(b"\x2a\x01\xff").read(ANY)
+
+
+@pytest.mark.parametrize(
+    "given", [request(shape=[2**40], raw=b"123"), request(contents=("int64", [1])), request(shape=[3])]
+)
+def test_what_a_model_does_not_take_is_refused_before_its_elements_are_read(given):
+    def check(*_):
+        raise InvalidRequest("another shape is expected")
+
+    with pytest.raises(InvalidRequest, match="another shape"):
+        GrpcRequest.parse(given.SerializeToString()).read(check)

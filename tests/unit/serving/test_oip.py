@@ -19,6 +19,10 @@ LABELS = np.array([b"a", b"b"], np.object_)
 ARRAYS = [np.array([1.5, 2.5], np.float32), LABELS]
 
 
+def ANY(*_):
+    pass
+
+
 def body(document, *binary, length=None):
     text = json.dumps(document).encode()
     return Body(text + b"".join(binary), len(text) if length is None and binary else length)
@@ -34,7 +38,7 @@ def binary(size=8, **changed):
 
 
 def test_json_request():
-    request = read_request(body({"id": "7", "inputs": [tensor()], "unknown": 1}))
+    request = read_request(body({"id": "7", "inputs": [tensor()], "unknown": 1}), ANY)
     assert request.id == "7"
     assert request.inputs["x"].tolist() == [1, 2]
     assert (request.outputs, request.binary, request.timeout_s) == ({}, False, None)
@@ -47,7 +51,7 @@ def test_binary_request_of_several_inputs():
         "outputs": [{"name": "y", "parameters": {"binary_data": True}}, {"name": "label"}],
         "parameters": {"timeout": 250_000},
     }
-    request = read_request(body(document, raw, raw[::-1]))
+    request = read_request(body(document, raw, raw[::-1]), ANY)
     assert request.inputs["x"].tolist() == [1, 2]
     assert request.inputs["z"].tobytes() == raw[::-1]
     assert request.outputs == {"y": True, "label": False}
@@ -85,19 +89,19 @@ def test_binary_request_of_several_inputs():
 )
 def test_what_is_no_request(given, reason):
     with pytest.raises(InvalidRequest, match=reason):
-        read_request(given)
+        read_request(given, ANY)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode), st.none() | st.integers(0, 300))
 def test_any_bytes_are_refused_or_read(data, length):
     try:
-        read_request(Body(data, length))
+        read_request(Body(data, length), ANY)
     except ConfideError:
         pass
 
 
 def test_reply_in_json():
-    request = read_request(body({"id": "7", "inputs": [tensor()]}))
+    request = read_request(body({"id": "7", "inputs": [tensor()]}), ANY)
     reply = write_reply("m", "3", request, SPECS, ARRAYS)
     assert reply.json_bytes is None
     assert json.loads(reply.data) == {
@@ -111,9 +115,19 @@ def test_reply_in_json():
     }
 
 
+@pytest.mark.parametrize("given", [tensor(data=["x"]), tensor(shape=[2**40], data=[]), binary(3)])
+def test_what_a_model_does_not_take_is_refused_before_its_elements_are_read(given):
+    def check(name, datatype, shape):
+        assert (name, datatype, shape) == ("x", given["datatype"], given["shape"])
+        raise InvalidRequest("another shape is expected")
+
+    with pytest.raises(InvalidRequest, match="another shape"):
+        read_request(body({"inputs": [given]}, b"123"[: 3 * ("data" not in given)]), check)
+
+
 def test_reply_as_asked_for():
     request = read_request(
-        body({"inputs": [tensor()], "outputs": [{"name": "label", "parameters": {"binary_data": True}}]})
+        body({"inputs": [tensor()], "outputs": [{"name": "label", "parameters": {"binary_data": True}}]}), ANY
     )
     reply = write_reply("m", "3", request, SPECS, ARRAYS)
     assert bytes(reply.data[reply.json_bytes :]) == b"\1\0\0\0a\1\0\0\0b"
@@ -121,14 +135,14 @@ def test_reply_as_asked_for():
 
 
 def test_output_that_the_model_has_not():
-    request = read_request(body({"inputs": [tensor()], "outputs": [{"name": "z"}]}))
+    request = read_request(body({"inputs": [tensor()], "outputs": [{"name": "z"}]}), ANY)
     with pytest.raises(InvalidRequest, match="output 'z'"):
         write_reply("m", "3", request, SPECS, ARRAYS)
 
 
 def test_our_own_client_and_server_understand_each_other():
     inputs = {"x": np.ones((2, 3), np.int16), "t": np.array(["ä", "b"])}
-    request = read_request(write_request(inputs, ["y"]))
+    request = read_request(write_request(inputs, ["y"]), ANY)
     assert np.array_equal(request.inputs["x"], inputs["x"])
     assert request.inputs["t"].tolist() == ["ä".encode(), b"b"]
     name, version, outputs = read_reply(write_reply("m", "3", request, SPECS, ARRAYS))

@@ -176,7 +176,7 @@ def test_gRPC_shows_the_replaced_certificate_too(serve, monkeypatch):
 
     def replaced(worker, _):
         if worker._ready and worker._server.started:
-            address = worker._grpc._server._server.sockets[0].getsockname()
+            address = worker._grpc._server._acceptor.sockets[0].getsockname()
             asyncio.get_running_loop().run_in_executor(
                 None, lambda: shown.add(ssl.get_server_certificate(address))
             )

@@ -166,4 +166,4 @@ def test_deeply_nested_data(datatype):
 )
 def test_what_a_model_does_not_take(array, reason):
     with pytest.raises(InvalidRequest, match=reason):
-        TensorSpec("x", "FP32", (-1, 4)).check(array)
+        TensorSpec("x", "FP32", (-1, 4)).check(datatype_of(array.dtype), array.shape)
