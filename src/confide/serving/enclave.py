@@ -9,8 +9,9 @@ from confide.enclave.image import Image
 OWN_THREADS = 16
 """The agent's: control, its socket, the sealed log; and the event loop."""
 
-POOL_THREADS = 64
-"""Two of Python's pools, one of which runs models; such a pool has at most 32 threads."""
+POOL_THREADS = 97
+"""Three of Python's pools, which run models, load them, and read requests; such a pool has at most 32 threads. And one
+thread that asks the broker."""
 
 MODELS = 8
 """Models that are loaded at one time, each with a pool of its own: more want more --cores."""

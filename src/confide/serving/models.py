@@ -61,6 +61,7 @@ class Models:
         self._loaded: dict[str, dict[str, Model]] = {}
         self._failed: dict[tuple[str, str], _Failed] = {}
         self._executor = ThreadPoolExecutor(thread_name_prefix="model")
+        self._loader = ThreadPoolExecutor(thread_name_prefix="load")
 
     def get(self, name: str, version: str | None = None) -> Model:
         """Return a model; without a version the highest.
@@ -99,14 +100,20 @@ class Models:
     ) -> None:
         """Load what is new or has changed, and unload what is gone; what fails to load is told and left out.
 
-        A version that is replaced answers until the new one is warm, or has failed: its files are no longer what its
-        owner has there.
+        What is gone is unloaded first: loading may take as long as storage likes. A version that is replaced answers
+        until the new one is warm, or has failed: its files are no longer what its owner has there. To be cancelled when
+        there are other sources: what it was loading then is not put up.
 
         Args:
             sources: the versions that there are.
             keyset: opens sealed ones.
             strict: what fails to load raises.
         """
+        for model in self.all():
+            if (model.name, model.version) not in sources:
+                await self._unload(model)
+        for key in self._failed.keys() - sources.keys():
+            del self._failed[key]
         for key, source in sources.items():
             known = self._loaded.get(source.name, {}).get(source.version)
             failed = self._failed.get(key)
@@ -125,22 +132,18 @@ class Models:
                 if now != failed:
                     reason = str(error) if isinstance(error, ConfideError) else type(error).__name__
                     self._tell("model-failed", model=source.name, version=source.version, reason=reason)
-        for model in self.all():
-            if (model.name, model.version) not in sources:
-                await self._unload(model)
-        for key in self._failed.keys() - sources.keys():
-            del self._failed[key]
 
     async def close(self) -> None:
-        """Answer what waits, and unload everything."""
+        """Answer what waits, and unload everything; what is still being loaded is not waited for."""
         for model in self.all():
             await self._unload(model)
         self._executor.shutdown(wait=True)
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, source: Source, keyset: Keyset) -> None:
         limits = self._limits(source.name)
         runtime, warmed = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._open, source, keyset, limits
+            self._loader, self._open, source, keyset, limits
         )
         self._failed.pop((source.name, source.version), None)
         model = Model.start(

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from confide.broker.tls import load_chain
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
-from confide.errors import BrokerUnavailable, ConfideError, Misuse, NoGrant, Refused
+from confide.errors import BrokerUnavailable, ConfideError, Misuse, NoGrant, Refused, StorageUnavailable
 from confide.keys.names import KeyName
 from confide.serving.admission import Admission
 from confide.serving.configuration import Configuration
@@ -56,6 +57,7 @@ class ServingProfile:
             Unavailable: the address cannot be bound.
             Refused: the owners' policies do not release anything any more.
             BrokerUnavailable: no broker could be asked until the release ended.
+            StorageUnavailable: nor could a new version of a model be read.
             Misuse: there is no model, or gRPC is asked for and the owner's configuration does not allow plain requests.
         """
         configuration = Configuration.from_toml(Path(context.image.program).read_bytes())
@@ -80,6 +82,8 @@ class _Worker:
         self._ended: ConfideError | None = None
         self._ready = False
         self._grpc: GrpcServer | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._wanted: dict[tuple[str, str], str] = {}
 
     async def serve(self) -> None:
         context = self._context
@@ -91,7 +95,8 @@ class _Worker:
         release = context.release
         keys = _pool_keys(release)
         with contextlib.closing(listen(host, port)) as listener, _grpc_listener(context) as grpc_listener:
-            await self._follow(release, strict=True)
+            sources = find_sources(MODELS, release, context.work)
+            await self._models.follow(sources, release.keyset(), strict=True)
             if not self._models.all():
                 raise Misuse("no model: the image holds none, and the policy lets no sealed files be read")
             self._identity = WorkerIdentity(context.evidence, names, int(time.time()))
@@ -147,27 +152,30 @@ class _Worker:
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for each in (task, self._following):
+                if each is not None:
+                    each.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await each
 
     async def _refresh(self) -> None:
         """Ask the broker again and again: for new versions of keys and models, and whether to go on.
 
-        Where it cannot be asked, what was released stays released until the release ends.
+        Where it cannot be asked, what was released stays released until the release ends. It is asked in a thread of
+        its own, and models are loaded beside it: neither clients nor storage can keep it waiting.
         """
-        loop = asyncio.get_running_loop()
+        loop, asking = asyncio.get_running_loop(), ThreadPoolExecutor(1, "broker")
         while True:
             remaining_s = self._until - loop.time()
             await asyncio.sleep(min(self._configuration.refresh_s, max(1.0, remaining_s / 2)))
             limit = asyncio.timeout_at(self._until)
             try:
                 async with limit:
-                    release = await loop.run_in_executor(None, self._context.renew)
+                    release = await loop.run_in_executor(asking, self._context.renew)
                     self._hold(release)
                     limit.reschedule(self._until)
                     await self._take_over(_pool_keys(release))
-                    await self._follow(release)
+                self._follow_beside(release)
             except Refused as refused:
                 self._end(refused)
                 return
@@ -175,8 +183,11 @@ class _Worker:
                 if limit.expired():
                     self._end(BrokerUnavailable("no broker could be asked until the release ended"))
                     return
-                reason = str(error) if isinstance(error, ConfideError) else ""  # else it may hold anything
-                self._log("refresh-failed", error=type(error).__name__, reason=reason)
+                self._log_failure(error)
+
+    def _log_failure(self, error: Exception) -> None:
+        reason = str(error) if isinstance(error, ConfideError) else ""  # else it may hold anything
+        self._log("refresh-failed", error=type(error).__name__, reason=reason)
 
     def _hold(self, release: Release) -> None:
         """Serve until the release ends, by a clock that cannot be put back."""
@@ -207,9 +218,34 @@ class _Worker:
     def _show(self, leaf: bytes) -> None:
         self._leaf, self._leaf_until = leaf, time.time() + LEAF_SHOWN_S
 
-    async def _follow(self, release: Release, *, strict: bool = False) -> None:
+    def _follow_beside(self, release: Release) -> None:
+        """Load and unload models beside all else: again, when what there is to be has changed meanwhile.
+
+        What was replaced answers on until then, so it has to be done before the release ends that it began with.
+        """
         sources = find_sources(MODELS, release, self._context.work)
-        await self._models.follow(sources, release.keyset(), strict=strict)
+        wanted = {key: source.digest for key, source in sources.items()}
+        if self._following is not None and not self._following.done():
+            if wanted == self._wanted:
+                return
+            self._following.cancel()
+
+        else:
+            self._follow_until = self._until
+
+        async def follow() -> None:
+            limit = asyncio.timeout_at(self._follow_until)
+            try:
+                async with limit:
+                    await self._models.follow(sources, release.keyset())
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                if limit.expired():
+                    self._end(StorageUnavailable("a model could not be read until the release ended"))
+                else:
+                    self._log_failure(error)
+
+        self._wanted = wanted
+        self._following = asyncio.get_running_loop().create_task(follow())
 
     async def _introduce(self, nonce: str) -> dict[str, Any]:
         keys, leaf = self._service.keys, self._leaf

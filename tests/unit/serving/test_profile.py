@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import ssl
+import threading
 import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -19,10 +20,11 @@ from confide.broker.release import Release, ReleasedKey
 from confide.broker.rules import RELEASE_TTL_S
 from confide.enclave.attester import OwnEvidence
 from confide.enclave.simulated.issuer import SimulatedIssuer
-from confide.errors import BrokerUnavailable, MeasurementRefused, Misuse
+from confide.errors import BrokerUnavailable, MeasurementRefused, Misuse, StorageUnavailable
 from confide.keys.signing import generate_signing_key
 from confide.serving import profile
 from confide.serving.configuration import Configuration
+from confide.serving.models import Models
 
 from ... import models
 
@@ -134,8 +136,71 @@ def test_a_worker_whose_storage_holds_a_model_back_ends_with_its_release(serve):
             worker._models.follow = never
         return False
 
-    with pytest.raises(BrokerUnavailable):
+    with pytest.raises(StorageUnavailable, match="until the release ended"):
         serve(release(2), lambda: release(2), hold_back)
+
+
+@pytest.fixture
+def slow(monkeypatch, tmp_path):
+    """Let a model, that is put beside the others when the worker is ready, be loaded only when `slow.go` is set."""
+    slow, load = SimpleNamespace(go=threading.Event(), begun=0), Models._open
+
+    def wait(self, source, *more):
+        if source.name == "slow":
+            slow.begun += 1
+            slow.go.wait(60)
+        return load(self, source, *more)
+
+    monkeypatch.setattr(Models, "_open", wait)
+    slow.put = lambda: models.scale(tmp_path / "models/slow.onnx")
+    yield slow
+    slow.go.set()
+
+
+def test_a_refusal_ends_a_worker_that_is_loading_a_model(serve, slow):
+    def loading(worker, _):
+        if worker._ready and not slow.begun:
+            slow.put()
+        return False
+
+    with pytest.raises(MeasurementRefused):
+        serve(release(), say([release(), release(), MeasurementRefused("withdrawn")]), loading)
+    assert slow.begun == 1
+
+
+def test_what_is_gone_is_unloaded_while_a_model_is_loaded_which_is_loaded_once(serve, slow, tmp_path):
+    models.lookup(tmp_path / "models/lookup.onnx")
+    asked = []
+
+    def loaded(worker, _):
+        if worker._ready and not slow.begun:
+            slow.put()
+        if slow.begun:
+            (tmp_path / "models/lookup.onnx").unlink(missing_ok=True)
+        if not worker._models.versions("lookup") and len(asked) > 4:
+            slow.go.set()
+        return bool(worker._models.versions("slow"))
+
+    serve(release(), lambda: asked.append(1) or release(), loaded)
+    assert (
+        slow.begun == 2
+    )  # again, as there are other models now; then once for several answers of the broker
+
+
+def test_clients_do_not_keep_the_broker_from_being_asked(serve):
+    held, waiting = threading.Event(), []
+
+    def busy(worker, _):
+        if worker._ready and not waiting:  # as large requests that are read
+            loop = asyncio.get_running_loop()
+            waiting.extend(loop.run_in_executor(None, held.wait, 30) for _ in range(64))
+        if worker._ended:
+            held.set()
+        return False
+
+    with pytest.raises(MeasurementRefused):
+        serve(release(), say([release(), MeasurementRefused("withdrawn")]), busy)
+    assert held.is_set()
 
 
 def test_a_clock_that_is_put_back_lengthens_no_release(serve):
