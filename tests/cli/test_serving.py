@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from confide.errors import Misuse, Unavailable
+from confide.serving.configuration import Configuration
 
 
 @pytest.mark.parametrize(
@@ -51,3 +55,17 @@ def test_nobody_to_verify(clinic, tmp_path):
     assert (
         clinic("serving", "verify", "http://127.0.0.1:1", "--accept", str(document)).code == Misuse.exit_code
     )
+
+
+def test_a_token_and_what_to_write_down(clinic):
+    said = clinic("serving", "token", "ward-7")
+    token = said.out.strip()
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    assert said.code == 0
+    assert said.err.splitlines()[-2:] == ["[client.ward-7]", f'token_sha256 = ["{digest}"]']
+    written = f"version = 1\n{said.err.partition(':')[2]}".encode()
+    assert Configuration.from_toml(written).client["ward-7"].token_sha256 == (digest,)
+    both = json.loads(clinic("serving", "token", "a.b", "--json").out)
+    assert both["token_sha256"] == hashlib.sha256(both["token"].encode()).hexdigest()
+    assert both["token"] != token
+    assert clinic("serving", "token", "a b").code == Misuse.exit_code

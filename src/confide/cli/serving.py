@@ -76,3 +76,35 @@ def verify(
     say(f"{url} runs measurement {worker.claims.measurement} in {worker.claims.tee}{note}")
     say(f"requests are sealed to {worker.key.version}")
     typer.echo(worker.authority_pem.decode(), nl=False)
+
+
+@app.command()
+def token(
+    client: Annotated[str, typer.Argument(help="What the client is called in serving.toml.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the token and its hash as JSON.")] = False,
+) -> None:
+    """Print a new token for a client, and what to write into serving.toml, which holds its hash alone.
+
+    The token is a secret of that client, who gives it to `Client(..., token=...)`, or as `Authorization: Bearer` where
+    plain requests are allowed. A second one beside the first lets a client change over; take the first out then.
+
+    Example:
+
+        (umask 077; confide serving token ward-7 > ward-7.token)
+    """
+    from confide.errors import Misuse
+    from confide.serving.clients import new_token, token_sha256
+    from confide.serving.configuration import MODEL_NAME
+
+    if not MODEL_NAME.fullmatch(client):
+        raise Misuse(
+            f"a client's name has up to 64 letters, digits, dots, dashes and underscores, not {client!r}"
+        )
+    made = new_token()
+    if json:
+        emit({"client": client, "token": made, "token_sha256": token_sha256(made)})
+        return
+    say("write into serving.toml, and allow it again:")
+    say(f"[client.{client if '.' not in client else f'{chr(34)}{client}{chr(34)}'}]")
+    say(f'token_sha256 = ["{token_sha256(made)}"]')
+    typer.echo(made)

@@ -25,6 +25,7 @@ from confide.attestation.trust import HardwareTrust
 from confide.errors import ConfideError, Misuse, Unavailable, UnknownKey
 from confide.serving import failures
 from confide.serving.client_transport import ask_introduction, client_tls, post
+from confide.serving.clients import is_token
 from confide.serving.envelope import ReplyContent, RequestContent, Target
 from confide.serving.failures import Expired, Unreachable
 from confide.serving.identity import PATH, AcceptedServing, VerifiedWorker, verify_worker
@@ -61,6 +62,7 @@ class Client:
         hardware: what evidence of hardware is anchored to; None: simulated evidence only.
         proxy_ca: certificate (PEM) of the authority of a proxy that ends TLS; None: the worker itself does.
         ticket: use a session ticket: cheaper for many requests, under one key for up to an hour.
+        token: by which the worker knows this client, where its owner names clients; it is sealed with each request.
         padded: pad requests and replies to powers of two, so that their sizes tell less.
         verify_again_s: after which evidence is asked for anew.
 
@@ -77,6 +79,7 @@ class Client:
         hardware: HardwareTrust | None = None,
         proxy_ca: bytes | None = None,
         ticket: bool = False,
+        token: str = "",
         padded: bool = False,
         verify_again_s: float = VERIFY_AGAIN_S,
     ) -> None:
@@ -85,7 +88,9 @@ class Client:
         self._url = url.rstrip("/")
         self._accepted = accepted if isinstance(accepted, AcceptedServing) else _document(Path(accepted))
         self._hardware, self._proxy_ca = hardware, proxy_ca
-        self._with_ticket, self._padded = ticket, padded
+        if token and not is_token(token):
+            raise Misuse("a client's token is 64 hex digits, as `confide serving token` makes it")
+        self._with_ticket, self._padded, self._token = ticket, padded, token
         self._verify_again_s = verify_again_s
         self._begin()
         _clients.add(self)
@@ -156,6 +161,7 @@ class Client:
             Misuse: a context that is none.
             InvalidRequest: names the tensor. UnknownModel, Overloaded, Expired, ModelFailed: why there is no answer.
             AttestationRefused: the workers there are no accepted ones (any more).
+            NotKnown: the worker's owner names clients, and this is none of them.
             Tampered: the answer is not one to this request.
             Unreachable: nobody answered in time.
         """
@@ -182,7 +188,7 @@ class Client:
 
     def _content(self, body: Body, timeout_s: float) -> RequestContent:
         ends = time.time() + min(timeout_s, 599.0)
-        return RequestContent(body, int(ends * 1000), self._padded)
+        return RequestContent(body, int(ends * 1000), self._padded, self._token)
 
     def _ask(self, path: str, target: Target, content: RequestContent, timeout_s: float) -> ReplyContent:
         """Send a request until it is answered, or its time is over.

@@ -9,7 +9,7 @@ import re
 import tomllib
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from confide.attestation.evidence import describe
 from confide.document import StrictModel
@@ -36,6 +36,22 @@ class ModelConfiguration(StrictModel):
     max_queue: Annotated[int, Field(ge=1, le=65_536)] | None = None
 
 
+class ClientConfiguration(StrictModel):
+    """A client that may ask.
+
+    Attributes:
+        token_sha256: hash of each token of it, hex; `confide serving token` makes both.
+        rate_per_s, burst: as for all, of this client alone, from whatever addresses.
+    """
+
+    token_sha256: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...],
+        Field(min_length=1, max_length=8, strict=False),
+    ]
+    rate_per_s: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
 class Configuration(StrictModel):
     """The configuration.
 
@@ -52,6 +68,7 @@ class Configuration(StrictModel):
         refresh_s: how often the broker is asked again: for new versions of keys and models, and whether it may go on.
         detailed_metrics: `/metrics` tells anybody the rows of runs, and how sealed requests were answered.
         model: name -> what is set for that model alone.
+        client: name -> a client that may ask; none: whoever reaches the worker may.
     """
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
@@ -72,6 +89,14 @@ class Configuration(StrictModel):
     refresh_s: Annotated[int, Field(ge=1, le=86_400)] = 60
     detailed_metrics: bool = False
     model: Annotated[dict[Name, ModelConfiguration], Field(max_length=256)] = Field(default_factory=dict)
+    client: Annotated[dict[Name, ClientConfiguration], Field(max_length=512)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> Self:
+        digests = [digest for client in self.client.values() for digest in client.token_sha256]
+        if len(set(digests)) != len(digests):
+            raise ValueError("client: two have the same token")
+        return self
 
     @classmethod
     def from_toml(cls, data: bytes) -> Self:

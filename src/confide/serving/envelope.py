@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from confide.serving.failures import InvalidRequest
 from confide.serving.oip import Body
 
 MAX_TEXT_BYTES = 1024
+TOKEN_CHARS = 64
 _NO_JSON_LENGTH = 2**32 - 1
 _REQUEST = struct.Struct(">BQII")
 _REPLY = struct.Struct(">HII")
-_PADDED = 1
+_PADDED, _TOKEN = 1, 2
 _SMALLEST_BUCKET = 512
 
 
@@ -60,17 +61,19 @@ class RequestContent:
         body: of the protocol.
         not_after_ms: Unix milliseconds after which nobody is to answer.
         padded: this is padded, and the reply is to be.
+        token: of the client; empty: none.
     """
 
     body: Body
     not_after_ms: int
     padded: bool = False
+    token: str = field(default="", repr=False)
 
     def encode(self) -> bytes:
         """Return its bytes."""
-        flags = _PADDED if self.padded else 0
+        flags = (_PADDED if self.padded else 0) | (_TOKEN if self.token else 0)
         fixed = _REQUEST.pack(flags, self.not_after_ms, _json_bytes(self.body), len(self.body.data))
-        return _padded(fixed + bytes(self.body.data), self.padded)
+        return _padded(fixed + self.token.encode() + bytes(self.body.data), self.padded)
 
     @classmethod
     def decode(cls, data: memoryview) -> RequestContent:
@@ -82,9 +85,12 @@ class RequestContent:
         if len(data) < _REQUEST.size:
             raise InvalidRequest("sealed request: its content is cut off")
         flags, not_after_ms, json_bytes, size = _REQUEST.unpack_from(data)
-        if flags & ~_PADDED:
+        if flags & ~(_PADDED | _TOKEN):
             raise InvalidRequest("sealed request: unknown flags")
-        return cls(_body(data[_REQUEST.size :], json_bytes, size), not_after_ms, bool(flags))
+        rest, token = data[_REQUEST.size :], ""
+        if flags & _TOKEN:
+            token, rest = bytes(rest[:TOKEN_CHARS]).decode("latin-1"), rest[TOKEN_CHARS:]
+        return cls(_body(rest, json_bytes, size), not_after_ms, bool(flags & _PADDED), token)
 
 
 @dataclass(frozen=True)

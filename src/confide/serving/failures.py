@@ -23,6 +23,13 @@ class NotTaken(Refused):
     public = "not allowed by the owner's configuration"
 
 
+class NotKnown(Refused):
+    """Who asks shows no token of a client that the owner's configuration names."""
+
+    http_status = 401
+    public = "a token of a client is needed, and none came that is known"
+
+
 class UnknownModel(Unavailable):
     """No model of that name and version is loaded."""
 
@@ -72,7 +79,17 @@ class Overloaded(Unavailable):
         self.retry_after_s = retry_after_s
 
 
-_KINDS = (ModelFailed, InvalidRequest, TooLarge, NotTaken, UnknownModel, Expired, Overloaded, Unreachable)
+_KINDS = (
+    ModelFailed,
+    InvalidRequest,
+    TooLarge,
+    NotTaken,
+    NotKnown,
+    UnknownModel,
+    Expired,
+    Overloaded,
+    Unreachable,
+)
 _BY_STATUS: dict[int, type[ConfideError]] = {502: Unreachable, **{kind.http_status: kind for kind in _KINDS}}
 
 

@@ -47,6 +47,7 @@ CALL_S = 660.0
 """And a call that is none: longer than any deadline and the time to receive and send."""
 _STATUS = {
     400: Status.INVALID_ARGUMENT,
+    401: Status.UNAUTHENTICATED,
     403: Status.PERMISSION_DENIED,
     404: Status.NOT_FOUND,
     409: Status.ALREADY_EXISTS,

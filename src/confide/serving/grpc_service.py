@@ -9,6 +9,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
 from confide import __version__
+from confide.serving.clients import bearer
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest, UnknownModel
 from confide.serving.grpc_connection import account_of, client_of, send
@@ -40,20 +41,23 @@ class InferenceService:
         if name == "ModelInfer":  # bytes: it is parsed when it is known to be small enough to be
             return Handler(self._infer, Cardinality.UNARY_UNARY, bytes, bytes)
         answer: Callable[[Any], dict[str, Any]] = getattr(self, f"_{name}")
+        anybody = name in ("ServerLive", "ServerReady")
         request, reply = message(f"{name}Request"), message(f"{name}Response")
 
         async def call(stream: Call) -> None:
+            if not anybody:
+                self._service.take_plain(_token(stream))
             await send(stream, reply(**answer(await _received(stream))))
 
         return Handler(call, Cardinality.UNARY_UNARY, request, reply)
 
     async def _infer(self, stream: Call) -> None:
+        client = self._service.take_plain(_token(stream)) or client_of(stream)
         data = await _received(stream)
-        self._service.require_plain()
         asked = GrpcRequest.parse(data)
         left_s = stream.deadline.time_remaining() if stream.deadline else None
         account = account_of(stream)
-        answer = await self._service.plain(asked.target, asked, client_of(stream), account, left_s)
+        answer = await self._service.plain(asked.target, asked, client, account, left_s)
         account.add(len(answer.body.data))
         await send(stream, bytes(answer.body.data))
 
@@ -64,11 +68,9 @@ class InferenceService:
         return {"ready": self._ready()}
 
     def _ServerMetadata(self, _: Any) -> dict[str, Any]:  # noqa: N802
-        self._service.require_plain()
         return {"name": "confide", "version": __version__, "extensions": EXTENSIONS}
 
     def _ModelReady(self, asked: Any) -> dict[str, Any]:  # noqa: N802
-        self._service.require_plain()
         try:
             self._service.models.get(*_model(asked))
         except UnknownModel:
@@ -76,14 +78,17 @@ class InferenceService:
         return {"ready": True}
 
     def _ModelMetadata(self, asked: Any) -> dict[str, Any]:  # noqa: N802
-        self._service.require_plain()
         name, version = _model(asked)
         return self._service.metadata(Target("metadata", name, version or ""))
 
     def _RepositoryIndex(self, asked: Any) -> dict[str, Any]:  # noqa: N802
-        self._service.require_plain()
         models = self._service.models.index()
         return {"models": [each for each in models if not asked.ready or each["state"] == "READY"]}
+
+
+def _token(stream: Call) -> str:
+    said = stream.metadata.get("authorization") if stream.metadata is not None else None
+    return bearer(said if isinstance(said, str) else None)
 
 
 async def _received(stream: Call) -> Any:

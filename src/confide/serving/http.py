@@ -17,8 +17,9 @@ from confide.broker.acceptor import one_client
 from confide.broker.sessions import RateLimit
 from confide.errors import ConfideError
 from confide.serving.admission import Account, Admission, take
+from confide.serving.clients import bearer
 from confide.serving.envelope import Target
-from confide.serving.failures import InvalidRequest, Overloaded, UnknownModel
+from confide.serving.failures import InvalidRequest, NotKnown, Overloaded, UnknownModel
 from confide.serving.identity import MAX_NONCE_CHARS, PATH
 from confide.serving.metrics import CONTENT_TYPE
 from confide.serving.oip import Body, RestRequest
@@ -98,12 +99,12 @@ class Application:
             case "GET", ["metrics"]:
                 await _send(send, 200, self._metrics(), content_type=CONTENT_TYPE.encode())
             case method, path:
-                await self._plain_only(method, path, send)
+                await self._plain_only(method, path, headers, send)
 
-    async def _plain_only(self, method: str, path: list[str], send: Send) -> None:
+    async def _plain_only(self, method: str, path: list[str], headers: Headers, send: Send) -> None:
         """Answer what tells of models: to clients that may ask in clear."""
         service = self._service
-        service.require_plain()
+        service.take_plain(_token(headers))
         match method, path:
             case "GET", ["v2"]:
                 said = {"name": "confide", "version": __version__, "extensions": list(EXTENSIONS)}
@@ -124,16 +125,16 @@ class Application:
     async def _post(
         self, scope: Scope, target: Target, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        client = _client(scope)
+        address = _client(scope)
         self._check_length(headers)
         sealed = headers.get(b"content-type") == _SEALED
         if not sealed:
-            self._service.require_plain()
+            client = self._service.take_plain(_token(headers)) or address
             if b"content-encoding" in headers:
                 raise InvalidRequest("compressed requests are not taken")
             if target.operation != "infer":
                 raise NotFound("no such endpoint")
-        with self._admission.pending(client) as account:
+        with self._admission.pending(address) as account:
             data = await _body(receive, account)
             if sealed:
                 context = headers.get(CONTEXT, b"").decode("latin-1")
@@ -167,6 +168,10 @@ class Application:
 
 def _client(scope: Scope) -> str:
     return one_client(scope["client"][0]) if scope.get("client") else ""
+
+
+def _token(headers: Headers) -> str:
+    return bearer(headers.get(b"authorization", b"").decode("latin-1"))
 
 
 def _loaded(service: Service, model: str, version: str | None = None) -> bool:
@@ -214,6 +219,8 @@ async def _send_json(send: Send, value: dict[str, Any]) -> None:
 
 async def _send_error(send: Send, error: ConfideError) -> None:
     more = [(b"confide-error", type(error).__name__.encode()), (b"connection", b"close")]
+    if isinstance(error, NotKnown):
+        more.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, Overloaded):
         more[1:] = [(b"retry-after", str(int(-(-error.retry_after_s // 1))).encode())]
     await _send(send, error.http_status, bytes(error_body(error).data), *more)

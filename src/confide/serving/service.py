@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from confide.errors import ConfideError, Unavailable, UnknownKey
 from confide.serving.admission import Account
+from confide.serving.clients import Clients
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import ReplyContent, RequestContent, Target
 from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overloaded, UnknownModel
@@ -60,6 +61,7 @@ class Service:
     ) -> None:
         self.models, self.metrics = models, metrics
         self._configuration = configuration
+        self._clients = Clients(configuration)
         self._opener = Opener(keys)
         self._plain: Once[Answer] = Once(lambda answer: len(answer.body.data))
         self._sealed: Once[bytes] = Once(len)
@@ -73,32 +75,35 @@ class Service:
         """Take over new keys of the pool; what was begun under the old ones goes on where they still live."""
         self._opener = Opener(keys)
 
-    def require_plain(self) -> None:
-        """Return if requests in clear are taken.
+    def take_plain(self, token: str) -> str:
+        """Return who asks in clear; empty: anybody may.
+
+        Args:
+            token: of the client; empty: none.
 
         Raises:
-            NotTaken: they are not.
+            NotTaken: requests in clear are not taken.
+            NotKnown: it is not one of the clients that may ask. Overloaded: it asks too often.
         """
         if not self._configuration.plain_requests:
             raise NotTaken("requests must be sealed here: the owner's configuration has no plain_requests")
+        return self._clients.take(token)
 
     async def plain(
         self, target: Target, asked: Asked, client: str, account: Account, timeout_s: float | None = None
     ) -> Answer:
-        """Answer a request in clear.
+        """Answer a request in clear that `take_plain` took.
 
         Args:
             target: model and version.
             asked: the request.
-            client: address of the client: ids count for each on its own.
+            client: that asks: ids count for each on its own.
             account: refuses what would be too large, before it is written.
             timeout_s: after which its client does not wait any more; None: it says so in the request, or not at all.
 
         Raises:
-            NotTaken: the owner's configuration does not allow it.
             InvalidRequest, UnknownModel, Overloaded, Expired, Duplicate, ModelFailed: why it is not answered.
         """
-        self.require_plain()
         return await self._timed(
             "plain", target, lambda: self._infer(target, asked, client, account, timeout_s=timeout_s)
         )
@@ -147,6 +152,7 @@ class Service:
         return opened.reply.seal(reply, padded=opened.content.padded)
 
     async def _operate(self, target: Target, opened: OpenedRequest, account: Account) -> Answer:
+        self._clients.take(opened.content.token)
         match target.operation:
             case "infer":
                 return await self._infer(

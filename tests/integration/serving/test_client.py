@@ -28,10 +28,11 @@ from confide.errors import ConfideError, Misuse
 from confide.keys.signing import generate_signing_key, raw_public
 from confide.serving import Client, failures
 from confide.serving.client_transport import _named, client_tls
+from confide.serving.clients import new_token, token_sha256
 from confide.serving.configuration import Configuration
 from confide.serving.cost import Cost
 from confide.serving.envelope import Target
-from confide.serving.failures import Overloaded
+from confide.serving.failures import NotKnown, Overloaded
 from confide.serving.identity import AcceptedServing, WorkerIdentity
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh
 
@@ -226,6 +227,22 @@ def test_who_does_not_take_an_answer_is_cut_off_and_its_bytes_are_forgotten(work
         size = 65 * mib
         with pytest.raises(Overloaded):
             client.infer("scale", {"x": X}, timeout_s=0.5)
+
+
+@pytest.mark.parametrize("ticket", [False, True])
+def test_a_client_that_is_known_by_its_token(tmp_path, ticket):
+    models.scale(tmp_path / "models/scale.onnx")
+    token = new_token()
+    named = {"ward": {"token_sha256": [token_sha256(token)]}}
+    with Attested(tmp_path, Configuration(client=named)).served() as url:
+        with Client(url, ACCEPTED, token=token, ticket=ticket) as client:
+            assert ask(client) == [[2, 4, 6, 8]]
+            assert client.metadata("scale")["name"] == "scale"
+        for other in ("", new_token()):
+            with Client(url, ACCEPTED, token=other, ticket=ticket) as client, pytest.raises(NotKnown):
+                ask(client)
+    with pytest.raises(Misuse, match="64 hex digits"):
+        Client(url, ACCEPTED, token=token + "\n")
 
 
 def eventually(holds):
