@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -45,6 +45,14 @@ class Limits:
     max_queue: int = 1024
 
 
+class Trace(Protocol):
+    """What is told of the run that one request was in."""
+
+    def ran(self, batch: Batch, since: float) -> None:
+        """Tell of a run that has just ended, for which the request waited since that monotonic time."""
+        ...
+
+
 @dataclass(eq=False)
 class _Waiting:
     inputs: Inputs
@@ -52,6 +60,7 @@ class _Waiting:
     signature: tuple[object, ...]
     expires: float | None
     answer: asyncio.Future[list[Array]]
+    trace: Trace | None
     since: float = field(default_factory=time.monotonic)
 
 
@@ -106,12 +115,15 @@ class Batcher:
         """How many requests wait."""
         return len(self._queue)
 
-    def submit(self, inputs: Inputs, expires: float | None = None) -> asyncio.Future[list[Array]]:
+    def submit(
+        self, inputs: Inputs, expires: float | None = None, trace: Trace | None = None
+    ) -> asyncio.Future[list[Array]]:
         """Have the model run on inputs that were checked; the future has its outputs.
 
         Args:
             inputs: name -> array.
             expires: monotonic time after which it is not worth while any more.
+            trace: of the request; is told of the run.
 
         Raises:
             Overloaded: too many wait; says when to come again.
@@ -129,7 +141,7 @@ class Batcher:
             if self._batchable
             else ()
         )
-        waiting = _Waiting(inputs, rows, signature, expires, answer)
+        waiting = _Waiting(inputs, rows, signature, expires, answer, trace)
         self._queue.append(waiting)
         answer.add_done_callback(lambda done: self._forget(waiting) if done.cancelled() else None)
         self._wake()
@@ -199,6 +211,11 @@ class Batcher:
         self, batch: list[_Waiting], rows: int, done: tuple[list[list[Array] | ConfideError], float]
     ) -> None:
         answers, seconds = done
+        started = time.monotonic() - seconds
+        told = Batch(rows, len(batch), [max(0.0, started - each.since) for each in batch], seconds)
+        for waited in batch:
+            if waited.trace is not None:
+                waited.trace.ran(told, waited.since)
         for each, answer in zip(batch, answers, strict=True):
             if each.answer.done():
                 continue
@@ -207,8 +224,7 @@ class Batcher:
             else:
                 each.answer.set_result(answer)
         self._cost.observe(rows, seconds)
-        started = time.monotonic() - seconds
-        self._observe(Batch(rows, len(batch), [max(0.0, started - each.since) for each in batch], seconds))
+        self._observe(told)
         self._busy = False
         self._wake()
 

@@ -36,9 +36,9 @@ def token_sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def bearer(authorization: str | None) -> str:
+def bearer(authorization: str) -> str:
     """Return the token in a header `Authorization`; empty: none."""
-    if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
+    if authorization[: len(_SCHEME)].lower() != _SCHEME:
         return ""
     return authorization[len(_SCHEME) :].strip()
 

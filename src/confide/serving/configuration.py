@@ -9,9 +9,10 @@ import re
 import tomllib
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from confide.attestation.evidence import describe
+from confide.certificates import load_certificate
 from confide.document import StrictModel
 from confide.errors import InvalidFormat
 from confide.serving.batcher import Limits
@@ -52,6 +53,29 @@ class ClientConfiguration(StrictModel):
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
+class TracesConfiguration(StrictModel):
+    """Whom requests are traced for.
+
+    Attributes:
+        endpoint: where a collector of OpenTelemetry takes traces by OTLP over HTTP.
+        authority: certificate (PEM) that its own chains to.
+        ratio: of the requests whose clients do not say whether they are traced.
+    """
+
+    endpoint: Annotated[str, Field(pattern=r"^https://[!-~]{1,1000}$")]
+    authority: Annotated[str, Field(max_length=16 * 1024)]
+    ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = 1.0
+
+    @field_validator("authority")
+    @classmethod
+    def _one_certificate(cls, authority: str) -> str:
+        try:
+            load_certificate(authority.encode())
+        except InvalidFormat:
+            raise ValueError("no certificate") from None
+        return authority
+
+
 class Configuration(StrictModel):
     """The configuration.
 
@@ -69,6 +93,7 @@ class Configuration(StrictModel):
         detailed_metrics: `/metrics` tells anybody the rows of runs, and how sealed requests were answered.
         model: name -> what is set for that model alone.
         client: name -> a client that may ask; none: whoever reaches the worker may.
+        traces: whom requests are traced for; none: nobody.
     """
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
@@ -90,6 +115,7 @@ class Configuration(StrictModel):
     detailed_metrics: bool = False
     model: Annotated[dict[Name, ModelConfiguration], Field(max_length=256)] = Field(default_factory=dict)
     client: Annotated[dict[Name, ClientConfiguration], Field(max_length=512)] = Field(default_factory=dict)
+    traces: TracesConfiguration | None = None
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> Self:

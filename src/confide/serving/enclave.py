@@ -9,9 +9,9 @@ from confide.enclave.image import Image
 OWN_THREADS = 16
 """The agent's: control, its socket, the sealed log; and the event loop."""
 
-POOL_THREADS = 97
+POOL_THREADS = 98
 """Three of Python's pools, which run models, load them, and read requests; such a pool has at most 32 threads. And one
-thread that asks the broker."""
+thread that asks the broker, and one that sends traces."""
 
 MODELS = 8
 """Models that are loaded at one time, each with a pool of its own: more want more --cores."""

@@ -15,7 +15,7 @@ from confide.serving.failures import InvalidRequest, UnknownModel
 from confide.serving.grpc_connection import account_of, client_of, send
 from confide.serving.grpc_messages import METHODS, SERVICE, message
 from confide.serving.grpc_request import MAX_NAME_CHARS, GrpcRequest
-from confide.serving.service import Service
+from confide.serving.service import Caller, Service
 
 EXTENSIONS = ("model_repository",)
 
@@ -57,7 +57,8 @@ class InferenceService:
         asked = GrpcRequest.parse(data)
         left_s = stream.deadline.time_remaining() if stream.deadline else None
         account = account_of(stream)
-        answer = await self._service.plain(asked.target, asked, client, account, left_s)
+        caller = Caller(client, account, _metadata(stream, "traceparent"))
+        answer = await self._service.plain(asked.target, asked, caller, left_s)
         account.add(len(answer.body.data))
         await send(stream, bytes(answer.body.data))
 
@@ -87,8 +88,12 @@ class InferenceService:
 
 
 def _token(stream: Call) -> str:
-    said = stream.metadata.get("authorization") if stream.metadata is not None else None
-    return bearer(said if isinstance(said, str) else None)
+    return bearer(_metadata(stream, "authorization"))
+
+
+def _metadata(stream: Call, name: str) -> str:
+    said = stream.metadata.get(name) if stream.metadata is not None else None
+    return said if isinstance(said, str) else ""
 
 
 async def _received(stream: Call) -> Any:

@@ -24,7 +24,7 @@ from confide.serving.identity import MAX_NONCE_CHARS, PATH
 from confide.serving.metrics import CONTENT_TYPE
 from confide.serving.oip import Body, RestRequest
 from confide.serving.sealed import MEDIA_TYPE
-from confide.serving.service import Answer, Service, error_body
+from confide.serving.service import Answer, Caller, Service, error_body
 
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 JSON_LENGTH = b"inference-header-content-length"
@@ -134,17 +134,18 @@ class Application:
                 raise InvalidRequest("compressed requests are not taken")
             if target.operation != "infer":
                 raise NotFound("no such endpoint")
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
         with self._admission.pending(address) as account:
             data = await _body(receive, account)
             if sealed:
                 context = headers.get(CONTEXT, b"").decode("latin-1")
                 bound = Target(target.operation, target.model, target.version, context)
-                reply = await self._service.sealed(bound, data, account)
+                reply = await self._service.sealed(bound, data, Caller(address, account, parent))
                 account.add(len(reply))
                 await _send(send, 200, reply, content_type=_SEALED)
             else:
                 asked = RestRequest(Body(data, _json_length(headers)))
-                answer = await self._service.plain(target, asked, client, account)
+                answer = await self._service.plain(target, asked, Caller(client, account, parent))
                 account.add(len(answer.body.data))
                 await _send_answer(send, answer)
 

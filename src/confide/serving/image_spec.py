@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 
@@ -24,6 +25,9 @@ _ADDRESS = r"[0-9A-Za-z.:\[\]-]{1,255}:[0-9]{1,5}"
 _NEEDED = ("numpy", "prometheus_client")
 _GRPC = frozenset({"grpclib", "protobuf"})
 """What gRPC needs: of the images alone whose owner allows plain requests, as it serves no others."""
+
+_TRACES = frozenset({"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"})
+"""The same of traces, of images whose owner wants them."""
 
 
 def image_profile() -> ImageProfile:
@@ -82,6 +86,13 @@ def read_models(program: Path, includes: Iterable[Path] = ()) -> App:
     needed = {_distribution(kind) for kind in kinds or {KINDS["onnx"]}}
     if configuration.plain_requests:
         needed |= _GRPC
+    if configuration.traces is not None:
+        try:
+            needed |= {metadata.distribution(name).name for name in _TRACES}
+        except metadata.PackageNotFoundError:
+            raise MissingDependency(
+                "[traces] needs OpenTelemetry: install the extra `confide[otel]`"
+            ) from None
     return App(CONFIGURATION, files, frozenset(), ScriptMetadata(), distributions=frozenset(needed))
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from confide.serving.batcher import Batcher, Limits
+from confide.serving.batcher import Batcher, Limits, Trace
 from confide.serving.failures import InvalidRequest
 from confide.serving.metrics import ModelMetrics
 from confide.serving.runtime import Runtime
@@ -81,12 +81,15 @@ class Model:
                 return
         raise InvalidRequest(f"input {name!r} is none of this model's")
 
-    def submit(self, inputs: Mapping[str, Array], expires: float | None) -> asyncio.Future[list[Array]]:
+    def submit(
+        self, inputs: Mapping[str, Array], expires: float | None, trace: Trace | None = None
+    ) -> asyncio.Future[list[Array]]:
         """Have the model run.
 
         Args:
             inputs: name -> array, in any order; each was checked.
             expires: monotonic time after which it is not worth while.
+            trace: of the request; is told of the run.
 
         Raises:
             InvalidRequest: an input is missing, or has other rows than the others; names the tensor.
@@ -103,4 +106,4 @@ class Model:
                         f"input {spec.name!r}: {inputs[spec.name].shape[0]} rows, input {first.name!r} "
                         f"has {inputs[first.name].shape[0]}"
                     )
-        return self.batcher.submit({spec.name: inputs[spec.name] for spec in specs}, expires)
+        return self.batcher.submit({spec.name: inputs[spec.name] for spec in specs}, expires, trace)

@@ -38,6 +38,7 @@ from confide.serving.service import Service
 
 if TYPE_CHECKING:
     from confide.serving.grpc_server import GrpcServer
+    from confide.serving.traces import Traces
 
 MODELS = Path("/app/models")
 LEAF_SHOWN_S = LEAF_DAYS * 24 * 3600 / 2
@@ -103,7 +104,8 @@ class _Worker:
             self._show(self._identity.leaf(keys, int(time.time())))
             tls = server_tls(self._leaf)
             self._contexts = [tls]
-            self._service = Service(self._models, keys, self._configuration, self._metrics)
+            self._traces = self._begin_traces()
+            self._service = Service(self._models, keys, self._configuration, self._metrics, self._traces)
             self._hold(release)
             admission = Admission(self._configuration)
             application = Application(self._service, admission, self._introduce, lambda: self._ready)
@@ -121,8 +123,17 @@ class _Worker:
             if self._grpc is not None:
                 await self._grpc.close()
         await self._models.close()
+        if self._traces is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
         if self._ended is not None:
             raise self._ended
+
+    def _begin_traces(self) -> Traces | None:
+        if self._configuration.traces is None:
+            return None
+        from confide.serving.traces import Traces  # only images that trace have what it needs
+
+        return Traces(self._configuration.traces)
 
     def _start_grpc(self, listener: socket.socket, admission: Admission) -> None:
         from confide.serving.grpc_server import GrpcServer  # only images of plain requests have what it needs

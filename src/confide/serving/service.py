@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from confide.errors import ConfideError, Unavailable, UnknownKey
 from confide.serving.admission import Account
@@ -24,6 +24,9 @@ from confide.serving.once import Once
 from confide.serving.pool_key import PoolKeys
 from confide.serving.sealed import MAX_AHEAD_MS, TICKETED, OpenedRequest, Opener
 from confide.serving.ticket import new_ticket
+
+if TYPE_CHECKING:
+    from confide.serving.traces import Trace, Traces  # only images that trace have what it needs
 
 AT_ONCE_BYTES = 64 * 1024
 """What is larger is read and written aside: millions of elements take seconds, and others wait for this loop."""
@@ -46,6 +49,21 @@ class Answer:
     body: Body
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and how.
+
+    Attributes:
+        client: name or address: ids of plain requests count for each on its own.
+        account: of what is under way; refuses a reply that would be too large, before it is written.
+        parent: of the trace of the request, as header `traceparent` names it; empty: none.
+    """
+
+    client: str
+    account: Account
+    parent: str = ""
+
+
 class Service:
     """Answers requests, on one event loop.
 
@@ -54,14 +72,20 @@ class Service:
         keys: of the pool.
         configuration: the owner's.
         metrics: counts.
+        traces: tells a collector of requests; None: nobody.
     """
 
     def __init__(
-        self, models: Models, keys: PoolKeys, configuration: Configuration, metrics: Metrics
+        self,
+        models: Models,
+        keys: PoolKeys,
+        configuration: Configuration,
+        metrics: Metrics,
+        traces: Traces | None = None,
     ) -> None:
         self.models, self.metrics = models, metrics
         self._configuration = configuration
-        self._clients = Clients(configuration)
+        self._clients, self._traces = Clients(configuration), traces
         self._opener = Opener(keys)
         self._plain: Once[Answer] = Once(lambda answer: len(answer.body.data))
         self._sealed: Once[bytes] = Once(len)
@@ -90,22 +114,25 @@ class Service:
         return self._clients.take(token)
 
     async def plain(
-        self, target: Target, asked: Asked, client: str, account: Account, timeout_s: float | None = None
+        self, target: Target, asked: Asked, caller: Caller, timeout_s: float | None = None
     ) -> Answer:
         """Answer a request in clear that `take_plain` took.
 
         Args:
             target: model and version.
             asked: the request.
-            client: that asks: ids count for each on its own.
-            account: refuses what would be too large, before it is written.
+            caller: that asks.
             timeout_s: after which its client does not wait any more; None: it says so in the request, or not at all.
 
         Raises:
             InvalidRequest, UnknownModel, Overloaded, Expired, Duplicate, ModelFailed: why it is not answered.
         """
         return await self._timed(
-            "plain", target, lambda: self._infer(target, asked, client, account, timeout_s=timeout_s)
+            "plain",
+            target,
+            asked.size,
+            caller,
+            lambda trace: self._infer(target, asked, caller, trace, timeout_s=timeout_s),
         )
 
     def metadata(self, target: Target) -> dict[str, Any]:
@@ -117,7 +144,7 @@ class Service:
         model = self.models.get(target.model, target.version or None)
         return model.metadata(self.models.versions(target.model))
 
-    async def sealed(self, target: Target, data: bytes, account: Account) -> bytes:
+    async def sealed(self, target: Target, data: bytes, caller: Caller) -> bytes:
         """Answer a sealed request, sealed; what fails once it was opened is told in there.
 
         The same request again gets the very same answer.
@@ -125,7 +152,7 @@ class Service:
         Args:
             target: what it was sent for.
             data: the request.
-            account: as for `plain`.
+            caller: that asks; its name does not matter.
 
         Raises:
             InvalidRequest, UnknownKey, Tampered, Expired: it does not open.
@@ -137,12 +164,16 @@ class Service:
             data[1:2] + opened.key_id + opened.id,
             hashlib.sha256(data + target.encode()).digest(),
             MAX_AHEAD_MS / 1000,
-            lambda: self._open_answer(target, opened, form, account),
+            lambda: self._open_answer(target, opened, form, len(data), caller),
         )
 
-    async def _open_answer(self, target: Target, opened: OpenedRequest, form: str, account: Account) -> bytes:
+    async def _open_answer(
+        self, target: Target, opened: OpenedRequest, form: str, size: int, caller: Caller
+    ) -> bytes:
         try:
-            answer = await self._timed(form, target, lambda: self._operate(target, opened, account))
+            answer = await self._timed(
+                form, target, size, caller, lambda trace: self._operate(target, opened, caller, trace)
+            )
             reply = ReplyContent(answer.status, answer.body)
         except Overloaded:
             raise  # not worth an answer under the id: the same request may come again
@@ -151,12 +182,14 @@ class Service:
             reply = ReplyContent(known.http_status, error_body(known))
         return opened.reply.seal(reply, padded=opened.content.padded)
 
-    async def _operate(self, target: Target, opened: OpenedRequest, account: Account) -> Answer:
+    async def _operate(
+        self, target: Target, opened: OpenedRequest, caller: Caller, trace: Trace | None
+    ) -> Answer:
         self._clients.take(opened.content.token)
         match target.operation:
             case "infer":
                 return await self._infer(
-                    target, RestRequest(opened.content.body), None, account, content=opened.content
+                    target, RestRequest(opened.content.body), caller, trace, content=opened.content
                 )
             case "metadata":
                 return Answer(200, _json_body(self.metadata(target)))
@@ -175,8 +208,8 @@ class Service:
         self,
         target: Target,
         asked: Asked,
-        client: str | None,
-        account: Account,
+        caller: Caller,
+        trace: Trace | None,
         *,
         timeout_s: float | None = None,
         content: RequestContent | None = None,
@@ -195,9 +228,9 @@ class Service:
         expires = time.monotonic() + limit_s
 
         async def work() -> Answer:
-            arrays = await model.submit(request.inputs, expires)
+            arrays = await model.submit(request.inputs, expires, trace)
             size = sum(array.nbytes for array in arrays)
-            account.require(size)
+            caller.account.require(size)
             return Answer(
                 200,
                 await _aside(
@@ -206,18 +239,29 @@ class Service:
                 ),
             )
 
-        if client is None or not request.id:
+        if content is not None or not request.id:
             return await work()
         # Clients of the protocol may give every request the same id: it counts together with what they ask.
         digest = asked.digest()
-        key = json.dumps([client, model.name, model.version, request.id, digest.hex()]).encode()
+        key = json.dumps([caller.client, model.name, model.version, request.id, digest.hex()]).encode()
         return await self._plain.answer(key, digest, PLAIN_KEPT_S, work)
 
-    async def _timed(self, form: str, target: Target, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _timed(
+        self,
+        form: str,
+        target: Target,
+        size: int,
+        caller: Caller,
+        work: Callable[[Trace | None], Awaitable[Answer]],
+    ) -> Answer:
         began = time.monotonic()
+        trace: Trace | None = None
+        if self._traces is not None:
+            trace = self._traces.begin(target.operation, form, size, caller.parent)
         status = Unavailable.http_status  # of who is cut off because the worker ends
+        answer: Answer | None = None
         try:
-            answer = await work()
+            answer = await work(trace)
         except Exception as error:
             status = error.http_status if isinstance(error, ConfideError) else ConfideError.http_status
             raise
@@ -228,6 +272,9 @@ class Service:
             model = self._known(target)
             if model is not None and target.operation == "infer":
                 model.count.request(form, status, time.monotonic() - began)
+            if trace is not None:
+                known = None if model is None else (model.name, model.version)
+                trace.end(status, len(answer.body.data) if answer else 0, known)
 
     def _known(self, target: Target) -> Model | None:
         try:

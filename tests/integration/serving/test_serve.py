@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import subprocess
 import sys
@@ -30,11 +31,12 @@ from confide.errors import (
 from confide.serving import Client, InputQueue, OutputQueue
 from confide.serving.client_transport import client_tls
 from confide.serving.envelope import RequestContent, Target
-from confide.serving.failures import InvalidRequest, Overloaded
+from confide.serving.failures import InvalidRequest, NotKnown, Overloaded
 from confide.serving.oip import write_request
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh
 
 from ... import models
+from ...unit.serving.collector import collecting
 from .proxy import proxy
 
 CANARY = 7391.25
@@ -301,6 +303,31 @@ def test_a_worker_killed_under_load_loses_no_request(owner, sealed):
         for each in running:
             each.result()
     assert all(answered)
+
+
+def test_clients_that_are_known_and_traces_of_what_they_ask(owner):
+    models.scale(owner.folder / "scale.onnx")
+    made = json.loads(owner.ok("serving", "token", "ward", "--json"))
+    with collecting() as collector:
+        (owner.folder / "known.toml").write_text(
+            f'''version = 1
+            models = ["scale.onnx"]
+            [client.ward]
+            token_sha256 = ["{made["token_sha256"]}"]
+            [traces]
+            endpoint = "{collector.url}"
+            authority = """{collector.authority.certificate_pem.decode()}"""'''
+        )
+        owner.allow("known.toml")
+        serving = owner.serve("known.toml")
+        accepted = owner.accept("known")
+        with Client(serving.url, accepted, token=made["token"]) as client:
+            assert client.infer("scale", {"x": X}).outputs["y"].tolist() == (2 * X).tolist()
+        with Client(serving.url, accepted) as client, pytest.raises(NotKnown):
+            client.infer("scale", {"x": X})
+        assert serving.stop() == 0
+    spans = [(span.name, said.get("confide.status")) for span, said in collector.spans()]
+    assert sorted(spans, key=str) == [("batch", None), ("infer", 200), ("infer", 401), ("queue", None)]
 
 
 def test_gRPC_is_not_served_where_requests_must_be_sealed(owner, sealed):

@@ -84,7 +84,6 @@ def test_new_tokens():
     [
         (f"Bearer {WARD}", WARD),
         (f"bearer  {WARD} ", WARD),
-        (None, ""),
         ("", ""),
         (WARD, ""),
         (f"Basic {base64.b64encode(WARD.encode()).decode()}", ""),

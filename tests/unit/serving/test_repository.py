@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from confide.broker.ca import CertificateAuthority
 from confide.broker.release import Access, Grant, Release
 from confide.data.listing import Format, ListedFile, Listing
 from confide.errors import InvalidFormat, InvalidImage, MissingDependency, NoGrant
@@ -110,6 +113,18 @@ def test_only_images_whose_owner_allows_plain_requests_hold_gRPC(tmp_path):
         (tmp_path / "serving.toml").write_text(f'version = 1\nmodels = ["a.onnx"]\n{settings}')
         assert ("grpclib" in read_models(tmp_path / "serving.toml").distributions) == holds
     assert "grpclib" not in read_models(tmp_path / "a.onnx").distributions
+
+
+def test_only_images_whose_owner_wants_traces_hold_what_sends_them(tmp_path, monkeypatch):
+    (tmp_path / "a.onnx").write_bytes(b"1")
+    pem = CertificateAuthority.create(int(time.time()), "x").certificate_pem.decode()
+    traces = f'[traces]\nendpoint = "https://a"\nauthority = """{pem}"""'
+    for settings, holds in (("", False), (traces, True)):
+        (tmp_path / "serving.toml").write_text(f'version = 1\nmodels = ["a.onnx"]\n{settings}')
+        assert ("opentelemetry-sdk" in read_models(tmp_path / "serving.toml").distributions) == holds
+    monkeypatch.setattr(image_spec, "_TRACES", {"opentelemetry-that-there-is-not"})
+    with pytest.raises(MissingDependency, match=r"confide\[otel\]"):
+        read_models(tmp_path / "serving.toml")
 
 
 @pytest.mark.parametrize(
