@@ -10,6 +10,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 MAX_CONNECTIONS = 512
@@ -23,6 +24,7 @@ _PAUSE_S = 1.0
 """Where the system has no more descriptors, until it is asked again."""
 
 
+@lru_cache(maxsize=4096)
 def one_client(host: str) -> str:
     """Return what one client can hardly have many of: its address; of IPv6 the network of 64 bits (RFC 6177)."""
     host = host.partition("%")[0]

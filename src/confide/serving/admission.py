@@ -5,10 +5,8 @@ One account for all protocols of a worker: who asks in two ways is still one cli
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections import Counter
-from collections.abc import Iterator
+from typing import Self
 
 from confide.broker.sessions import RateLimit
 from confide.errors import BrokerUnavailable
@@ -49,9 +47,9 @@ class Admission:
         if size > self._most:
             raise TooLarge(f"a request has at most {self._most} bytes")
 
-    def pending(self, client: str) -> contextlib.AbstractContextManager[Account]:
-        """Return what counts the bytes of one request and its reply as long as it is under way (`Pending.of`)."""
-        return self._pending.of(client)
+    def pending(self, client: str) -> Account:
+        """Return what counts the bytes of one request and its reply as long as it is under way."""
+        return Account(self._pending, client)
 
 
 class Pending:
@@ -65,23 +63,15 @@ class Pending:
     def __init__(self, most: int, what: str = "bytes of requests and replies") -> None:
         self._most, self._share, self._what = most, most // PENDING_SHARE, what
         self._all = 0
-        self._by_client: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def of(self, client: str) -> Iterator[Account]:
-        """Yield what counts as it comes, and is forgotten when the block ends."""
-        account = Account(self, client)
-        try:
-            yield account
-        finally:
-            self.add(client, -account.counted)
-            if not self._by_client[client]:
-                del self._by_client[client]
+        self._by_client: dict[str, int] = {}
 
     def add(self, client: str, size: int) -> None:
-        """Count."""
+        """Count; what is negative is over."""
         self._all += size
-        self._by_client[client] += size
+        if now := self._by_client.get(client, 0) + size:
+            self._by_client[client] = now
+        else:
+            self._by_client.pop(client, None)
 
     def require(self, client: str, more: int) -> None:
         """Return if there may be so much more.
@@ -89,19 +79,26 @@ class Pending:
         Raises:
             Overloaded: it is too much.
         """
-        if self._all + more > self._most or self._by_client[client] + more > self._share:
+        if self._all + more > self._most or self._by_client.get(client, 0) + more > self._share:
             raise Overloaded(f"too many {self._what} at once")
 
 
 class Account:
-    """What one request counts under.
+    """What one request counts, until the block ends that it is entered for.
 
-    Attributes:
-        counted: so far.
+    Args:
+        pending: counts.
+        client: whose request it is.
     """
 
     def __init__(self, pending: Pending, client: str) -> None:
-        self._pending, self._client, self.counted = pending, client, 0
+        self._pending, self._client, self._counted = pending, client, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pending.add(self._client, -self._counted)
 
     def add(self, size: int) -> None:
         """Count so much more.
@@ -109,9 +106,9 @@ class Account:
         Raises:
             Overloaded: it is too much.
         """
-        self.counted += size
+        self._counted += size
         self._pending.add(self._client, size)
-        self.require(0)
+        self._pending.require(self._client, 0)
 
     def require(self, more: int) -> None:
         """Return if so much more could be counted.

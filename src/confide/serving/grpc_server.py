@@ -27,7 +27,7 @@ from grpclib.reflection.v1alpha import reflection_pb2 as old_reflection_pb2
 
 from confide.broker.https import server_tls
 from confide.errors import ConfideError, Unavailable
-from confide.serving.admission import Admission, Pending
+from confide.serving.admission import Account, Admission, Pending
 from confide.serving.failures import InvalidRequest, Overloaded
 from confide.serving.grpc_connection import BoundedServer, answered, bound_messages, client_of
 from confide.serving.grpc_messages import POOL
@@ -127,7 +127,7 @@ class GrpcServer:
         client = client_of(call)
         self._admission.take(client)
         stream = handler.cardinality is not Cardinality.UNARY_UNARY
-        with self._admission.pending(client) as account, self._streams.of(client) as streams:
+        with self._admission.pending(client) as account, Account(self._streams, client) as streams:
             streams.add(int(stream))
             bound_messages(call, self._admission, client, account)
             try:
