@@ -557,7 +557,7 @@ def _grpc_requests() -> list[bytes]:
 
 def _sealed_requests() -> list[bytes]:
     file = Path(__file__).parents[1] / "vectors/serving/requests.json"
-    return [bytes.fromhex(case["data"]) for case in json.loads(file.read_bytes())["requests"][:5]]
+    return [bytes.fromhex(case["data"]) for case in json.loads(file.read_bytes())["requests"][:6]]
 
 
 def _serving_introductions() -> list[bytes]:

@@ -46,6 +46,7 @@ def test_requests_that_open(case):
     assert (bytes(content.body.data), content.body.json_bytes) == (CONTENT.body.data, CONTENT.body.json_bytes)
     assert content.not_after_ms == CONTENT.not_after_ms
     assert content.padded == ("padded" in case["name"])
+    assert content.token == (VECTORS["token"] if "token" in case["name"] else "")
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case["name"])

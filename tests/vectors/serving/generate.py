@@ -19,6 +19,7 @@ FILE = Path(__file__).with_name("requests.json")
 SECRETS = {1: bytes(range(32)), 2: bytes(range(32, 64))}
 NOW_MS = 1_800_000_000_000
 TARGET = Target("infer", "iris", "3", "ward 7")
+TOKEN = "0123456789abcdef" * 4
 CONTENT = RequestContent(Body(b'{"inputs":[]}\1\2\3', 13), NOW_MS + 30_000)
 
 
@@ -33,10 +34,12 @@ def main() -> None:
     fresh, fresh_reply = seal_fresh(CONTENT, TARGET, two.public, bytes(range(16)))
     ticketed, ticketed_reply = seal_ticketed(CONTENT, TARGET, held)
     padded = RequestContent(CONTENT.body, CONTENT.not_after_ms, padded=True)
+    known = RequestContent(CONTENT.body, CONTENT.not_after_ms, token=TOKEN)
     good = {
         "fresh": fresh,
         "fresh, under the older version": seal_fresh(CONTENT, TARGET, one.public)[0],
         "fresh, padded": seal_fresh(padded, TARGET, two.public)[0],
+        "fresh, with a token": seal_fresh(known, TARGET, two.public)[0],
         "under a ticket": ticketed,
         "under a ticket, its second use": seal_ticketed(CONTENT, TARGET, held)[0],
     }
@@ -98,7 +101,9 @@ def main() -> None:
     form = CONTENT.encode()
     for name, content in {
         "content: cut off": form[:10],
-        "content: unknown flags": b"\2" + form[1:],
+        "content: unknown flags": b"\4" + form[1:],
+        "content: a token that is not there": b"\2" + form[1:],
+        "content: a token that is cut off": known.encode()[: len(form) + 63],
         "content: longer than it is": form[:13] + b"\0\0\0\x7f" + form[17:],
         "content: JSON longer than the body": form[:9] + b"\0\0\0\x7f" + form[13:],
         "content: padding that is not zero": form + b"\0\1",
@@ -113,6 +118,7 @@ def main() -> None:
         "body": CONTENT.body.data.hex(),
         "json_bytes": CONTENT.body.json_bytes,
         "not_after_ms": CONTENT.not_after_ms,
+        "token": TOKEN,
         "requests": cases,
         "replies": replies,
     }
