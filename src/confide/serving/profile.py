@@ -94,19 +94,19 @@ class _Worker:
                 "--grpc-listen: requests of gRPC are not sealed, and the owner's configuration has no plain_requests"
             )
         release = context.release
-        keys = _pool_keys(release)
+        _pool_keys(release)
+        self._hold(release)
         with contextlib.closing(listen(host, port)) as listener, _grpc_listener(context) as grpc_listener:
-            sources = find_sources(MODELS, release, context.work)
-            await self._models.follow(sources, release.keyset(), strict=True)
+            release = await self._load(release)
             if not self._models.all():
                 raise Misuse("no model: the image holds none, and the policy lets no sealed files be read")
+            keys = _pool_keys(release)
             self._identity = WorkerIdentity(context.evidence, names, int(time.time()))
             self._show(self._identity.leaf(keys, int(time.time())))
             tls = server_tls(self._leaf)
             self._contexts = [tls]
             self._traces = self._begin_traces()
             self._service = Service(self._models, keys, self._configuration, self._metrics, self._traces)
-            self._hold(release)
             admission = Admission(self._configuration)
             application = Application(self._service, admission, self._introduce, lambda: self._ready)
             self._server = https_server(application, tls)
@@ -127,6 +127,23 @@ class _Worker:
             await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
         if self._ended is not None:
             raise self._ended
+
+    async def _load(self, release: Release) -> Release:
+        """Load every model, and return the release that holds then: if it took long, the broker is asked again."""
+        loop = asyncio.get_running_loop()
+        began, sources = loop.time(), find_sources(MODELS, release, self._context.work)
+        await self._models.follow(sources, release.keyset(), strict=True)
+        if loop.time() - began < self._configuration.refresh_s:
+            return release
+        try:
+            release = await loop.run_in_executor(None, self._context.renew)
+        except Refused:
+            raise
+        except ConfideError as error:
+            self._log_failure(error)  # what was released stays released until it ends
+        else:
+            self._hold(release)
+        return release
 
     def _begin_traces(self) -> Traces | None:
         if self._configuration.traces is None:

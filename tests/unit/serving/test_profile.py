@@ -168,6 +168,19 @@ def test_a_refusal_ends_a_worker_that_is_loading_a_model(serve, slow):
     assert slow.begun == 1
 
 
+@pytest.mark.parametrize("said", [MeasurementRefused("withdrawn"), BrokerUnavailable("away")])
+def test_who_loads_for_long_asks_before_it_serves(serve, slow, tmp_path, said):
+    slow.put()
+    threading.Timer(1.5, slow.go.set).start()
+    try:
+        serve(release(), say([said]), lambda worker, _: worker._ready)
+    except MeasurementRefused:
+        assert '"ready"' not in (tmp_path / "log").read_text()
+        assert type(said) is MeasurementRefused
+    else:
+        assert "refresh-failed" in (tmp_path / "log").read_text()
+
+
 def test_what_is_gone_is_unloaded_while_a_model_is_loaded_which_is_loaded_once(serve, slow, tmp_path):
     models.lookup(tmp_path / "models/lookup.onnx")
     asked = []
