@@ -90,7 +90,7 @@ def test_a_store_that_lies(world, how, tmp_path):
     where = world.path("s3a://bucket/read")
     kept = tmp_path / "kept"
     shutil.copytree(where, kept)
-    first, second = sorted(where.glob("*.parquet"))
+    first, _ = sorted(where.glob("*.parquet"))
     error = "FileChanged"
     try:
         if how == "flip":
