@@ -40,7 +40,9 @@ def settings(
         default = (*_defaults(scratch), cluster_settings.WAIT)
     forbidden = FORBIDDEN
     fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
-    if server is not None:
+    if server is None:
+        fixed = (*fixed, DATABASES)
+    else:
         fixed = (*fixed, *server_settings.fixed(scratch, server))
         forbidden = (*forbidden, *server_settings.FORBIDDEN)
     return Settings(fixed, default, forbidden, own or {})
@@ -145,6 +147,14 @@ STORAGE: tuple[Setting, ...] = (
     ),
 )
 """Settings that lead every file through the guard, and every Parquet file through encryption."""
+
+
+DATABASES = Setting(
+    "spark.sql.sources.disabledJdbcConnProviderList",
+    server_settings.JDBC_PROVIDERS,
+    "databases would be spoken to that nobody verified",
+)
+"""What is left is `confide.spark.VerifiedConnections`."""
 
 
 def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
