@@ -47,6 +47,8 @@ if [ -n "${CONFIDE_TEST_TOOLS:-}" ]; then  # set by `make`'s targets for tests
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
   command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
   [ -e /usr/share/ovmf/OVMF.fd ] || missing+=(ovmf)
+  command -v s3fs >/dev/null || missing+=(s3fs)
+  [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
   command -v busybox >/dev/null || missing+=(busybox-static)
   [ -n "$(command -v virtiofsd /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd)" ] ||  # part of an older QEMU
     ! apt-cache show virtiofsd >/dev/null 2>&1 || missing+=(virtiofsd)

@@ -18,20 +18,19 @@ import org.apache.hadoop.fs.impl.OpenFileParameters;
 import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.util.LambdaUtils;
 import org.apache.hadoop.util.Progressable;
-import org.apache.hadoop.util.ReflectionUtils;
 
 /**
  * The only file system that an engine sees: every path is either granted, private to the enclave, part of the
  * program, or refused.
  *
  * <p>Registered in place of the storage's own ({@code fs.<scheme>.impl}; for {@code file}, {@link LocalGuard}),
- * which it holds inside and hands to nobody: the local one for {@code file}, else the class named by {@code confide.fs.<scheme>.impl}. It extends
- * the abstract FileSystem and not a forwarding one, so that an operation nobody thought of is unsupported
- * rather than unguarded.
+ * which it holds inside and hands to nobody: folders of the host, for {@code file} and the schemes that {@code confide.folders}
+ * names. It extends the abstract FileSystem and not a forwarding one, so that an operation nobody thought of is
+ * unsupported rather than unguarded.
  */
 public final class GuardFileSystem extends FileSystem {
   private URI uri;
-  private FileSystem raw;
+  private LocalStorage raw;
   private Guard guard;
   private Path workingDirectory;
 
@@ -41,14 +40,13 @@ public final class GuardFileSystem extends FileSystem {
     setConf(conf);
     guard = Guard.get();
     String scheme = name.getScheme();
+    String mount = System.getProperty("confide.storage", guard.root());
     if (scheme.equals("file")) {
-      raw = new LocalStorage(guard.root(), System.getProperty("confide.storage", guard.root()));
+      raw = new LocalStorage(guard.root(), mount);
+    } else if (name.getAuthority() != null && conf.getTrimmedStringCollection("confide.folders").contains(scheme)) {
+      raw = new FolderStorage(name, mount);
     } else {
-      Class<?> type = conf.getClass("confide.fs." + scheme + ".impl", null);
-      if (type == null) {
-        throw new ConfideException("NoGrant", "no storage of scheme " + scheme + " is set up");
-      }
-      raw = (FileSystem) ReflectionUtils.newInstance(type, conf);
+      throw new ConfideException("NoGrant", "no storage of scheme " + scheme + " is set up");
     }
     raw.initialize(name, conf);
     uri = raw.getUri();
@@ -80,8 +78,11 @@ public final class GuardFileSystem extends FileSystem {
   Area area(Path path) throws ConfideException {
     Path qualified = makeQualified(path);
     Place place = guard.place(qualified);
-    if (place.grant() != null && raw instanceof LocalStorage) {
-      ((LocalStorage) raw).requireNoLinks(qualified, guard.root());
+    if (place.grant() != null) {
+      raw.requireNoLinks(qualified);
+      if (raw instanceof FolderStorage folder) {
+        folder.requireMounted();
+      }
     }
     return switch (place.kind()) {
       case SCRATCH -> new PlainArea(raw, false);

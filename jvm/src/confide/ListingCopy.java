@@ -18,7 +18,7 @@ final class ListingCopy {
     Listing listing = area.grant.listing();
     SealedHeader header = SealedHeader.create(area.guard.keys(), listing.key, listing.table, dataKey);
     if (area.raw instanceof LocalStorage local) {
-      local.requireNoLinks(file.getParent(), area.guard.root());
+      local.requireNoLinks(file.getParent());
     }
     // Under a new name first: a link laid at the old one is replaced, not followed; and nobody reads half a copy.
     Path fresh = new Path(file.getParent(), "." + file.getName() + "." + header.file);

@@ -22,7 +22,7 @@ import org.apache.hadoop.fs.permission.FsPermission;
  * <p>The last matters: a link laid among the files could lead a rename's source into scratch; a copy would then
  * carry plain bytes out, whereas a rename does not leave a mount.
  */
-final class LocalStorage extends RawLocalFileSystem {
+class LocalStorage extends RawLocalFileSystem {
   private static final boolean IN_LIBRARY_OS = System.getenv("CONFIDE_LIBOS") != null;
 
   private final String root;
@@ -100,11 +100,12 @@ final class LocalStorage extends RawLocalFileSystem {
         found.getModificationTime(), makeQualified(path));
   }
 
-  /** Refuses a path with a symbolic link in its part below {@code root}: it would lead somewhere else. */
-  void requireNoLinks(Path path, String root) throws ConfideException {
-    for (Path part = path; part != null && Names.isWithin(part.toUri().getPath(), root); part = part.getParent()) {
-      if (!part.toUri().getPath().equals(root) && Files.isSymbolicLink(pathToFile(part).toPath())) {
-        throw new ConfideException("FileChanged", "a symbolic link in place of a file or folder: " + part);
+  /** Refuses a path with a symbolic link in its part below the data root: it would lead somewhere else. */
+  final void requireNoLinks(Path path) throws ConfideException {
+    File part = pathToFile(path);
+    for (; Names.isWithin(part.getPath(), mount) && !part.getPath().equals(mount); part = part.getParentFile()) {
+      if (Files.isSymbolicLink(part.toPath())) {
+        throw new ConfideException("FileChanged", "a symbolic link in place of a file or folder: " + path);
       }
     }
   }

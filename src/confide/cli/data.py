@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from confide.cli.buckets import in_bucket, source_folder, target_folder
 from confide.cli.context import open_home
 from confide.cli.hints import advice
 from confide.cli.options import JsonOption
@@ -57,7 +58,7 @@ DelimiterOption = Annotated[
 def encrypt(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="CSV or Parquet (a table), or any file or folder.")],
-    target: Annotated[Path, typer.Argument(help="New folder of encrypted files.")],
+    target: Annotated[str, typer.Argument(help="New folder of encrypted files, or s3a://BUCKET/PATH.")],
     key: Annotated[str, typer.Option("--key", "-k", help="Key of the table or files, `owner/name`.")],
     column: Annotated[
         list[str] | None, typer.Option(help="COLUMN=KEY: a column with a key of its own; repeat.")
@@ -83,6 +84,8 @@ def encrypt(
         confide encrypt bills.csv data/bills --key clinic/bills --type "amount=decimal(12,2)"
 
         confide encrypt scans/ data/scans --key clinic/scans --as files
+
+        confide encrypt patients.csv s3a://bucket/tables/patients --key clinic/patients
     """
     from confide.broker.listing_signing import sign_listing
     from confide.data.atomic import storage_errors
@@ -92,7 +95,7 @@ def encrypt(
 
     name = KeyName.parse(key)
     columns = dict(_column(spec) for spec in column or [])
-    place = location_of(target, location)
+    place = target if in_bucket(target) and location is None else location_of(Path(target), location)
     is_table = _is_table(source, form)
     csv = _csv_options(types or [], delimiter)
     for option, given in (("--column", columns), ("--type and --delimiter", csv)):
@@ -116,16 +119,20 @@ def encrypt(
             "sign": sign,
             "overwrite": replace,
         }
-        with storage_errors(f"cannot make {target.parent}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        with advice(AlreadyExists, _REPLACE), progress(f"encrypting {source.name}", quiet=json) as told:
+        with (
+            advice(AlreadyExists, _REPLACE),
+            target_folder(target, replace=replace) as folder,
+            progress(f"encrypting {source.name}", quiet=json) as told,
+        ):
+            with storage_errors(f"cannot make {folder.parent}"):
+                folder.parent.mkdir(parents=True, exist_ok=True)
             table_id = known.listing.table if known else None
             encrypting: Callable[..., Listing] = functools.partial(encrypt_files, folder_id=table_id)
             if is_table:
                 encrypting = functools.partial(
                     _tables().encrypt_table, columns=columns, csv=csv, table=table_id
                 )
-            listing = encrypting(source, target, keyset, name, progress=told, **common)
+            listing = encrypting(source, folder, keyset, name, progress=told, **common)
         with store.transaction():
             store.commit_listing(listing, jws, base)
             store.audit.append(
@@ -155,13 +162,16 @@ def encrypt(
 
 def decrypt(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="Folder of encrypted files, or one sealed file in it.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of encrypted files, or one sealed file in it, or s3a://BUCKET/PATH."),
+    ],
     target: Annotated[
         Path,
         typer.Argument(help="New file (.csv or .parquet) for a table or of one file, new folder for files."),
     ],
     location: Annotated[
-        str | None, typer.Option(help="Its location in policies; without: the folder as given.")
+        str | None, typer.Option(help="Its location in policies; without: SOURCE as given.")
     ] = None,
     owner: OwnerOption = None,
     broker: Annotated[
@@ -188,6 +198,8 @@ def decrypt(
 
         confide decrypt out/model/weights.bin weights.bin
 
+        confide decrypt s3a://bucket/out/report report.csv
+
         confide decrypt out/report report.csv --broker https://kbs.clinic.example:8443 --broker-ca ca.pem
     """
     from confide.data.atomic import storage_errors
@@ -196,23 +208,24 @@ def decrypt(
 
     if (broker is None) != (broker_ca is None):
         raise Misuse("give --broker and --broker-ca together")
-    source, name = _folder_and_name(source)
+    folder, name = _folder_and_name(context.with_resource(source_folder(source)))
+    location = location or (source if in_bucket(source) else None)
     with open_home(context) as home:
         if broker is not None and broker_ca is not None:
-            _ask_newest(home.store, broker, broker_ca, owner, location_of(source, location))
-        listing = _listing_of(home.store, source, location, owner)
+            _ask_newest(home.store, broker, broker_ca, owner, location_of(folder, location))
+        listing = _listing_of(home.store, folder, location, owner)
         if name is not None and listing.format is Format.TABLE:
             raise Misuse(f"{name} is a part of the table {listing.location}: decrypt the folder")
         with advice(UnknownKey, f"sealed for {listing.owner}: only its home can open it."):
             keyset = keyset_of(home.store, keys_of(listing))
         with storage_errors(f"cannot make {target.parent}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-        with advice(AlreadyExists, _REPLACE), progress(f"decrypting {source.name}", quiet=json) as told:
+        with advice(AlreadyExists, _REPLACE), progress(f"decrypting {source}", quiet=json) as told:
             if name is not None:
-                decrypt_file(source, listing, name, keyset, target, overwrite=replace)
+                decrypt_file(folder, listing, name, keyset, target, overwrite=replace)
             else:
                 decrypting = _tables().decrypt_table if listing.format is Format.TABLE else decrypt_files
-                decrypting(source, listing, keyset, target, overwrite=replace, progress=told)
+                decrypting(folder, listing, keyset, target, overwrite=replace, progress=told)
     if json:
         emit(
             {
@@ -231,7 +244,7 @@ def decrypt(
 
 def inspect(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="An encrypted location.")],
+    path: Annotated[str, typer.Argument(help="An encrypted location, or s3a://BUCKET/PATH.")],
     location: Annotated[
         str | None, typer.Option(help="Its location in policies; without: PATH as given.")
     ] = None,
@@ -246,9 +259,11 @@ def inspect(
     """
     from confide.data.listing_io import check_folder
 
+    folder = context.with_resource(source_folder(path))
+    location = location or (path if in_bucket(path) else None)
     with open_home(context) as home:
-        listing = _listing_of(home.store, path, location, owner)
-    check_folder(path, listing)
+        listing = _listing_of(home.store, folder, location, owner)
+    check_folder(folder, listing)
     if json:
         emit(listing.model_dump(mode="json"))
         return

@@ -12,6 +12,12 @@ _BROKEN_TAG = re.compile(r"AEADBadTagException|GCM tag check failed|TagVerificat
 _FILE = re.compile(r"\b(?:file|sealed|s3a|hdfs|gs|abfss?):/[^\s'\"]+")
 _NOT_PARQUET = re.compile(r"(\S+) is not a Parquet file")
 _FULL = re.compile(r"No space left on device")
+_TABLE_FORMAT = re.compile(
+    r"(?:Failed to find the data source: |The table or view `(?=\w+`\.`[^`]*/)|with the plugin class '[\w.]*\b)"
+    r"(delta|iceberg|hudi)\b",
+    re.IGNORECASE,
+)
+"""Spark has no such data source, took one for a schema (delta.`path`), or has no such catalog."""
 
 
 def explain(error: BaseException) -> str | None:
@@ -33,6 +39,11 @@ def explain(error: BaseException) -> str | None:
         return f"NoGrant: {found[-1]} is not Parquet, and lies in no location that is granted as a table"[
             :MAX_CHARS
         ]
+    if found := _TABLE_FORMAT.findall(text):
+        return (
+            f"LaunchRefused: {found[-1].lower()} is refused: what its logs beside the data tell was not examined. "
+            "Use Parquet in a location that is granted as a table: read.parquet(...), write.parquet(...)"
+        )
     if _FULL.search(text):
         return "StorageUnavailable: no space left"
     return None

@@ -21,6 +21,10 @@ REMOTE_SCHEMES = (
 """Schemes of Hadoop's file systems besides `file`; the guard is before each."""
 
 
+STORES = ("s3a", "s3", "s3n", "gs", "abfs", "abfss", "hdfs")
+"""Those of them that the host has at folders of the data root: `s3a://bucket/x` at `s3a/bucket/x`."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """One row.

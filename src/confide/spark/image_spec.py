@@ -28,7 +28,10 @@ JAR = f"{FOLDER}/confide.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
 
-_SERVICES = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
+_SERVICES = {
+    "org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n",
+    "org.apache.spark.sql.jdbc.JdbcConnectionProvider": "confide.spark.VerifiedConnections\n",
+}
 
 
 def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:

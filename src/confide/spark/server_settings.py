@@ -19,7 +19,7 @@ REDACTED = "(?i)secret|password|passwd|token|access[.]?key|kms|credential"
 """Names of settings whose values nobody is told."""
 
 JDBC_PROVIDERS = "basic,db2,mariadb,mssql,oracle,postgres"
-"""Spark's own: through one, a client could have the embedded Derby load classes, or reach any host."""
+"""Spark's own ways to databases, which verify no server."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def fixed(scratch: PurePosixPath, server: Server) -> tuple[Setting, ...]:
     rows = (
         Setting("spark.sql.variable.substitute", "false", _TOLD),
         Setting("spark.sql.analyzer.singlePassResolver.enabled", "false", _UNCHECKED),
-        Setting("spark.sql.sources.disabledJdbcConnProviderList", JDBC_PROVIDERS, _CODE),
+        # Through any, a client could have the embedded Derby load classes, or reach any host.
+        Setting("spark.sql.sources.disabledJdbcConnProviderList", f"{JDBC_PROVIDERS},confide", _CODE),
         Setting("spark.redaction.regex", REDACTED, _TOLD),
         Setting("spark.sql.legacy.setCommandRejectsSparkCoreConfs", "true", _TOLD),
     )

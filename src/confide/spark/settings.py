@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
+from confide.jvm.settings import REMOTE_SCHEMES, STORES, Forbidden, Setting, Settings
 from confide.spark import cluster_settings, network_settings, server_settings
 from confide.spark.stores import Stores
 
@@ -40,7 +40,9 @@ def settings(
         default = (*_defaults(scratch), cluster_settings.WAIT)
     forbidden = FORBIDDEN
     fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
-    if server is not None:
+    if server is None:
+        fixed = (*fixed, DATABASES)
+    else:
         fixed = (*fixed, *server_settings.fixed(scratch, server))
         forbidden = (*forbidden, *server_settings.FORBIDDEN)
     return Settings(fixed, default, forbidden, own or {})
@@ -120,11 +122,17 @@ ENCLAVE: tuple[Setting, ...] = (
 _GUARD = "files would bypass the guard, so plain bytes could be written and unlisted ones read"
 
 STORAGE: tuple[Setting, ...] = (
-    # One guard before every storage; it refuses a scheme that the image sets up no storage for.
+    # One guard before every storage; it refuses schemes of which there is none.
     Setting("spark.hadoop.fs.file.impl", "confide.LocalGuard", _GUARD),
     *(
         Setting(f"spark.hadoop.fs.{scheme}.impl", "confide.GuardFileSystem", _GUARD)
         for scheme in REMOTE_SCHEMES
+    ),
+    Setting("spark.hadoop.confide.folders", ",".join(STORES), _GUARD),
+    Setting(
+        "spark.hadoop.mapreduce.outputcommitter.factory.class",
+        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory",
+        "files would bypass the commit",  # Hadoop's own for s3a and abfs are of jars that Spark does not bring
     ),
     Setting("spark.hadoop.fs.sealed.impl", "confide.SealedFileSystem", _GUARD),
     *(
@@ -139,6 +147,14 @@ STORAGE: tuple[Setting, ...] = (
     ),
 )
 """Settings that lead every file through the guard, and every Parquet file through encryption."""
+
+
+DATABASES = Setting(
+    "spark.sql.sources.disabledJdbcConnProviderList",
+    server_settings.JDBC_PROVIDERS,
+    "databases would be spoken to that nobody verified",
+)
+"""What is left is `confide.spark.VerifiedConnections`."""
 
 
 def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
@@ -171,7 +187,7 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"spark\.metrics\..+", "metrics would be written where anybody reads them"),
     Forbidden(r"spark\.(remote|api\.mode|connect\..+)", "Spark Connect listens in clear"),
     Forbidden(r"spark\.python\.profile\.dump", _SCRATCH),
-    Forbidden(r"spark\.hadoop\.(confide\.)?fs\..+\.impl(\.disable\.cache)?", _GUARD),
+    Forbidden(r"spark\.hadoop\.fs\..+\.impl(\.disable\.cache)?", _GUARD),
     Forbidden(r"spark\.hadoop\.parquet\.(crypto|encryption)\..+", "tables would not be encrypted as granted"),
     Forbidden(r"spark\.sql\.parquet\.output\.committer\.class", "files would bypass the commit"),
     Forbidden(r"spark\.sql\.streaming\.checkpointFileManagerClass", _GUARD),

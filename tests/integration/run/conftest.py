@@ -60,8 +60,9 @@ class Owner:
     def encrypt(self, table: pa.Table, data: Path, location: str) -> Listing:
         plain = self._folder / f"{self.name}-{location.replace('/', '-')}.parquet"
         pq.write_table(table, plain)
-        (data / location).parent.mkdir(parents=True, exist_ok=True)
-        listing = encrypt_table(plain, data / location, self.keyset, self.key, location=location)
+        folder = data / location.replace("://", "/")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        listing = encrypt_table(plain, folder, self.keyset, self.key, location=location)
         self.store.commit_listing(listing, sign_listing(listing, self._signing_key, self.name), 0)
         return listing
 
@@ -111,7 +112,7 @@ class Owner:
     def read(self, data: Path, location: str) -> pa.Table:
         stored = self.store.listing_at(self.name, location)
         assert stored is not None
-        return TableReader(data / location, stored.listing, self.keyset).read()
+        return TableReader(data / location.replace("://", "/"), stored.listing, self.keyset).read()
 
 
 @dataclass

@@ -19,7 +19,7 @@ WEAKENING = {
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
     "spark.hadoop.fs.hdfs.impl": "org.apache.hadoop.hdfs.DistributedFileSystem",
     "spark.hadoop.fs.mine.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
-    "spark.hadoop.confide.fs.s3a.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "spark.hadoop.confide.folders": "https",
     "spark.hadoop.parquet.crypto.factory.class": "mine.Factory",
     "spark.hadoop.parquet.encryption.uniform.key": "k",
     "spark.sql.sources.commitProtocolClass": "mine.Protocol",

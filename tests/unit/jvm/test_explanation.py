@@ -72,3 +72,42 @@ def test_length_is_bounded():
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), ValueError("FileMissing: x")])
 def test_others_are_nothing_of_ours(error):
     assert explain(error) is None
+
+
+LOOKS = {
+    "delta": "[DATA_SOURCE_NOT_FOUND] Failed to find the data source: delta. Make sure the provider name is correct",
+    "hudi": "[DATA_SOURCE_NOT_FOUND] Failed to find the data source: HUDI. Make sure the provider name is correct",
+    "iceberg": "[CANNOT_LOAD_CATALOG.PLUGIN_CLASS_NOT_FOUND] Cannot load catalog 'c' with the plugin class "
+    "'org.apache.iceberg.spark.SparkCatalog': cannot find the plugin class.",
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_table_format_says_what_to_use_instead(name):
+    said = explain(ValueError(LOOKS[name]))
+    assert said is not None
+    assert said.startswith(f"LaunchRefused: {name} is refused: ")
+    assert said.endswith("read.parquet(...), write.parquet(...)")
+
+
+def test_a_table_format_by_its_path():
+    said = explain(
+        ValueError("The table or view `delta`.`/work/data/t` cannot be found. Verify the spelling")
+    )
+    assert said is not None
+    assert said.startswith("LaunchRefused: delta is refused: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Failed to find the data source: jdbc7. Make sure the provider name is correct",
+        "Failed to find the data source: deltas. Make sure the provider name is correct",
+        "The table or view `delta`.`patients` cannot be found. Verify the spelling",
+        "The table or view `mine`.`/work/delta` cannot be found. Verify the spelling",
+        "Cannot load catalog 'delta' with the plugin class 'mine.Catalog': cannot find the plugin class.",
+        "delta is not defined",
+    ],
+)
+def test_what_is_no_table_format(text):
+    assert explain(ValueError(text)) is None

@@ -65,7 +65,6 @@ def test_local_masters_pass(master):
         "spark.hadoop.fs.new.impl",
         "spark.hadoop.fs.file.impl.disable.cache",
         "spark.hadoop.fs.AbstractFileSystem.new.impl",
-        "spark.hadoop.confide.fs.s3a.impl",
         "spark.hadoop.parquet.crypto.other",
         "spark.hadoop.parquet.encryption.kms.client.class",
         "spark.sql.parquet.output.committer.class",

@@ -39,6 +39,12 @@ SETTINGS = {
     "spark.hadoop.fs.AbstractFileSystem.file.impl": "confide.GuardFs",
     "spark.hadoop.fs.sealed.impl": "confide.SealedFileSystem",
     "spark.hadoop.fs.AbstractFileSystem.sealed.impl": "confide.GuardFs",
+    **{f"spark.hadoop.fs.{scheme}.impl": "confide.GuardFileSystem" for scheme in ("s3a", "hdfs", "gs")},
+    **{f"spark.hadoop.fs.AbstractFileSystem.{scheme}.impl": "confide.GuardFs" for scheme in ("s3a", "hdfs")},
+    "spark.hadoop.confide.folders": "s3a,hdfs",
+    "spark.hadoop.mapreduce.outputcommitter.factory.class": (
+        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+    ),
     "spark.hadoop.parquet.crypto.factory.class": "confide.ParquetCrypto",
     "spark.sql.sources.commitProtocolClass": "confide.CommitProtocol",
     "spark.sql.parquet.compression.codec": "zstd",
@@ -124,6 +130,11 @@ class AgentStub:
         return new, {"payload": payload, "protected": "test", "signature": "test"}
 
 
+def folder_of(location: str) -> str:
+    """Return where a location lies below the data root."""
+    return location.replace("://", "/")
+
+
 class World:
     """What a test needs: Spark, the agent, and fresh locations."""
 
@@ -146,7 +157,7 @@ class World:
         return f"{kind}/{number}"
 
     def path(self, location: str) -> Path:
-        return self.agent.root / location
+        return self.agent.root / folder_of(location)
 
     def uri(self, location: str) -> str:
         return str(self.path(location))
@@ -172,7 +183,7 @@ def write_python(
     split: int | None = None,
 ) -> None:
     """Write a table with pyarrow, as its owner would, and grant it."""
-    folder = agent.root / location
+    folder = agent.root / folder_of(location)
     folder.mkdir(parents=True)
     keys = {name: KeyName.parse(key) for name, key in (columns or {}).items()}
     table_id = secrets.token_hex(16)
@@ -204,6 +215,7 @@ PEOPLE = pa.table(
         "ssn": [f"{i:09}" for i in range(1000)],
     }
 )
+STORES = ("s3a://bucket", "hdfs://namenode:8020/user")
 TAMPERED = ("flip", "footer", "truncate", "swap", "repeat", "missing", "plain", "unlisted", "foreign", "old")
 
 
@@ -220,6 +232,11 @@ def _grants(agent: AgentStub, keyset: Keyset) -> None:
     write_python(agent, keyset, "read/refused", PEOPLE, {"ssn": ABSENT_KEY})
     write_python(agent, keyset, "write/python", PEOPLE, {"ssn": COLUMN_KEY}, Access.WRITE)
     write_python(agent, keyset, "read/empty", PEOPLE.slice(0, 0))
+    for store in STORES:
+        write_python(agent, keyset, f"{store}/read", PEOPLE, split=500)
+        agent.grant(f"{store}/table")
+        agent.grant(f"{store}/files", kind=Format.FILES)
+    agent.grant("s3a://elsewhere/table")
     write_python(agent, keyset, "claims/another", PEOPLE)
     claimed = agent.grants["claims/another"].listing
     assert claimed is not None

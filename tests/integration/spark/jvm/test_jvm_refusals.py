@@ -111,6 +111,22 @@ def test_reading_files_as_a_table(world):
     assert said.endswith("is not Parquet, and lies in no location that is granted as a table")
 
 
+@pytest.mark.parametrize("form", ["delta", "iceberg", "hudi"])
+def test_a_table_format_is_refused_with_what_to_use_instead(world, form):
+    where = world.fresh("uniform")
+    for attempt in (
+        lambda: numbers(world).write.format(form).save(where),
+        lambda: world.spark.read.format(form).load("read/uniform"),
+        lambda: world.spark.sql(f"SELECT * FROM {form}.`{world.path('read/uniform')}`"),
+        lambda: world.spark.sql(f"CREATE TABLE some USING {form} LOCATION '{world.path(where)}'"),
+        lambda: world.spark.readStream.format(form).load("read/uniform"),
+    ):
+        with pytest.raises(Exception) as refusal:
+            attempt()
+        assert (explain(refusal.value) or "").startswith(f"LaunchRefused: {form} is refused: "), refusal.value
+    assert files_of(world.path(where)) == []
+
+
 def test_parquet_in_files_is_read_as_parquet(world):
     where = world.fresh("files")
     numbers(world).write.parquet(world.uri(where))
