@@ -15,7 +15,7 @@ from confide.data.listing import Format, ListedFile, Listing
 from confide.data.listing_io import open_listed
 from confide.data.parquet_kms import TableKms, translated
 from confide.data.parquet_tail import TailedFile, read_tail
-from confide.errors import FileChanged, InvalidFormat, Misuse, NotEncrypted
+from confide.errors import FileChanged, InvalidFormat, Misuse, NotEncrypted, Tampered
 from confide.keys.material import Keyset
 
 BATCH_ROWS = 64 * 1024
@@ -73,6 +73,21 @@ class EncryptedFile:
     def rows(self) -> int:
         """Number of rows."""
         return int(self._parquet.metadata.num_rows)
+
+    @property
+    def row_groups(self) -> tuple[int, ...]:
+        """Number of rows of each row group."""
+        metadata = self._parquet.metadata
+        return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+
+    def read_row_group(self, index: int, columns: Sequence[str]) -> pa.Table:
+        """Return the rows of one row group. Raises as `batches`."""
+        _check_columns(self.schema, columns)
+        with translated(self._kms, self._name):
+            table = self._parquet.read_row_group(index, columns=list(columns))
+        if table.num_rows != self.row_groups[index]:
+            raise Tampered(f"{self._name} has other rows than it says")
+        return table
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of `columns` (None: all); keys of other columns are not needed.
