@@ -98,8 +98,8 @@ def check_type(name: str, kind: pa.DataType) -> None:
     _column(name, pa.array([], kind))
 
 
-def to_rows(table: pa.Table) -> Rows:
-    """Return the rows of an Arrow table.
+def to_rows(batch: pa.RecordBatch) -> Rows:
+    """Return the rows of a batch of Arrow's.
 
     Numbers and booleans become one-dimensional tensors; lists of a fixed size, `fixed_shape_tensor` and binary of a
     fixed width tensors of more dimensions; text and binary lists of `str` and `bytes`; lists of numbers of any length
@@ -109,17 +109,12 @@ def to_rows(table: pa.Table) -> Rows:
         Misuse: a type that is none of these, or a null where a tensor has none.
     """
     columns = {
-        name: _column(name, column.combine_chunks())
-        for name, column in zip(table.column_names, table.columns, strict=True)
+        name: _column(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
-    return Rows(columns, table.num_rows)
+    return Rows(columns, batch.num_rows)
 
 
 def _column(name: str, array: Any) -> Column:
-    if isinstance(array, pa.ChunkedArray):  # more than its offsets can count
-        return joined([Rows({name: _column(name, chunk)}, len(chunk)) for chunk in array.chunks]).columns[
-            name
-        ]
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type

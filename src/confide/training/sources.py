@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from confide.data.listing_io import check_folder, open_listed
-from confide.data.parquet_reader import EncryptedFile
+from confide.data.parquet_reader import EncryptedFile, rows_of
 from confide.enclave.program_socket import StreamedTable, inside_image, streamed_table
 from confide.errors import InvalidFormat, Misuse, NotEncrypted
 
@@ -32,8 +32,10 @@ class OpenFile(Protocol):
         """Number of rows of each row group."""
         ...
 
-    def read_row_group(self, index: int, columns: Sequence[str]) -> pa.Table:
-        """Return the rows of one row group."""
+    def rows_of(
+        self, row_group: int, columns: Sequence[str], start: int, stop: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows of one row group, a few at a time."""
         ...
 
     def close(self) -> None:
@@ -107,9 +109,11 @@ class PlainFile:
         metadata = self._file.metadata
         return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
 
-    def read_row_group(self, index: int, columns: Sequence[str]) -> pa.Table:
-        """Return the rows of one row group."""
-        return self._file.read_row_group(index, columns=list(columns))
+    def rows_of(
+        self, row_group: int, columns: Sequence[str], start: int, stop: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows of one row group, a few at a time."""
+        return rows_of(self._file, row_group, columns, start, stop)
 
     def close(self) -> None:
         """Close it."""

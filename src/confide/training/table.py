@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,8 +17,8 @@ from confide.training.rows import Rows, check_type, joined, to_rows
 from confide.training.sharding import Part, RowGroup, Shard, generator, parts_of
 from confide.training.sources import OpenFiles, Source, describe, source_at
 
-AHEAD = 2
-"""Row groups that are read while earlier ones are used."""
+AHEAD = 8
+"""Pieces of about 1 MiB that are read while earlier ones are used."""
 _MIB = 1024 * 1024
 
 
@@ -56,7 +55,7 @@ class EncryptedTable(IterableDataset[Any]):  # type: ignore[misc]
         FileMissing, FileChanged, FileUnlisted, NotEncrypted: the table is not what was committed.
         Misuse: no such column, or one of a type that PyTorch has nothing for.
 
-    Iterating raises what opening does, and Tampered where data does not authenticate, before any row of that row group.
+    Iterating raises what opening does, and Tampered where data does not authenticate, before any row of it.
     """
 
     def __init__(
@@ -137,21 +136,20 @@ class EncryptedTable(IterableDataset[Any]):  # type: ignore[misc]
 
 
 def _read_ahead(source: Source, parts: Iterable[Part], columns: Sequence[str]) -> Generator[Rows]:
-    """Yield the rows of each part, read in a thread while those before are used."""
+    """Yield the rows of all parts, piece by piece, read in a thread while those before are used."""
     files = OpenFiles(source)
 
-    def read(part: Part) -> Rows:
-        table = files[part.group.file].read_row_group(part.group.index, columns)
-        return to_rows(table.slice(part.start, part.stop - part.start))
+    def read() -> Iterator[Rows]:
+        for part in parts:
+            file = files[part.group.file]
+            yield from map(to_rows, file.rows_of(part.group.index, columns, part.start, part.stop))
 
-    waiting: deque[Future[Rows]] = deque()
-    todo = iter(parts)
+    some, waiting = read(), deque[Future[Rows | None]]()
     with contextlib.closing(files), ThreadPoolExecutor(1, "confide-table") as thread:
         try:
-            waiting.extend(thread.submit(read, part) for part in itertools.islice(todo, AHEAD))
-            while waiting:
-                rows = waiting.popleft().result()
-                waiting.extend(thread.submit(read, part) for part in itertools.islice(todo, 1))
+            waiting.extend(thread.submit(next, some, None) for _ in range(AHEAD))
+            while (rows := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, some, None))
                 yield rows
         finally:
             for future in waiting:
@@ -160,14 +158,16 @@ def _read_ahead(source: Source, parts: Iterable[Part], columns: Sequence[str]) -
 
 def _shuffled(several: Iterable[Rows], random: torch.Generator, buffer_bytes: int) -> Iterator[Rows]:
     """Yield rows out of a buffer in random order; half of it stays to be mixed with what comes next."""
-    pool: list[Rows] = []
+    pool, size = list[Rows](), 0
     for rows in several:
         pool.append(rows)
-        if sum(one.nbytes for one in pool) >= buffer_bytes:
+        size += rows.nbytes
+        if size >= buffer_bytes:
             mixed = joined(pool)
             order = torch.randperm(mixed.count, generator=random)
             yield mixed.take(order[mixed.count // 2 :])
             pool = [mixed.take(order[: mixed.count // 2])]
+            size = pool[0].nbytes
     if pool:
         mixed = joined(pool)
         yield mixed.take(torch.randperm(mixed.count, generator=random))

@@ -28,8 +28,9 @@ columns = [name for name in schema.names if source.readable(name)]
 rows = [
     row
     for number, groups in enumerate(files)
-    for index in range(len(groups))
-    for row in source.open(number).read_row_group(index, columns).to_pylist()
+    for index, count in enumerate(groups)
+    for batch in source.open(number).rows_of(index, columns, 0, count)
+    for row in batch.to_pylist()
 ]
 """
 
@@ -112,7 +113,7 @@ for op in ("release", "secret", "refresh"):
     except Exception as error:
         print("refused", type(error).__name__)
 try:
-    source.open(0).read_row_group(0, ["ssn"])
+    list(source.open(0).rows_of(0, ["ssn"], 0, 1))
 except Exception as error:
     print("column", type(error).__name__)
 

@@ -27,7 +27,15 @@ from confide.errors import (
 )
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
-from confide.training.sources import OPEN_FILES, EncryptedSource, OpenFiles, PlainSource, describe, source_at
+from confide.training.sources import (
+    OPEN_FILES,
+    EncryptedSource,
+    OpenFile,
+    OpenFiles,
+    PlainSource,
+    describe,
+    source_at,
+)
 
 PATIENTS, IDENTIFIERS = KeyName("clinic", "patients"), KeyName("clinic", "identifiers")
 ROWS, PER_GROUP = 1000, 50
@@ -74,9 +82,28 @@ def _ids(source: EncryptedSource | PlainSource, columns: tuple[str, ...] = ("id"
     with contextlib.closing(OpenFiles(source)) as opened:
         for number, groups in enumerate(files):
             for index, rows in enumerate(groups):
-                table = opened[number].read_row_group(index, columns)
-                assert table.num_rows == rows
-                yield from table["id"].to_pylist()
+                for batch in opened[number].rows_of(index, columns, 0, rows):
+                    yield from batch["id"].to_pylist()
+
+
+def _count(file: OpenFile) -> int:
+    return sum(batch.num_rows for batch in file.rows_of(0, ["id"], 0, PER_GROUP))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 400), (399, 400), (100, 101), (17, 123), (0, 1), (0, 0)])
+def test_parts_of_a_row_group(tmp_path: Path, start: int, stop: int) -> None:
+    wide = pa.table({"id": list(range(400)), "image": [bytes(70_000)] * 400})
+    pq.write_table(wide, tmp_path / "wide.parquet", use_dictionary=False)
+    file = PlainSource(tmp_path / "wide.parquet").open(0)
+    batches = list(file.rows_of(0, ["id", "image"], start, stop))
+    assert [i for batch in batches for i in batch["id"].to_pylist()] == list(range(start, stop))
+    assert max([batch.num_rows for batch in batches], default=0) <= 16, "rows of 70 kB come in small pieces"
+
+
+def test_a_row_group_never_ends_early(folder: Path, listing: Listing) -> None:
+    file = _source(folder, listing).open(0)
+    with pytest.raises(Tampered, match="ends after 50 rows"):
+        list(file.rows_of(0, ["id"], 0, PER_GROUP + 1))
 
 
 def test_every_row_comes_once_and_in_order(folder: Path, listing: Listing, plain: Path) -> None:
@@ -133,9 +160,9 @@ def test_storage_that_changes_meanwhile_is_refused_at_that_file(
     attack(folder / listing.files[5].path, folder / listing.files[0].path)
     opened = OpenFiles(source)
     for number in range(5):
-        assert opened[number].read_row_group(0, ["id"]).num_rows == PER_GROUP
+        assert _count(opened[number]) == PER_GROUP
     with pytest.raises(ATTACKS[attack]):
-        opened[5].read_row_group(0, ["id"])
+        _count(opened[5])
     opened.close()
     assert len(files) == 10, "an attack never makes the table shorter"
 
@@ -162,7 +189,7 @@ def test_few_files_are_open_at_a_time(folder: Path, plain: Path) -> None:
     opened = OpenFiles(_source(folder, many, PATIENTS))
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     for number in (*range(len(many.files)), 0):
-        opened[number].read_row_group(0, ["id"])
+        _count(opened[number])
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + OPEN_FILES
     opened.close()
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
