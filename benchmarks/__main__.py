@@ -26,6 +26,7 @@ MODULES = {
     "verify": "benchmarks.verify",
     "serving": "benchmarks.serving.bench",
     "training": "benchmarks.training.bench",
+    "epochs": "benchmarks.training.epochs",
 }
 
 

@@ -30,12 +30,12 @@ def run(options: Options) -> Report:
     """Measure and report."""
     if options.plain_only:
         raise CommandFailed("it has no plain side")
-    python = _python()
+    python = torch_python()
     rounds = 5 if options.runs >= 5 else 1
     return _report([_pair(python, rounds) for _ in range(options.runs)])
 
 
-def _python() -> Path:
+def torch_python() -> Path:
     """Return the interpreter of an environment that has torch."""
     for python in (ROOT / ".local/torch/bin/python", Path(sys.executable)):
         if (

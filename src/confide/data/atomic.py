@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from confide.errors import AlreadyExists, StorageUnavailable
+from confide.errors import AlreadyExists, Misuse, StorageUnavailable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -113,6 +115,37 @@ class SteadyFile(io.RawIOBase):
             os.posix_fadvise(self._file.fileno(), self._begun, length, os.POSIX_FADV_DONTNEED)
             self._begun = self._written
         return size
+
+
+def open_beneath(root: Path, path: str) -> BinaryIO:
+    """Open a regular file for reading that others may swap meanwhile: no symbolic link below `root` is followed.
+
+    Args:
+        root: a folder.
+        path: relative to it, '/' between parts.
+
+    Raises:
+        Misuse: it is no regular file, or one on the way is no folder.
+        OSError: it is not there, or cannot be read.
+    """
+    *folders, name = path.split("/")
+    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = below
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise Misuse(f"{path} is neither a folder nor a regular file") from None
+        raise
+    finally:
+        os.close(here)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise Misuse(f"{path} is not a regular file")
+    return open(file, "rb")  # noqa: PTH123  # no Path for a descriptor
 
 
 def sync_folder(path: Path) -> None:

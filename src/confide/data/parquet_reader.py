@@ -15,10 +15,11 @@ from confide.data.listing import Format, ListedFile, Listing
 from confide.data.listing_io import open_listed
 from confide.data.parquet_kms import TableKms, translated
 from confide.data.parquet_tail import TailedFile, read_tail
-from confide.errors import FileChanged, InvalidFormat, Misuse, NotEncrypted
+from confide.errors import FileChanged, InvalidFormat, Misuse, NotEncrypted, Tampered
 from confide.keys.material import Keyset
 
 BATCH_ROWS = 64 * 1024
+_STEP_BYTES, _STEP_ROWS = 1024 * 1024, (16, 8192)
 
 
 class EncryptedFile:
@@ -74,6 +75,21 @@ class EncryptedFile:
         """Number of rows."""
         return int(self._parquet.metadata.num_rows)
 
+    @property
+    def row_groups(self) -> tuple[int, ...]:
+        """Number of rows of each row group."""
+        metadata = self._parquet.metadata
+        return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+
+    def rows_of(
+        self, row_group: int, columns: Sequence[str], start: int, stop: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows of one row group from `start` on, before `stop`, a few at a time. Raises as `batches`."""
+        _check_columns(self.schema, columns)
+        with translated(self._kms, self._name):
+            iterator = rows_of(self._parquet, row_group, columns, start, stop)
+        yield from self._translated(iterator)
+
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of `columns` (None: all); keys of other columns are not needed.
 
@@ -86,9 +102,12 @@ class EncryptedFile:
         selected = None if columns is None else list(columns)
         with translated(self._kms, self._name):
             iterator = self._parquet.iter_batches(BATCH_ROWS, columns=selected)
+        yield from self._translated(iterator)
+
+    def _translated(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         while True:
             with translated(self._kms, self._name):
-                batch = next(iterator, None)
+                batch = next(batches, None)
             if batch is None:
                 return
             yield batch
@@ -159,6 +178,28 @@ class TableReader:
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns]).with_metadata(schema.metadata)
         return pa.Table.from_batches(self.batches(columns), schema)
+
+
+def rows_of(
+    parquet: pq.ParquetFile, row_group: int, columns: Sequence[str], start: int, stop: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows of a row group from `start` on, before `stop`, about 1 MiB at a time; those after are not decoded.
+
+    Raises:
+        Tampered: there are fewer than its footer says.
+    """
+    group = parquet.metadata.row_group(row_group)
+    fewest, most = _STEP_ROWS
+    step = max(fewest, min(most, _STEP_BYTES * group.num_rows // max(1, group.total_byte_size)))
+    position = 0
+    for batch in parquet.iter_batches(step, row_groups=[row_group], columns=list(columns)):
+        first, end = max(start - position, 0), min(stop - position, batch.num_rows)
+        position += batch.num_rows
+        if first < end:
+            yield batch.slice(first, end - first)
+        if position >= stop:
+            return
+    raise Tampered(f"row group {row_group} ends after {position} rows, and has {group.num_rows}")
 
 
 def _nullable(schema: pa.Schema) -> pa.Schema:

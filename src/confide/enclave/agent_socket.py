@@ -15,11 +15,6 @@ the agent's own user are answered. Operations::
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import socket
-import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,11 +27,8 @@ from confide.broker.release import Release
 from confide.data.listing import MAX_FILES, ListedFile, Listing, TableId
 from confide.document import StrictModel
 from confide.enclave.launch import ADDRESS, APPLICATION
-from confide.enclave.libos import inside_libos
-from confide.errors import ConfideError, Misuse, UnknownKey
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-TIMEOUT_S = 60.0
+from confide.enclave.line_socket import MAX_MESSAGE_BYTES, LineSocket
+from confide.errors import Misuse, UnknownKey
 
 Commit = Callable[[str, str, int, Sequence[ListedFile]], tuple[Listing, dict[str, str]]]
 
@@ -122,46 +114,11 @@ class AgentSocket:
         self._secrets = secrets
         self._commit, self._job = commit, job
         self._commit_lock = threading.Lock()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        if not inside_libos():  # there it is no file, and every process is the enclave's own
-            path.chmod(0o600)
-        self._listener.listen(64)
-        threading.Thread(target=self._accept, name="agent-socket", daemon=True).start()
+        self._socket = LineSocket(path, self._answer)
 
     def close(self) -> None:
         """Stop answering."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.settimeout(TIMEOUT_S)
-            if not inside_libos() and peer_uid(connection) != os.getuid():
-                return
-            try:
-                with connection.makefile("rb") as stream:
-                    line = stream.readline(MAX_MESSAGE_BYTES + 1)
-                answer = self.answer(line)
-                connection.sendall(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
-            except OSError:
-                return  # the peer went away
-
-    def answer(self, line: bytes) -> dict[str, Any]:
-        """Return the answer to one request line; every refusal is an answer too."""
-        try:
-            return self._answer(line)
-        except ConfideError as error:
-            return {"error": type(error).__name__, "message": str(error)}
+        self._socket.close()
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         if len(line) > MAX_MESSAGE_BYTES or not line.endswith(b"\n"):
@@ -193,10 +150,3 @@ class AgentSocket:
         if self._job is None:
             raise Misuse("this workload is no member of a job")
         return self._job
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Return the user id of who connected to a Unix socket."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return int(uid)

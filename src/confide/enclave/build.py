@@ -6,6 +6,7 @@ order, and their documents are canonical, so that the same inputs give the same 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -37,7 +38,7 @@ from confide.enclave.layers import Layer, Source, cached_layer, link_files
 from confide.enclave.libraries import library_sources
 from confide.enclave.locked import beside_engine, lock_path, locked_wheels, wheel_layers, with_engine
 from confide.enclave.matrix import check_program
-from confide.enclave.profile import ImageProfile
+from confide.enclave.profile import STREAM, ImageProfile
 from confide.enclave.python_sources import (
     distribution_files,
     distribution_of,
@@ -182,7 +183,7 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
             env={**_ENVIRONMENT, **profile.env, **_python_path(app)},
             args=() if recipe.role in profile.members else (*app.metadata.args, *recipe.args),
             launch=dict(profile.members.get(recipe.role, profile.launch)),
-            settings={**profile.settings, **recipe.settings},
+            settings={**profile.settings, **recipe.settings, **_stream(recipe, app)},
             limits=recipe.limits or profile.limits,
             owners=tuple(sorted({*app.metadata.owners, *recipe.owners})),
             brokers=dict(recipe.brokers),
@@ -196,6 +197,15 @@ def _assemble(recipe: Recipe, cache: Path) -> tuple[Image, list[Layer]]:
 
 def _python_path(app: App) -> dict[str, str]:
     return {"PYTHONPATH": ":".join(app.python_path)} if app.python_path else {}
+
+
+def _stream(recipe: Recipe, app: App) -> dict[str, str]:
+    """Return the setting of what the program reads itself; none where it declares nothing."""
+    if not app.metadata.stream:
+        return {}
+    if not recipe.profile.streams:
+        raise InvalidImage(f"[tool.confide] stream is not for programs of the profile {recipe.profile.name}")
+    return {STREAM: json.dumps(sorted(set(app.metadata.stream)))}
 
 
 def _is_module(source: Source) -> TypeGuard[Path]:

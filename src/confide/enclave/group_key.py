@@ -12,9 +12,9 @@ import socket
 import threading
 from pathlib import Path
 
-from confide.enclave.agent_socket import peer_uid
 from confide.enclave.image import RUN
 from confide.enclave.libos import inside_libos
+from confide.enclave.line_socket import peer_uid
 from confide.errors import Unavailable
 
 KEY_BYTES = 32

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from confide.broker.mesh_member import MeshIdentity
     from confide.enclave.app_sources import App  # needs what stays outside
 
+STREAM = "stream"
+"""Setting of an image: JSON list of the tables that its program reads itself, sorted."""
+
 
 @dataclass(frozen=True)
 class ImageProfile:
@@ -35,6 +38,7 @@ class ImageProfile:
         launch: launch parameters that the profile takes, name -> regular expression.
         members: role -> the same for images of that role, which join the job of a driver and take no arguments.
         settings: fixed settings.
+        streams: whether programs may declare tables that they read themselves (`STREAM` among the settings).
         files: further files, path inside the enclave (no leading '/') -> path on the builder's machine.
         limits: default limits.
         read_app: from what the user names, and includes, to what of it becomes part of the image; None: it is a
@@ -51,6 +55,7 @@ class ImageProfile:
     launch: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    streams: bool = False
     files: Mapping[str, Path] = field(default_factory=dict)
     limits: Limits = field(default_factory=lambda: Limits(memory_mib=2048, scratch_mib=2048))
     read_app: Callable[[Path, Iterable[Path]], App] | None = None

@@ -26,11 +26,13 @@ class ScriptMetadata:
         args: regular expressions of the arguments that it takes (`[tool.confide] args`).
         dependencies: requirements (PEP 508) of packages from an index.
         owners: who takes part (`[tool.confide] owners`).
+        stream: locations of tables that it reads itself (`[tool.confide] stream`).
     """
 
     args: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
+    stream: tuple[str, ...] = ()
 
 
 def read_metadata(program: Path) -> ScriptMetadata:
@@ -49,13 +51,16 @@ def read_metadata(program: Path) -> ScriptMetadata:
     owners = _strings(own.get("owners", []))
     if owners is None:
         raise InvalidImage(f"{program}: [tool.confide] owners is not a list of names")
+    stream = _strings(own.get("stream", []))
+    if stream is None:
+        raise InvalidImage(f"{program}: [tool.confide] stream is not a list of locations")
     dependencies = _strings(document.get("dependencies", []))
     if dependencies is None:
         raise InvalidImage(f"{program}: dependencies is not a list of requirements")
     for dependency in dependencies:
         _check_dependency(program, dependency)
     _check_python(program, document.get("requires-python", ""))
-    return ScriptMetadata(args, dependencies, owners)
+    return ScriptMetadata(args, dependencies, owners, stream)
 
 
 def _document(program: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from confide.broker.release import Grant
+from confide.data.atomic import open_beneath
 from confide.data.listing import ListedFile
 from confide.data.parquet import TableKeys, write_table
 from confide.data.sealed import SealedWriter
@@ -79,7 +80,7 @@ def encrypt_files(
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
             with (
-                (output.view / path).open("rb") as plain,
+                open_beneath(output.view, path) as plain,
                 SealedWriter(file, output.keyset, key, output.table) as writer,
             ):
                 shutil.copyfileobj(plain, writer, _COPY_BYTES)

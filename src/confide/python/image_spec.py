@@ -12,4 +12,5 @@ def image_profile() -> ImageProfile:
         name="python",
         entry="confide.python.entry",
         limits=Limits(memory_mib=4096, scratch_mib=4096),
+        streams=True,
     )

@@ -16,6 +16,7 @@ from confide.data.sealed import SealedReader
 from confide.errors import FileMissing
 from confide.keys.material import Keyset
 from confide.python.locations import Location
+from confide.python.roll_forward import roll_forward
 from confide.python.snapshot import Snapshot, snapshot
 
 _COPY_BYTES = 1024 * 1024
@@ -25,7 +26,7 @@ def open_inputs(locations: Iterable[Location], keyset: Keyset, work: Path, view:
     """Decrypt what the locations hold into `view`, and return what lies there then.
 
     Every file is checked against the broker's listing before any is opened. Of a table, columns whose key
-    was not released are left out.
+    was not released are left out. Of a table that the program reads itself there is an empty folder.
 
     Raises:
         FileMissing: nothing was ever committed to an input, or a listed file is gone.
@@ -38,6 +39,8 @@ def open_inputs(locations: Iterable[Location], keyset: Keyset, work: Path, view:
         with storage_errors(f"cannot prepare {location.path}"):
             folder = target.parent if location.is_table and location.write else target
             folder.mkdir(parents=True, exist_ok=True)
+        if location.write is not None and location.write.listing is not None:
+            roll_forward(work / location.path, location.write.listing)
         listing = location.shown
         if listing is None:
             if location.read is not None:
@@ -45,6 +48,8 @@ def open_inputs(locations: Iterable[Location], keyset: Keyset, work: Path, view:
             continue
         source = work / location.path
         check_folder(source, listing)
+        if location.streamed:
+            continue
         with storage_errors(f"cannot decrypt {location.path}"):
             target.mkdir(parents=True, exist_ok=True)
             if listing.format is Format.TABLE:

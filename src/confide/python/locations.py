@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from confide.broker.release import Access, Grant, Release
@@ -18,12 +19,14 @@ class Location:
         read: grant for reading; None: its content is not shown, and what the program writes replaces it.
         write: grant for writing; None: it is an input only.
         released: names of the keys that were released.
+        streamed: whether the program reads the table itself.
     """
 
     path: str
     read: Grant | None
     write: Grant | None
     released: frozenset[str]
+    streamed: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -57,11 +60,16 @@ class Location:
         return columns.get(column, key) in self.released
 
 
-def plan(release: Release) -> tuple[Location, ...]:
+def plan(release: Release, streamed: Collection[str] = ()) -> tuple[Location, ...]:
     """Return the release's locations, sorted by path.
 
+    Args:
+        release: what was granted.
+        streamed: locations of tables that the program reads itself.
+
     Raises:
-        Misuse: a location outside the data root, or one within another.
+        Misuse: a location outside the data root, or one within another; or one of `streamed` that is not a table which
+            may be read, and only that.
     """
     reads: dict[str, Grant] = {}
     writes: dict[str, Grant] = {}
@@ -75,4 +83,13 @@ def plan(release: Release) -> tuple[Location, ...]:
     for path in paths:
         if any(path.startswith(other + "/") for other in paths):
             raise Misuse(f"location {path} lies within another one")
-    return tuple(Location(path, reads.get(path), writes.get(path), frozenset(release.keys)) for path in paths)
+    keys = frozenset(release.keys)
+    locations = tuple(
+        Location(path, reads.get(path), writes.get(path), keys, path in streamed) for path in paths
+    )
+    tables = {location.path for location in locations if location.is_table and location.write is None}
+    for path in sorted(set(streamed) - tables):
+        raise Misuse(
+            f"the program reads {path} itself: the policy must grant reading a table there, and no writing"
+        )
+    return locations

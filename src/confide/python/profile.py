@@ -1,28 +1,34 @@
 """The Python profile: an ordinary program between decrypted inputs and outputs that get encrypted.
 
 The program sees its declared inputs in clear under `/work`, in the enclave's memory, and writes its declared
-outputs beside them. The host's files lie out of its reach. Only when it exits 0 are outputs encrypted and
-committed; otherwise they vanish with the enclave, and what lay on storage before stays as it was.
+outputs beside them. The host's files lie out of its reach, but for tables that it declares to read itself: of these it
+sees the encrypted files. Only when it exits 0 are outputs encrypted and committed, or when it asks for that; otherwise
+they vanish with the enclave, and what lay on storage before stays as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from confide.enclave.group_key import FOLDER, KEY_BYTES, GroupKey
+from confide.enclave import group_key, program_socket
+from confide.enclave.group_key import KEY_BYTES, GroupKey
 from confide.enclave.image import SCRATCH, WORK
 from confide.enclave.libos import inside_libos
 from confide.enclave.processes import Program
-from confide.enclave.profile import Context
+from confide.enclave.profile import STREAM, Context
+from confide.enclave.program_socket import ProgramSocket, StreamedTable
 from confide.enclave.workload_sandbox import sandbox_prefix
+from confide.keys.material import Keyset
+from confide.keys.names import KeyName
 from confide.python.inputs import open_inputs
 from confide.python.locations import Location, plan
-from confide.python.outputs import commit_outputs
+from confide.python.outputs import Outputs
 
 
 class PythonProfile:
@@ -32,7 +38,8 @@ class PythonProfile:
         """Run the program and return its exit code.
 
         Raises:
-            Misuse: a granted location that the profile cannot show under `/work`.
+            Misuse: a granted location that the profile cannot show under `/work`, or a table that the program reads
+                itself and that is not granted as such.
             Tampered, NotEncrypted: an input is not what was committed.
             NoGrant: the program left files where it may not write.
             InvalidFormat: a table that it left is not Parquet.
@@ -43,15 +50,21 @@ class PythonProfile:
         # A library OS has no mounts to be made while it runs: there, /work is a mount of decrypted files already.
         view = Path(WORK) if inside_libos() else context.scratch / "view"
         view.mkdir(mode=0o700, exist_ok=True)
-        locations = plan(context.release)
+        locations = plan(context.release, json.loads(context.image.settings.get(STREAM, "[]")))
         before = open_inputs(locations, context.release.keyset(), context.work, view)
+        outputs = Outputs(locations, context, view, before)
         inside = inside_libos() is not None
-        group = context.socket.parent / Path(FOLDER).name
-        prefix = [] if inside else _prefix(locations, view, home, group)
-        with contextlib.closing(GroupKey(group, secrets.token_bytes(KEY_BYTES))):
+        run = context.socket.parent
+        sockets = {path: run / Path(path).name for path in (group_key.FOLDER, program_socket.FOLDER)}
+        prefix = [] if inside else _prefix(locations, view, home, sockets, context.work)
+        tables = _tables(locations, context, context.work if inside else Path(WORK))
+        with (
+            contextlib.closing(GroupKey(sockets[group_key.FOLDER], secrets.token_bytes(KEY_BYTES))),
+            contextlib.closing(ProgramSocket(sockets[program_socket.FOLDER], tables, outputs.commit)),
+        ):
             code = self._program(context, prefix, home if inside else Path(SCRATCH))
         if code == 0:
-            commit_outputs(locations, context, view, before)
+            outputs.commit_changed()
         return code
 
     def _program(self, context: Context, prefix: Sequence[str], home: Path) -> int:
@@ -71,11 +84,32 @@ class PythonProfile:
         return process.wait()
 
 
-def _prefix(locations: Iterable[Location], view: Path, home: Path, group: Path) -> list[str]:
-    """Confine the program to the view, in which it can write where an output may lie, its home, and its group's key."""
+def _tables(locations: Iterable[Location], context: Context, root: Path) -> dict[str, StreamedTable]:
+    """Return what the program reads itself; `root` is the data root as the program sees it."""
+    held, tables = context.release.keyset(), {}
+    for location in locations:
+        if location.streamed and location.read is not None and location.shown is not None:
+            granted = {location.read.key, *location.read.columns.values()} & location.released
+            keyset = Keyset({name: held.key(name) for name in map(KeyName.parse, granted)})
+            tables[location.path] = StreamedTable(
+                root / location.path, location.shown, frozenset(granted), keyset
+            )
+    return tables
+
+
+def _prefix(
+    locations: Sequence[Location], view: Path, home: Path, sockets: Mapping[str, Path], work: Path
+) -> list[str]:
+    """Confine the program to the view, in which it can write where an output may lie, its home, and its sockets.
+
+    Of the data root it sees the tables that it reads itself, encrypted.
+    """
     folders = {location.writable for location in locations} - {None}
     binds = {
         f"{WORK}/{folder}" if folder else WORK: view / folder for folder in folders if folder is not None
     }
-    shown = {FOLDER: group} if WORK in binds else {FOLDER: group, WORK: view}
+    streamed = {
+        f"{WORK}/{location.path}": work / location.path for location in locations if location.streamed
+    }
+    shown = {**sockets, **streamed, **({} if WORK in binds else {WORK: view})}
     return sandbox_prefix({**binds, SCRATCH: home}, shown=shown)

@@ -226,6 +226,11 @@ def test_modules_beside_the_program_and_includes_come_along(cache: Path, tmp_pat
         ("", {"role": "No Role"}, InvalidImage),
         ("# /// script\n# [tool.confide]\n# args = 1\n# ///\n", {}, InvalidImage),
         ("# /// script\n# args = [\n# ///\n", {}, InvalidImage),
+        (
+            '# /// script\n# [tool.confide]\n# stream = ["data/x"]\n# ///\n',
+            {},
+            InvalidImage,
+        ),  # of no such profile
     ],
 )
 def test_recipe_that_makes_no_image(

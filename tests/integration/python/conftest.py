@@ -94,6 +94,7 @@ class Study:
             "entry",
             files={"opt/confide/site/entry.py": self.root / "entry.py"},
             limits=Limits(memory_mib=512, scratch_mib=64),
+            streams=True,
         )
         made = Recipe(self.root / "job.py", profile, "study", {"fake": "PEM"}, **recipe)
         folder = self.root / f"image-{secrets.token_hex(4)}"

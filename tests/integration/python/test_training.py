@@ -60,7 +60,7 @@ def test_a_program_gets_its_groups_key_and_reaches_nothing_else_of_the_agent(stu
     assert study.run(WITHOUT_TORCH) == 0, _log(study)
     said = _log(study)
     assert "bytes 32 of one value: False" in said
-    assert "beside it: ['group']" in said
+    assert "beside it: ['group', 'program']" in said
     assert "in the environment: False" in said
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +20,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from confide.cli.demo_data import write_demo_data
+from confide.errors import Unavailable
 from confide.python.image_spec import image_profile
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -75,3 +82,68 @@ def test_ranks_that_train_together_reach_what_one_process_reaches(new_site, new_
     assert accuracy > 0.95
     assert float(site.log(owner).split()[-1]) == pytest.approx(accuracy, abs=0.01)
     assert owner.read(site.data, "out/scores").num_rows == 450
+
+
+def _digits() -> dict[str, pa.Table]:
+    """Return the tables of 09_encrypted_images.py, by name."""
+    digits = load_digits()
+    pixels = (digits.data * 15.9375).astype("uint8")
+    tables = {}
+    for name, chosen in (("train", [i for i in range(1797) if i % 4]), ("test", list(range(0, 1797, 4)))):
+        flat = pa.array(pixels[chosen].ravel())
+        columns = {
+            "pixels": pa.FixedSizeListArray.from_arrays(flat, 64),
+            "label": pa.array(digits.target[chosen]),
+        }
+        tables[name] = pa.table(columns)
+    return tables
+
+
+def _kill(site) -> None:
+    for pid in site.processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed here")
+def test_a_training_that_is_killed_goes_on_to_the_same_accuracy(new_site, new_owner, tmp_path):
+    source, epochs = EXAMPLES / "09_encrypted_images.py", "--epochs=12"
+    for name, table in _digits().items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        pq.write_table(table, tmp_path / "data" / name / "part.parquet")
+    command = [sys.executable, str(source), "--ranks=1", epochs]
+    alone = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    accuracy = float(alone.split()[-1])
+    assert accuracy > 0.95
+
+    site = new_site()
+    owner = new_owner("clinic", site.broker("local"), site.root)
+    for name, table in _digits().items():
+        owner.encrypt(table, site.data, f"data/{name}")
+    image = site.build(source.read_text(), image_profile())
+    inputs = ("data/train", "read"), ("data/test", "read")
+    owner.allow(image, *inputs, logs="clinic/data", files=("out/checkpoints", "out/model"))
+
+    def committed() -> int:
+        stored = owner.store.listing_at("clinic", "out/checkpoints")
+        return stored.listing.serial if stored else 0
+
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(site.run, "--ranks=2", epochs)
+        while committed() < 3:
+            assert not run.done(), site.log(owner)
+            time.sleep(0.05)
+        _kill(site)
+        with pytest.raises(Unavailable):
+            run.result(60)
+    assert site.gone()
+    done = committed()
+    shutil.rmtree(site.data / "confide-logs")  # of a run that was killed: it has no end
+    assert site.run("--ranks=2", epochs) == 0, site.log(owner)
+    said = site.log(owner)
+    assert f"from epoch {done}\n" in said
+    assert float(said.split()[-1]) == pytest.approx(accuracy, abs=0.02)
+    assert committed() >= 12
+    assert owner.store.listing_at("clinic", "out/model").listing.files
+    assert len(list((site.data / "out/checkpoints").glob("checkpoint-*.pt"))) == 2

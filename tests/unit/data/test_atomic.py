@@ -6,8 +6,8 @@ import random
 import pytest
 
 from confide.data import atomic
-from confide.data.atomic import SteadyFile, atomic_file, atomic_folder
-from confide.errors import AlreadyExists, StorageUnavailable
+from confide.data.atomic import SteadyFile, atomic_file, atomic_folder, open_beneath
+from confide.errors import AlreadyExists, Misuse, StorageUnavailable
 
 
 def test_file_appears_at_the_end(tmp_path):
@@ -133,3 +133,23 @@ def test_steady_writing_to_a_full_disk():
     with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError) as caught:
         SteadyFile(file).write(b"x")
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_file_beneath_a_folder_is_opened(tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/c").write_bytes(b"text")
+    with open_beneath(tmp_path, "a/b/c") as file:
+        assert file.read() == b"text"
+    with pytest.raises(FileNotFoundError):
+        open_beneath(tmp_path, "a/b/d")
+
+
+@pytest.mark.parametrize("path", ["link", "link/x", "linked/c", "a", "a/c/d", "pipe"])
+def test_no_link_folder_or_pipe_is_opened(tmp_path, path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/c").write_bytes(b"text")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    (tmp_path / "linked").symlink_to("a")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Misuse):
+        open_beneath(tmp_path, path)

@@ -27,10 +27,14 @@ def test_everything_it_may_declare(tmp_path):
             "[tool.confide]",
             'args = ["--year=20[0-9]{2}"]',
             'owners = ["clinic", "bank"]',
+            'stream = ["data/digits"]',
         )
     )
     assert read_metadata(program) == ScriptMetadata(
-        ("--year=20[0-9]{2}",), ("humanize>=4", "polars[gpu]==1.*; python_version > '3'"), ("clinic", "bank")
+        ("--year=20[0-9]{2}",),
+        ("humanize>=4", "polars[gpu]==1.*; python_version > '3'"),
+        ("clinic", "bank"),
+        ("data/digits",),
     )
 
 
@@ -60,6 +64,8 @@ def test_a_program_that_declares_nothing(tmp_path, text):
         (block("requires-python = 3"), "PEP 440"),
         (block("[tool]", "confide = 1"), "args"),
         (block("[tool.confide]", "args = [1]"), "args"),
+        (block("[tool.confide]", 'stream = "data/digits"'), "stream"),
+        (block("[tool.confide]", "stream = [1]"), "stream"),
         (block("[tool.confide]", 'owners = "clinic"'), "owners"),
     ],
 )

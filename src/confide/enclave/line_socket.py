@@ -1,0 +1,106 @@
+"""Unix sockets inside the enclave: on each connection one line of JSON asks the agent, and one answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from confide.enclave.libos import inside_libos
+from confide.errors import ConfideError, Unavailable, told
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+TIMEOUT_S = 60.0
+
+
+class LineSocket:
+    """Answers processes of this user until `close`, in threads of its own.
+
+    Args:
+        path: of the socket; its folder must be this process's own and closed to others.
+        answer: from a line, which may have any form and one byte too many, to its answer; what it refuses is an
+            answer too.
+    """
+
+    def __init__(self, path: Path, answer: Callable[[bytes], Mapping[str, Any]]) -> None:
+        self._answer = answer
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        if not inside_libos():  # there it is no file, and every process is the enclave's own
+            path.chmod(0o600)
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, name=path.name, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def answer(self, line: bytes) -> Mapping[str, Any]:
+        """Return the answer to one request line; every refusal is an answer too."""
+        try:
+            return self._answer(line)
+        except ConfideError as error:
+            return {"error": type(error).__name__, "message": str(error)}
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(TIMEOUT_S)
+            if not inside_libos() and peer_uid(connection) != os.getuid():
+                return
+            try:
+                with connection.makefile("rb") as stream:
+                    line = stream.readline(MAX_MESSAGE_BYTES + 1)
+                connection.sendall(_line(self.answer(line)))
+            except OSError:
+                return  # the peer went away
+
+
+def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the agent, however long it takes, and return its answer.
+
+    Raises:
+        Unavailable: it does not answer.
+        ConfideError: whatever it refuses with.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(str(path))
+            connection.sendall(_line(request))
+            with connection.makefile("rb") as stream:
+                line = stream.readline(MAX_MESSAGE_BYTES + 1)
+        except OSError as error:
+            raise Unavailable(f"the agent does not answer: {error.strerror}") from None
+    if not line.endswith(b"\n"):
+        raise Unavailable("the agent does not answer")
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        message = str(answer.get("message"))
+        raise told(answer["error"], message) or ConfideError(message)
+    return answer
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the user id of who connected to a Unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return int(uid)
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
