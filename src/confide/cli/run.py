@@ -199,7 +199,7 @@ def run(
             data_root=data.absolute(),
             arguments=tuple(arguments or ()),
             launch={**named_values("--launch", launch), **joined},
-            scratch_disk=scratch_disk,
+            scratch_disk=None if scratch_disk is None else scratch_disk.absolute(),
             machine=machine,
             enclave=enclave,
         )
