@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -51,7 +52,7 @@ def listeners() -> set[int]:
 
 
 class Interface(threading.Thread):
-    """Ask every listening port for Spark's REST pages, again and again, and search the answers."""
+    """Ask every listening port for REST pages of Spark and Flink, again and again, and search the answers."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(daemon=True)
@@ -61,9 +62,12 @@ class Interface(threading.Thread):
 
     def run(self) -> None:
         while not self._halt.wait(0.5):
-            for port in listeners():
-                self.ports.add(port)
-                for page in self._pages(port):
+            ports = listeners()
+            self.ports |= ports
+            with ThreadPoolExecutor() as pool:  # those that do not answer take a while to say so
+                found_at = list(zip(ports, pool.map(self._pages, ports), strict=True))
+            for port, pages in found_at:
+                for page in pages:
                     self.answers += 1
                     found = self._watch.needles.find(page)
                     if found:
@@ -75,6 +79,9 @@ class Interface(threading.Thread):
         for name in re.findall(rb'"id" : "([^"]+)"', applications or b"")[:1]:
             for page in ("sql?details=true&length=1000", "environment", "stages?details=true"):
                 pages.append(_get(port, f"/api/v1/applications/{name.decode()}/{page}") or b"")
+        for job in re.findall(rb'"id":"([0-9a-f]{32})"', _get(port, "/jobs") or b""):
+            for page in ("exceptions", "config", "plan"):
+                pages.append(_get(port, f"/jobs/{job.decode()}/{page}") or b"")
         return pages
 
     def stop(self) -> None:
@@ -130,6 +137,7 @@ def main() -> None:
             "where": {place: sorted(paths)[:5000] for place, paths in watch.hits.paths.items()},
             "searched": watch.summary(),
             "captured": watch.traffic.bytes,
+            "captured_inside": watch.networks.bytes,
             "ports": sorted(interface.ports),
             "pages": interface.answers,
             "output": output.decode(errors="replace")[-10_000_000:],

@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -106,6 +106,36 @@ def plain_run(
     return watched(folder, {"argv": argv, "cwd": str(folder), "env": environment, "needles": needles})
 
 
+def command_line(folder: Path, source: Path, passphrase: str) -> Callable[..., str]:
+    """Return `confide` as an owner whose home lies in `source` runs it in `folder`; it returns what it prints."""
+    (source / "passphrase").write_text(passphrase)
+
+    def confide(*arguments: str) -> str:
+        with (source / "passphrase").open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-m", "confide", *arguments],
+                cwd=folder,
+                env={
+                    **os.environ,
+                    "CONFIDE_HOME": str(source / "home"),
+                    "CONFIDE_PASSPHRASE_FD": str(file.fileno()),
+                },
+                pass_fds=(file.fileno(),),
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+        return done.stdout.decode(errors="replace")
+
+    return confide
+
+
+def key_values(source: Path, passphrase: str) -> dict[str, str]:
+    """Return the owner's key itself, in hex, to be searched for."""
+    with Home.open(source / "home", passphrase.encode()) as home:
+        versions = home.store.key(KeyName("clinic", "patients")).secrets
+    return {f"the key itself, version {version}": key.hex() for version, key in versions.items()}
+
+
 def confined_run(
     folder: Path,
     source: Path,
@@ -116,22 +146,8 @@ def confined_run(
     """Run the program on encrypted tables with `confide run`, and with further options of `policy allow` and `run`."""
     write_tables(source / "plain", needles)
     (folder / "program.py").write_bytes((HERE / "program.py").read_bytes())
-    passphrase = source / "passphrase"
-    passphrase.write_text(needles["PASSPHRASE"])
     environment = {**os.environ, "CONFIDE_HOME": str(source / "home")}
-
-    def confide(*arguments: str) -> str:
-        with passphrase.open("rb") as file:
-            done = subprocess.run(
-                [sys.executable, "-m", "confide", *arguments],
-                cwd=folder,
-                env={**environment, "CONFIDE_PASSPHRASE_FD": str(file.fileno())},
-                pass_fds=(file.fileno(),),
-                stdout=subprocess.PIPE,
-                check=True,
-            )
-        return done.stdout.decode(errors="replace")
-
+    confide = command_line(folder, source, needles["PASSPHRASE"])
     confide("init", "clinic")
     confide("key", "create", "clinic/patients")
     grants = []
@@ -149,14 +165,12 @@ def confined_run(
     confide("policy", "apply", "policy.toml")
     command = ["run", "--tee", "simulated", *run, *ARGUMENTS, "program.py", EVENTS, "--fail"]
     argv = [sys.executable, "-m", "confide", *command]
-    with Home.open(source / "home", needles["PASSPHRASE"].encode()) as home:
-        versions = home.store.key(KeyName("clinic", "patients")).secrets
     spec = {
         "argv": argv,
         "cwd": str(folder),
         "env": environment,
         "needles": needles,
-        "keys": {f"the key itself, version {version}": key.hex() for version, key in versions.items()},
+        "keys": key_values(source, needles["PASSPHRASE"]),
         "input": needles["PASSPHRASE"],
     }
     result = watched(folder, spec)
@@ -166,14 +180,15 @@ def confined_run(
 
 
 PLACES = """
-import base64, os, socket, sys, tempfile, zlib
+import base64, os, socket, sys, tempfile, time, zlib
 text, key = sys.argv[1].encode(), bytes.fromhex(sys.argv[2])
 def connect(family, address):
     with socket.create_server((address, 0), family=family) as server:
         with socket.create_connection(server.getsockname()[:2]) as client, server.accept()[0] as taken:
             client.sendall(base64.b64encode(text))
             taken.recv(100)
-if sys.argv[3] == "ipv6":
+if sys.argv[3] in ("ipv6", "inside"):
+    time.sleep(sys.argv[3] == "inside")
     connect(socket.AF_INET6, "::1")
 elif sys.argv[3] == "ipv4":
     connect(socket.AF_INET, "127.0.0.1")
@@ -196,6 +211,7 @@ else:
         ("ipv4", "traffic"),
         ("ipv6", "traffic"),
         ("datagram", "traffic"),
+        ("inside", "inside"),
         ("deleted", "files"),
         ("compressed", "files"),
         ("memory", "files"),
@@ -205,7 +221,8 @@ else:
 def test_the_watchers_see(tmp_path, kind, place):
     """Each kind of place on its own: Spark's leaks need not go through all of them."""
     text, key = secrets.token_hex(16), secrets.token_hex(32)
-    argv = [sys.executable, "-c", PLACES, text, key, kind]
+    network = ["bwrap", "--unshare-user", "--unshare-net", "--dev-bind", "/", "/"] if kind == "inside" else []
+    argv = [*network, sys.executable, "-c", PLACES, text, key, kind]
     spec = {"argv": argv, "cwd": str(tmp_path), "env": dict(os.environ), "ui": False}
     found = watched(tmp_path, {**spec, "needles": {"TEXT": text}, "keys": {"KEY": key}})
     assert set(found["hits"].get(place, {})) == {"KEY" if kind == "key" else "TEXT"}

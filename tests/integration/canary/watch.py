@@ -2,7 +2,8 @@
 
 Files: fanotify reports every file closed after writing on the watched file systems, with an open descriptor,
 so that a file that was unlinked meanwhile is read all the same. Traffic: a packet socket on `lo`, meant to run
-in a network namespace of its own. Processes: arguments and environments of every process, sampled.
+in a network namespace of its own, and one in each further namespace that the command's processes make (`inside`: of a
+sandbox, where nobody else is). Processes: arguments and environments of every process, sampled.
 Needs root and Linux.
 """
 
@@ -25,6 +26,7 @@ _FAN_NONBLOCK, _FAN_UNLIMITED = 0x2, 0x10
 _FAN_MARK_ADD, _FAN_MARK_FILESYSTEM, _FAN_CLOSE_WRITE, _AT_FDCWD = 0x1, 0x100, 0x8, -100
 _EVENT = struct.Struct("=IBBHQii")
 _MAX_FILE = 512 * 1024 * 1024
+_CLONE_NEWNET, _PR_SET_CHILD_SUBREAPER = 0x40000000, 36
 
 
 @dataclass
@@ -67,21 +69,21 @@ class Needles:
 
     def find_deep(self, data: bytes) -> dict[str, int]:
         """Search `data`, and whatever zlib and gzip streams inflate to at any offset that could start one."""
-        found = self.find(data)
+        found, view = self.find(data), memoryview(data)
         for magic, bits in ((b"\x78\x01", 15), (b"\x78\x9c", 15), (b"\x78\xda", 15), (b"\x1f\x8b\x08", 31)):
             start = 0
             for _ in range(20_000):
                 start = data.find(magic, start)
                 if start < 0:
                     break
-                inflated = _inflate(data[start : start + 4_000_000], bits)
+                inflated = _inflate(view[start : start + 4_000_000], bits)
                 for name, count in self.find(inflated).items():
                     found[name] = found.get(name, 0) + count
                 start += 2
         return found
 
 
-def _inflate(data: bytes, bits: int) -> bytes:
+def _inflate(data: memoryview, bits: int) -> bytes:
     stream = zlib.decompressobj(bits)
     out = b""
     with contextlib.suppress(zlib.error):
@@ -92,12 +94,51 @@ def _inflate(data: bytes, bits: int) -> bytes:
     return out
 
 
+def keep_orphans() -> None:
+    """Have processes whose parents end become children of this one, so that it knows them."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Family(threading.Thread):
+    """Know which processes the watched command started, and go on knowing it when they have ended."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._halt = threading.Event()
+        self._known: dict[int, bool] = {}
+
+    def run(self) -> None:
+        while not self._halt.wait(0.02):
+            for name in os.listdir("/proc"):
+                if name.isdigit():
+                    self.descends(int(name))
+
+    def descends(self, pid: int) -> bool | None:
+        """Return whether a process comes from this one; None if it ended before anybody could tell."""
+        if pid not in self._known:
+            try:
+                parent = pid
+                while parent not in (0, os.getpid()):
+                    stat = Path(f"/proc/{parent}/stat").read_bytes()
+                    parent = int(stat.rsplit(b")", 1)[1].split()[1])
+            except OSError:
+                return None
+            self._known[pid] = parent != 0
+        return self._known[pid]
+
+    def stop(self) -> None:
+        self._halt.set()
+        self.join()
+
+
 class FileWatch(threading.Thread):
     """Search every file closed after writing on the file systems of `mounts`, except under `exempt`."""
 
-    def __init__(self, needles: Needles, hits: Hits, mounts: list[str], exempt: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, needles: Needles, hits: Hits, family: Family, mounts: list[str], exempt: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(daemon=True)
-        self._needles, self._hits, self._exempt = needles, hits, exempt
+        self._needles, self._hits, self._family, self._exempt = needles, hits, family, exempt
         self._halt = threading.Event()
         self.files = 0
         self.bytes = 0
@@ -133,7 +174,7 @@ class FileWatch(threading.Thread):
     def _search(self, fd: int, pid: int) -> None:
         try:
             path = os.readlink(f"/proc/self/fd/{fd}")
-            if pid == os.getpid() or path.startswith(self._exempt) or self._stranger(pid):
+            if pid == os.getpid() or path.startswith(self._exempt) or self._family.descends(pid) is False:
                 return
             size = min(os.fstat(fd).st_size, _MAX_FILE)
             data = os.pread(fd, size, 0)
@@ -147,14 +188,6 @@ class FileWatch(threading.Thread):
         if found:
             self._hits.add("files", found, path)
 
-    @staticmethod
-    def _stranger(pid: int) -> bool:
-        """Return whether a process lives in another network: not started by the watched command."""
-        try:
-            return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
-        except OSError:
-            return False  # gone already: searched, to be sure
-
     def stop(self) -> None:
         self._halt.set()
         self.join()
@@ -162,11 +195,14 @@ class FileWatch(threading.Thread):
 
 
 class Traffic(threading.Thread):
-    """Capture every packet on `lo` (IPv4 and IPv6) and search each flow's payload."""
+    """Capture every packet on `lo` (IPv4 and IPv6) and search each flow's payload.
 
-    def __init__(self, needles: Needles, hits: Hits) -> None:
+    Made in the network that it captures: its socket stays there.
+    """
+
+    def __init__(self, needles: Needles, hits: Hits, place: str = "traffic") -> None:
         super().__init__(daemon=True)
-        self._needles, self._hits = needles, hits
+        self._needles, self._hits, self._place = needles, hits, place
         self._halt = threading.Event()
         self._flows: dict[tuple[bytes, bytes], bytearray] = defaultdict(bytearray)
         self.packets = 0
@@ -217,7 +253,47 @@ class Traffic(threading.Thread):
         for (_, ports), payload in self._flows.items():
             found = self._needles.find_deep(bytes(payload))
             if found:
-                self._hits.add("traffic", found, "ports {} -> {}".format(*struct.unpack("!HH", ports)))
+                self._hits.add(self._place, found, "ports {} -> {}".format(*struct.unpack("!HH", ports)))
+
+
+class Networks(threading.Thread):
+    """Capture the traffic of each network that processes of the watched command make for themselves."""
+
+    def __init__(self, needles: Needles, hits: Hits, family: Family) -> None:
+        super().__init__(daemon=True)
+        self._needles, self._hits, self._family = needles, hits, family
+        self._halt = threading.Event()
+        self._captures: dict[str, Traffic] = {}
+        self._own = os.readlink("/proc/self/ns/net")
+
+    def run(self) -> None:
+        while not self._halt.wait(0.02):
+            for folder in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    network = os.readlink(folder / "ns/net")
+                    if network not in (self._own, *self._captures) and self._family.descends(
+                        int(folder.name)
+                    ):
+                        self._captures[network] = self._capture(folder / "ns/net")
+
+    def _capture(self, network: Path) -> Traffic:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with network.open() as there:
+            if libc.setns(there.fileno(), _CLONE_NEWNET):  # of this thread alone
+                raise OSError(ctypes.get_errno(), "setns")
+        capture = Traffic(self._needles, self._hits, "inside")
+        capture.start()
+        return capture
+
+    @property
+    def bytes(self) -> int:
+        return sum(capture.bytes for capture in self._captures.values())
+
+    def stop(self) -> None:
+        self._halt.set()
+        self.join()
+        for capture in self._captures.values():
+            capture.stop()
 
 
 class Processes(threading.Thread):
@@ -254,27 +330,31 @@ class Processes(threading.Thread):
 
 
 class Watch:
-    """All three watchers as one context manager; `hits` is complete after the block."""
+    """All watchers as one context manager; `hits` is complete after the block."""
 
     def __init__(self, values: dict[str, bytes], mounts: list[str], exempt: tuple[str, ...] = ()) -> None:
         self.needles = Needles(values)
         self.hits = Hits()
-        self.files = FileWatch(self.needles, self.hits, mounts, exempt)
+        self.family = Family()
+        self.files = FileWatch(self.needles, self.hits, self.family, mounts, exempt)
         self.traffic = Traffic(self.needles, self.hits)
+        self.networks = Networks(self.needles, self.hits, self.family)
         self.processes = Processes(self.needles, self.hits)
 
     def __enter__(self) -> Watch:
-        for watcher in (self.files, self.traffic, self.processes):
+        keep_orphans()
+        for watcher in (self.family, self.files, self.traffic, self.networks, self.processes):
             watcher.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for watcher in (self.files, self.traffic, self.processes):
+        for watcher in (self.files, self.traffic, self.networks, self.processes, self.family):
             watcher.stop()
 
     def summary(self) -> str:
         """Say how much was searched, so that a zero means something."""
         return (
             f"{self.files.files} files ({self.files.bytes:,} bytes), {self.traffic.packets} packets "
-            f"({self.traffic.bytes:,} bytes), {self.processes.samples} process samples"
+            f"({self.traffic.bytes:,} bytes; {self.networks.bytes:,} inside sandboxes), "
+            f"{self.processes.samples} process samples"
         )
