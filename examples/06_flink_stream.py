@@ -6,6 +6,8 @@ out/alarms    each patient's third pulse above 140, and every one after
 state         checkpoints
 """
 
+from pathlib import Path
+
 from pyflink.common import Configuration, Duration, Encoder, Time, Types, WatermarkStrategy
 from pyflink.common.watermark_strategy import TimestampAssigner
 from pyflink.datastream import KeyedProcessFunction, ProcessWindowFunction, StreamExecutionEnvironment
@@ -47,7 +49,7 @@ def parse(line):
 def main():
     settings = Configuration()
     settings.set_string("execution.checkpointing.interval", "1 s")
-    settings.set_string("execution.checkpointing.dir", "file:///work/state")
+    settings.set_string("execution.checkpointing.dir", Path("state").absolute().as_uri())
     env = StreamExecutionEnvironment.get_execution_environment(settings)
     env.set_parallelism(1)
     source = FileSource.for_record_stream_format(StreamFormat.text_line_format(), "data/pulses").build()

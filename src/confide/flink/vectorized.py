@@ -14,6 +14,8 @@ from pyflink.common import Row
 from pyflink.table import udf
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
+from confide.errors import LaunchRefused
+
 
 class OneByOne(ScalarFunction):  # type: ignore[misc]
     """A pandas function as one of single values.
@@ -55,6 +57,13 @@ class OneByOne(ScalarFunction):  # type: ignore[misc]
         return pa.Array.from_pandas(result, mask=result.isnull())[0].as_py()
 
 
+def _refuse_rows() -> None:
+    raise LaunchRefused(
+        "a pandas function over whole rows (Table.map) would run Python in another process, to which Flink sends every"
+        " record in clear: give it columns, or use an ordinary function"
+    )
+
+
 def install() -> None:
     """Have PyFlink declare pandas functions as ordinary ones from now on."""
     create = udf._create_udf
@@ -64,7 +73,9 @@ def install() -> None:
     ) -> Any:
         if func_type == "pandas":
             name = name or getattr(f, "__name__", type(f).__name__)
-            f, func_type = OneByOne(f), "general"
+            declared = create(OneByOne(f), input_types, result_type, "general", deterministic, name)
+            declared._set_takes_row_as_input = _refuse_rows
+            return declared
         return create(f, input_types, result_type, func_type, deterministic, name)
 
     udf._create_udf = ordinary

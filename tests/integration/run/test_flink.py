@@ -55,16 +55,23 @@ PATIENTS = pa.table(
     )
 )
 PROGRAM = '''
-import socket, sys, time
+import re, socket, sys, time
 from pathlib import Path
 
 import stream, table
 from pyflink.common import Configuration, Encoder, Types, WatermarkStrategy
-from pyflink.datastream import MapFunction, StreamExecutionEnvironment
+from pyflink.common import Time
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import KeyedBroadcastProcessFunction, KeyedProcessFunction, MapFunction, OutputTag
+from pyflink.datastream import ProcessFunction, ProcessWindowFunction, StreamExecutionEnvironment
 from pyflink.datastream.connectors.file_system import FileSink
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
-from pyflink.table import DataTypes, EnvironmentSettings, TableEnvironment
-from pyflink.table.udf import AggregateFunction, udaf, udf
+from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
+from pyflink.datastream.window import EventTimeSessionWindows
+from pyflink.table import DataTypes, EnvironmentSettings, StreamTableEnvironment, TableEnvironment
+from pyflink.table.expressions import col, lit
+from pyflink.table.udf import AggregateFunction, udaf, udf, udtf
+from pyflink.table.window import Tumble
 
 
 def environment(**settings):
@@ -195,6 +202,172 @@ def aggregate():
     return list(tables.execute_sql("SELECT total(n) FROM t").collect())
 
 
+class Remembers(KeyedProcessFunction):
+    """Three kinds of keyed state; says of the last element whether RocksDB's files lie in scratch."""
+
+    def open(self, context):
+        self.count = context.get_state(ValueStateDescriptor("count", Types.LONG()))
+        self.all = context.get_list_state(ListStateDescriptor("all", Types.LONG()))
+        self.seen = context.get_map_state(MapStateDescriptor("seen", Types.LONG(), Types.STRING()))
+
+    def process_element(self, value, context):
+        count = (self.count.value() or 0) + 1
+        self.count.update(count)
+        self.all.add(value)
+        self.seen.put(value % 5, str(value))
+        yield f"{value} {count} {sum(self.all.get())} {sorted(self.seen.items())}"
+        time.sleep(0.002)
+        if value == 699:
+            yield f"RocksDB {any(Path('/scratch/tmp').rglob('db/CURRENT'))}"
+
+
+def state(backend):
+    env = environment(
+        state_backend_type=backend,
+        execution_checkpointing_incremental="true",
+        execution_checkpointing_interval="100 ms",
+        execution_checkpointing_dir=f"file:///work/state/{backend}",
+    )
+    numbers = env.from_source(NumberSequenceSource(0, 699), WatermarkStrategy.no_watermarks(), "n", Types.LONG())
+    keyed = numbers.key_by(lambda value: value % 7, Types.LONG())
+    return sorted(keyed.process(Remembers(), Types.STRING()).execute_and_collect())
+
+
+def backends():
+    found = {backend: state(backend) for backend in ("hashmap", "rocksdb")}
+    where = {backend: [line for line in lines if line.startswith("RocksDB")] for backend, lines in found.items()}
+    rest = [[line for line in lines if line[0].isdigit()] for lines in found.values()]
+    return len(rest[0]), rest[0] == rest[1], where
+
+
+SEEN = [("a", 1, 5), ("b", 2, 7), ("a", 3, 1), ("a", 90, 2), ("b", 4, 3), ("a", 91, 8)]  # key, second, number
+SEEN_TYPE = Types.TUPLE([Types.STRING(), Types.LONG(), Types.LONG()])
+
+
+class AtSecond(TimestampAssigner):
+    def extract_timestamp(self, value, record_timestamp):
+        return value[1] * 1000
+
+
+def seen(env):
+    watermarks = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(AtSecond())
+    rows = env.from_collection(sorted(SEEN, key=lambda row: row[1]), SEEN_TYPE)
+    return rows.assign_timestamps_and_watermarks(watermarks)
+
+
+def session_windows():
+    class Summed(ProcessWindowFunction):
+        def process(self, key, context, elements):
+            yield f"{key} {context.window().start // 1000} {sum(row[2] for row in elements)}"
+
+    keyed = seen(environment()).key_by(lambda row: row[0], Types.STRING())
+    windows = keyed.window(EventTimeSessionWindows.with_gap(Time.seconds(10)))
+    return sorted(windows.process(Summed(), Types.STRING()).execute_and_collect())
+
+
+def timers():
+    class Late(KeyedProcessFunction):
+        def process_element(self, value, context):
+            context.timer_service().register_event_time_timer(value[1] * 1000 + 50)
+
+        def on_timer(self, timestamp, context):
+            yield f"{context.get_current_key()} {timestamp}"
+
+    keyed = seen(environment()).key_by(lambda row: row[0], Types.STRING())
+    return sorted(keyed.process(Late(), Types.STRING()).execute_and_collect())
+
+
+def reduced():
+    keyed = seen(environment()).key_by(lambda row: row[0], Types.STRING())
+    sums = keyed.reduce(lambda a, b: (a[0], b[1], a[2] + b[2]))
+    return sorted(str(row) for row in sums.execute_and_collect())
+
+
+def side_output():
+    odd = OutputTag("odd", Types.LONG())
+
+    class Split(ProcessFunction):
+        def process_element(self, value, context):
+            yield (odd, value) if value % 2 else value
+
+    numbers = environment().from_collection(list(range(6)), Types.LONG())
+    return sorted(numbers.process(Split(), Types.LONG()).get_side_output(odd).execute_and_collect())
+
+
+def broadcast():
+    names = MapStateDescriptor("names", Types.LONG(), Types.STRING())
+
+    class Named(KeyedBroadcastProcessFunction):
+        def process_element(self, value, context):
+            yield f"{value}"
+
+        def process_broadcast_element(self, value, context):
+            context.get_broadcast_state(names).put(value, "kept")
+            yield f"{context.get_broadcast_state(names).get(value)} {value}"
+
+    env = environment()
+    numbers = env.from_collection([1, 2], Types.LONG()).key_by(lambda value: value, Types.LONG())
+    rules = env.from_collection([7], Types.LONG()).broadcast(names)
+    return sorted(numbers.connect(rules).process(Named(), Types.STRING()).execute_and_collect())
+
+
+def table_api():
+    """A window, a join, a Python table function, and the ways between streams and tables."""
+    env = environment()
+    tables = StreamTableEnvironment.create(env)
+    rows = tables.from_data_stream(seen(env)).alias("k", "second", "n")
+    tables.create_temporary_view("seen", rows)
+    letters = tables.from_elements([("a", "x,y"), ("b", "z")], ["name", "parts"])
+
+    @udtf(result_types=[DataTypes.STRING()])
+    def split(text):
+        yield from text.split(",")
+
+    parts = letters.join_lateral(split(col("parts")).alias("part"))
+    joined = rows.join(parts).where(col("k") == col("name")).select(col("part"), col("n"))
+    sums = joined.group_by(col("part")).select(col("part"), col("n").sum.alias("total"))
+    stream = tables.to_data_stream(tables.sql_query("SELECT k, n * 2 FROM seen WHERE n > 4"))
+    doubled = sorted(str(tuple(row)) for row in stream.execute_and_collect())
+    batch = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    batch.create_temporary_view("seen", batch.from_elements(SEEN, ["k", "second", "n"]))
+    moments = batch.sql_query("SELECT k, n, TO_TIMESTAMP(FROM_UNIXTIME(`second`)) AS moment FROM seen")
+    windows = (
+        moments.window(Tumble.over(lit(60).seconds).on(col("moment")).alias("w"))
+        .group_by(col("w"), col("k"))
+        .select(col("k"), col("n").max)
+    )
+    changes = {}
+    with sums.execute().collect() as found:
+        for row in found:
+            changes[row[0]] = row[1]
+    with windows.execute().collect() as found:
+        return sorted(changes.items()), doubled, sorted(tuple(row) for row in found)
+
+
+def pandas_aggregate():
+    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    total = udaf(lambda n: n.sum(), result_type=DataTypes.BIGINT(), func_type="pandas")
+    tables.create_temporary_function("total", total)
+    tables.create_temporary_view("t", tables.from_elements([(1,), (2,)], ["n"]))
+    return list(tables.execute_sql("SELECT total(n) FROM t").collect())
+
+
+def pandas_rows():
+    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    row = DataTypes.ROW([DataTypes.FIELD("n", DataTypes.BIGINT())])
+    twice = udf(lambda rows: rows * 2, result_type=row, func_type="pandas")
+    return list(tables.from_elements([(1,), (2,)], ["n"]).map(twice).execute().collect())
+
+
+def function_fails():
+    @udf(result_type=DataTypes.BIGINT())
+    def level(n):
+        raise ValueError(f"no level for {n}")
+
+    tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    return list(tables.from_elements([(7,)], ["n"]).select(level(col("n"))).execute().collect())
+
+
 def process_mode():
     env = environment(python_execution__mode="process")
     return list(letters(env).map(lambda text: text, Types.STRING()).execute_and_collect())
@@ -233,12 +406,24 @@ PARTS = {
     "exactly once": exactly_once,
     "recovered": recovered,
     "look": look,
+    "backends": backends,
+    "session windows": session_windows,
+    "timers": timers,
+    "reduced": reduced,
+    "side output": side_output,
+    "broadcast": broadcast,
+    "Table API": table_api,
+    "pandas aggregate": pandas_aggregate,
+    "pandas rows": pandas_rows,
+    "function fails": function_fails,
     "process mode": process_mode,
     "aggregate": aggregate,
     "elsewhere": lambda: process(environment(execution_target="local")),
     "setting": lambda: process(environment(pipeline_jars="file:///app/a.jar")),
     "no TLS": lambda: process(environment(security_ssl_internal_enabled="false")),
     "some TLS": lambda: process(environment(taskmanager_data_ssl_enabled="false")),
+    "RocksDB elsewhere": lambda: process(environment(state_backend_rocksdb_localdir="/data/state")),
+    "RocksDB's log": lambda: process(environment(state_backend_rocksdb_log_dir="/data/state")),
     "local copies": lambda: process(environment(execution_checkpointing_local__backup_dirs="/data/state")),
     "ungranted write": lambda: write(environment(), "out/nowhere"),
     "ungranted read": lambda: read("data/nowhere"),
@@ -256,7 +441,7 @@ for name, part in PARTS.items():
     except Exception as error:
         from confide.jvm.explanation import explain
 
-        text = explain(error) or repr(error)
+        text = explain(error) or " ".join([repr(error), *re.findall("Caused by: .*", str(error))[-1:]])
         print("SAID", name, text.replace(chr(10), " ")[:1500], flush=True)
 '''
 
@@ -284,13 +469,16 @@ class Ran:
         assert len(found) == 1, self.log[-6000:]
         return found[0]
 
-    def rows(self, location: str, columns: list[str], folder: Path) -> pd.DataFrame:
+    def files(self, location: str, folder: Path) -> list[Path]:
         """Decrypt what the newest listing of a location names."""
         stored = self.owner.store.listing_at("clinic", location)
         assert stored is not None, self.log[-6000:]
         target = folder / location.replace("/", "-")
         decrypt_files(self.site.data / location, stored.listing, self.owner.keyset, target)
-        parts = [pd.read_csv(path, names=columns) for path in sorted(target.rglob("part-*"))]
+        return sorted(target.rglob("part-*"))
+
+    def rows(self, location: str, columns: list[str], folder: Path) -> pd.DataFrame:
+        parts = [pd.read_csv(path, names=columns) for path in self.files(location, folder)]
         return pd.concat(parts).sort_values(columns, ignore_index=True)
 
 
@@ -392,6 +580,36 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
     assert not list((ran.site.data / "out/recovered").glob(".part*"))
 
 
+def test_the_state_is_the_same_in_rocksdb_whose_files_lie_in_scratch(ran):
+    found = {"hashmap": ["RocksDB False"], "rocksdb": ["RocksDB True"]}
+    assert ran.line("backends") == f"TAKEN backends (700, True, {found})"
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("session windows", ["a 1 6", "a 90 10", "b 2 10"]),
+        ("timers", ["a 1050", "a 3050", "a 90050", "a 91050", "b 2050", "b 4050"]),
+        (
+            "reduced",
+            [*("('a', 1, 5)", "('a', 3, 6)", "('a', 90, 8)", "('a', 91, 16)"), "('b', 2, 7)", "('b', 4, 10)"],
+        ),
+        ("side output", [1, 3, 5]),
+        ("broadcast", ["1", "2", "kept 7"]),
+        (
+            "Table API",
+            (
+                [("x", 16), ("y", 16), ("z", 10)],
+                ["('a', 10)", "('a', 16)", "('b', 14)"],
+                [("a", 5), ("a", 8), ("b", 7)],
+            ),
+        ),
+    ],
+)
+def test_each_api_gives_what_flink_gives(ran, part, expected):
+    assert ran.line(part) == f"TAKEN {part} {expected}"
+
+
 @pytest.mark.parametrize(
     ("part", "said"),
     [
@@ -399,6 +617,14 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
         ("other type", "Misuse: the column name is .* in the table, and cannot be read as BIGINT"),
         ("process mode", "LaunchRefused: python.execution-mode=process would weaken the protection"),
         ("aggregate", "LaunchRefused: the operator .* would run Python in another process"),
+        ("pandas aggregate", "LaunchRefused: the operator .* would run Python in another process"),
+        (
+            "pandas rows",
+            r"LaunchRefused\(.*a pandas function over whole rows .* would run Python in another process",
+        ),
+        ("function fails", "ValueError.*: no level for 7"),
+        ("RocksDB elsewhere", "LaunchRefused: state.backend.rocksdb.localdir=/data/state .* temporary data"),
+        ("RocksDB's log", "LaunchRefused: state.backend.rocksdb.log.dir=/data/state .* temporary data"),
         ("elsewhere", "LaunchRefused: execution.target=local would weaken the protection"),
         ("setting", "LaunchRefused: pipeline.jars=.* would weaken the protection"),
         ("no TLS", "LaunchRefused: security.ssl.internal.enabled=false would weaken the protection"),
