@@ -22,6 +22,7 @@ from .test_canary import HERE, command_line, key_values, watched
 pytestmark = [
     pytest.mark.flink,
     pytest.mark.canary,
+    pytest.mark.slow,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="packet capture and fanotify need root"),
     pytest.mark.skipif(sys.version_info >= (3, 13), reason="Flink has wheels for Python 3.11 and 3.12"),
