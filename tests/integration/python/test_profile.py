@@ -143,10 +143,12 @@ def test_files_beside_the_locations_are_out_of_reach(study: Study) -> None:
     (study.data / "other.txt").write_text("plain on the host")
     study.logs = "clinic/logs"
     program = (
-        "import os\nprint(sorted(os.listdir('.')), os.listdir('/run/confide'), 'CONFIDE_AGENT' in os.environ)"
+        "import os\n"
+        "print(sorted(os.listdir('.')), sorted(os.listdir('/run/confide')), 'CONFIDE_AGENT' in os.environ)"
     )
     assert study.run(program) == 0
-    assert "['notes'] ['group'] False" in _log(study)  # of the agent's folder, the key of its ranks alone
+    # Of the agent's folder, the two sockets for programs alone.
+    assert "['notes'] ['group', 'program'] False" in _log(study)
 
 
 def test_writing_elsewhere_is_refused_and_commits_nothing(study: Study) -> None:
