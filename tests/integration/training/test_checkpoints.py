@@ -11,9 +11,10 @@ import sys
 import pytest
 
 from confide.errors import InvalidFormat, Misuse
-from confide.training import Checkpoints
 
 torch = pytest.importorskip("torch")
+from confide.training import Checkpoints  # noqa: E402 - needs torch
+
 pytestmark = pytest.mark.torch
 
 

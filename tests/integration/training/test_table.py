@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from confide.errors import Misuse
-from confide.training import EncryptedTable
 
 torch = pytest.importorskip("torch")
+from confide.training import EncryptedTable  # noqa: E402 - needs torch
+
 pytestmark = pytest.mark.torch
 ROWS = 997
 
