@@ -197,7 +197,7 @@ def _names(source: Path) -> list[str]:
     if len(names) > MAX_FILES:
         raise Misuse(f"{source.name} holds more than {MAX_FILES} files")
     for name in names:
-        _check_name(name)
+        check_name(name)
     return names
 
 
@@ -217,7 +217,12 @@ def _walk(source: Path) -> Iterator[str]:
                     yield path.relative_to(source).as_posix()
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Return if a listing may hold a file of this name.
+
+    Raises:
+        Misuse: it may not.
+    """
     try:
         name.encode()
         ListedFile(path=name, size=0, binding="0" * 64)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from confide.broker.release import Grant
 from confide.data.atomic import open_beneath
+from confide.data.folders import check_name
 from confide.data.listing import ListedFile
 from confide.data.parquet import TableKeys, write_table
 from confide.data.sealed import SealedWriter
@@ -50,14 +51,15 @@ def encrypt_table(output: Output, present: Sequence[str]) -> list[ListedFile]:
         Misuse: the policy gives a key to a column that the table does not have.
     """
     grant = output.grant
-    plain = [output.view / path for path in present if not path.rpartition("/")[2].startswith(("_", "."))]
+    plain = [path for path in present if not path.rpartition("/")[2].startswith(("_", "."))]
     if not plain:
         raise InvalidFormat(f"the program left no Parquet file in {grant.location}")
     columns = {column: KeyName.parse(key) for column, key in grant.columns.items()}
     keys = TableKeys(output.keyset, output.table, KeyName.parse(grant.key), columns)
     try:
-        schema = pq.read_schema(plain[0])
-        return write_table(_batches(plain, schema), schema, output.stage, keys)
+        with open_beneath(output.view, plain[0]) as file:
+            schema = pq.read_schema(file)
+        return write_table(_batches(output.view, plain, schema), schema, output.stage, keys)
     except (pa.ArrowException, ValueError) as error:
         raise InvalidFormat(f"{grant.location}: not one Parquet table ({type(error).__name__})") from None
 
@@ -65,7 +67,12 @@ def encrypt_table(output: Output, present: Sequence[str]) -> list[ListedFile]:
 def encrypt_files(
     output: Output, present: Sequence[str], touched: frozenset[str], old: Mapping[str, ListedFile]
 ) -> list[ListedFile]:
-    """Seal the files that were touched; of the others, take over what the old listing says."""
+    """Seal the files that were touched; of the others, take over what the old listing says.
+
+    Raises:
+        InvalidFormat: a file in the place of the folder.
+        Misuse: a name that a listing cannot hold, or the listing's own.
+    """
     prefix = output.grant.location + "/"
     key = KeyName.parse(output.grant.key)
     files = []
@@ -73,6 +80,7 @@ def encrypt_files(
         name = path.removeprefix(prefix)
         if name == path:
             raise InvalidFormat(f"{path} is a file; a location of sealed files is a folder")
+        check_name(name)
         if path not in touched and name in old:
             files.append(old[name])
             continue
@@ -91,8 +99,8 @@ def encrypt_files(
     return sorted(files, key=lambda file: file.path)
 
 
-def _batches(plain: Sequence[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(view: Path, plain: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for path in plain:
-        with pq.ParquetFile(path) as file:
+        with open_beneath(view, path) as opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches():
                 yield batch if batch.schema == schema else batch.cast(schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,7 +22,7 @@ from confide.python.snapshot import Snapshot, snapshot
 _COPY_BYTES = 1024 * 1024
 
 
-def open_inputs(locations: Iterable[Location], keyset: Keyset, work: Path, view: Path) -> Snapshot:
+def open_inputs(locations: Sequence[Location], keyset: Keyset, work: Path, view: Path) -> Snapshot:
     """Decrypt what the locations hold into `view`, and return what lies there then.
 
     Every file is checked against the broker's listing before any is opened. Of a table, columns whose key
@@ -56,7 +56,8 @@ def open_inputs(locations: Iterable[Location], keyset: Keyset, work: Path, view:
                 _open_table(location, listing, keyset, source, target)
             else:
                 _open_files(listing, keyset, source, target)
-    return snapshot(view)
+    with storage_errors("cannot read what was decrypted"):
+        return snapshot(view, lambda path: any(each.write and each.holds(path) for each in locations))
 
 
 def _open_table(location: Location, listing: Listing, keyset: Keyset, source: Path, target: Path) -> None:

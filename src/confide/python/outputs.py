@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-import shutil
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from confide.data.atomic import storage_errors, sync_folder
+from confide.broker.release import Access
+from confide.data.atomic import storage_errors
 from confide.data.listing import ListedFile, Listing
 from confide.data.listing_io import write_copy
 from confide.enclave.profile import Context
-from confide.errors import Misuse, NoGrant
+from confide.errors import BrokerUnavailable, ConfideError, Conflict, Misuse, NoGrant
 from confide.python.encrypt import Output, encrypt_files, encrypt_table
+from confide.python.exchange import Exchange, NotCommitted
 from confide.python.locations import Location
 from confide.python.snapshot import Snapshot, changed, snapshot
 
@@ -58,8 +58,10 @@ class Outputs:
         if location.is_table:
             raise Misuse(f"{path} is a table: it is committed when the program ends")
         with self._lock:
+            here = self._view / path
             with storage_errors(f"cannot read {path}"):
-                after = {f"{path}/{name}": state for name, state in snapshot(self._view / path).items()}
+                found = snapshot(here, lambda _: True) if here.exists() else {}
+            after = {f"{path}/{name}": state for name, state in found.items()}
             mine = {name: state for name, state in self._before.items() if location.holds(name)}
             if touched := changed(mine, after):
                 self._commit(location, sorted(after), frozenset(touched))
@@ -79,10 +81,11 @@ class Outputs:
             StorageUnavailable: disk full, permission, I/O.
         """
         with self._lock:
-            after = snapshot(self._view)
+            with storage_errors("cannot read what the program left"):
+                after = snapshot(self._view, self._holds)
             touched = changed(self._before, after)
             for path in sorted(touched):
-                if not any(location.holds(path) for location in self._outputs.values()):
+                if not self._holds(path):
                     places = ", ".join(self._outputs) or "nowhere"
                     raise WroteElsewhere(
                         f"{path} is not a location that the policy lets it write (it may write: {places}); "
@@ -92,60 +95,58 @@ class Outputs:
                 if mine := frozenset(path for path in touched if location.holds(path)):
                     self._commit(location, sorted(path for path in after if location.holds(path)), mine)
 
+    def _holds(self, path: str) -> bool:
+        return any(location.holds(path) for location in self._outputs.values())
+
     def _commit(self, location: Location, present: Sequence[str], touched: frozenset[str]) -> None:
         grant, keyset = location.write, self._context.release.keyset()
         assert grant is not None
         listing = self._listings[location.path]
         table = (listing.table if listing else grant.table) or secrets.token_hex(16)
         old = listing.files if listing else ()
-        target = self._context.work / location.path
+        exchange = Exchange(self._context.work / location.path)
         with storage_errors(f"cannot write {location.path}"):
-            target.mkdir(parents=True, exist_ok=True)
-            stage = target / f".confide-{secrets.token_hex(8)}.tmp"
-            stage.mkdir()
+            stage = exchange.stage()
             try:
                 output = Output(grant, keyset, table, self._view, stage)
                 if location.is_table:
                     files = encrypt_table(output, present)
                 else:
                     files = encrypt_files(output, present, touched, {file.path: file for file in old})
-                new, jws = self._exchange(location, table, listing, files, stage)
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
+            except BaseException:
+                exchange.forget()
+                raise
+
+            def commit() -> tuple[Listing, dict[str, str] | None]:
+                return self._agree(location.path, table, listing, files)
+
+            new, jws = exchange.run([file.path for file in old], [file.path for file in files], commit)
             self._listings[location.path] = new
-            write_copy(target, new, jws, keyset)
+            if jws is not None:
+                write_copy(exchange.target, new, jws, keyset)
 
-    def _exchange(
-        self,
-        location: Location,
-        table: str,
-        listing: Listing | None,
-        files: Sequence[ListedFile],
-        stage: Path,
-    ) -> tuple[Listing, dict[str, str]]:
-        """Commit, and put the new files in the place of the old ones.
+    def _agree(
+        self, path: str, table: str, listing: Listing | None, files: Sequence[ListedFile]
+    ) -> tuple[Listing, dict[str, str] | None]:
+        """Commit, and where the answer was lost ask what came of it; then there is no signature to keep a copy of.
 
-        At every moment the newest listing's files lie in place or in the stage, where `roll_forward` finds those of a
-        run that was killed, and in place lies none that is in neither listing.
+        Raises:
+            BrokerUnavailable: nobody says what came of it.
+            Conflict, ...: nothing was committed.
         """
-        target = self._context.work / location.path
-        new_names = {file.path for file in files}
-        gone = [file.path for file in (listing.files if listing else ()) if file.path not in new_names]
-        _move(gone, target, stage)
+        base = listing.serial if listing else 0
         try:
-            new, jws = self._context.commit(location.path, table, listing.serial if listing else 0, files)
-        except BaseException:
-            _move(gone, stage, target)
-            raise
-        # Those that were taken over from the old listing lie there.
-        _move(sorted(name for name in new_names if (stage / name).exists()), stage, target)
-        return new, jws
-
-
-def _move(names: Collection[str], source: Path, target: Path) -> None:
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            (source / name).replace(target / name)
-    for folder in {(target / name).parent for name in names}:
-        sync_folder(folder)
+            return self._context.commit(path, table, base, files)
+        except BrokerUnavailable as lost:
+            try:
+                grants = self._context.renew().grants
+            except ConfideError:
+                raise lost from None
+            newest = next(
+                (g.listing for g in grants if g.location == path and g.access is Access.WRITE), listing
+            )
+            if newest is None or newest.serial == base:
+                raise NotCommitted(f"{path} was not committed: {lost}") from None
+            if newest.serial == base + 1 and (newest.table, newest.files) == (table, tuple(files)):
+                return newest, None
+            raise Conflict(f"{path} is at serial {newest.serial}, not {base}") from None

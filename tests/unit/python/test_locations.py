@@ -63,12 +63,12 @@ def test_sealed_files_are_no_table() -> None:
 def test_snapshot_tells_what_changed(tmp_path: Path) -> None:
     for name in ("kept", "removed", "written"):
         (tmp_path / name).write_text("x")
-    before = snapshot(tmp_path)
+    before = snapshot(tmp_path, lambda _: True)
     (tmp_path / "removed").unlink()
     (tmp_path / "written").write_text("longer")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/added").touch()
-    assert changed(before, snapshot(tmp_path)) == {"removed", "written", "sub/added"}
+    assert changed(before, snapshot(tmp_path, lambda _: True)) == {"removed", "written", "sub/added"}
     assert changed(before, before) == set()
 
 
@@ -76,4 +76,4 @@ def test_snapshot_tells_what_changed(tmp_path: Path) -> None:
 def test_symbolic_links_are_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "link").symlink_to(target)
     with pytest.raises(Misuse):
-        snapshot(tmp_path)
+        snapshot(tmp_path, lambda _: True)

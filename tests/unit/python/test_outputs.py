@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from confide.broker.release import Access, Grant, Release, ReleasedKey
 from confide.data.folders import decrypt_files
 from confide.data.listing import Format, ListedFile, Listing
 from confide.data.listing_io import check_folder
-from confide.errors import BrokerUnavailable, FileMissing, Misuse, NoGrant
+from confide.errors import BrokerUnavailable, Conflict, FileMissing, Misuse, NoGrant, StorageUnavailable
 from confide.python.inputs import open_inputs
 from confide.python.locations import plan
 from confide.python.outputs import Outputs, WroteElsewhere
@@ -34,6 +36,7 @@ class Run:
     root: Path
     at_commit: Callable[[], None] = lambda: None
     after_commit: Callable[[], None] = lambda: None
+    at_renewal: Callable[[], None] = lambda: None
     views: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -66,8 +69,14 @@ class Run:
         self.view.mkdir()
         locations = plan(self.release)
         before = open_inputs(locations, self.release.keyset(), self.work, self.view)
-        context: Any = SimpleNamespace(release=self.release, work=self.work, commit=self._commit)
+        context: Any = SimpleNamespace(
+            release=self.release, work=self.work, commit=self._commit, renew=self._renew
+        )
         return Outputs(locations, context, self.view, before)
+
+    def _renew(self) -> Release:
+        self.at_renewal()
+        return self.release
 
     def _commit(
         self, location: str, table: str, base_serial: int, files: Sequence[ListedFile]
@@ -240,3 +249,135 @@ def test_a_stage_gives_only_what_the_broker_knows(run: Run) -> None:
     roll_forward(here, listing)
     with pytest.raises(FileMissing):
         check_folder(here, listing)
+
+
+def lost() -> None:
+    raise BrokerUnavailable("no answer")
+
+
+@pytest.fixture
+def two(run: Run) -> Outputs:
+    """Two files are committed, and others since then changed."""
+    outputs = run.start()
+    run.write(a="1", b="1")
+    outputs.commit(HERE)
+    (run.view / HERE / "b").unlink()
+    run.write(a="2", c="2")
+    return outputs
+
+
+def test_a_commit_whose_answer_was_lost_counts_if_the_broker_says_so(run: Run, two: Outputs) -> None:
+    run.after_commit = lost
+    assert two.commit(HERE) == 2
+    run.after_commit = lambda: None
+    assert run.stored() == {"a": "2", "c": "2"}
+    run.write(d="3")
+    assert two.commit(HERE) == 3
+    assert run.stored() == {"a": "2", "c": "2", "d": "3"}
+
+
+def test_a_commit_that_the_broker_never_got_changes_nothing(run: Run, two: Outputs) -> None:
+    run.at_commit = lost
+    with pytest.raises(BrokerUnavailable, match="was not committed"):
+        two.commit(HERE)
+    run.at_commit = lambda: None
+    assert run.stored() == {"a": "1", "b": "1"}
+    assert not list((run.work / HERE).glob(".confide-*"))
+    assert two.commit(HERE) == 2, "the next one takes it along"
+    assert run.stored() == {"a": "2", "c": "2"}
+
+
+@pytest.mark.parametrize(
+    ("moment", "left"),
+    [("at_commit", {"a": "1", "b": "1"}), ("after_commit", {"a": "2", "c": "2"})],
+)
+def test_what_came_of_a_commit_may_stay_unknown_until_the_next_run(
+    run: Run, two: Outputs, moment: str, left: dict[str, str]
+) -> None:
+    setattr(run, moment, lost)
+    run.at_renewal = lost
+    with pytest.raises(BrokerUnavailable):
+        two.commit(HERE)
+    again = Run(run.root)
+    again.start()
+    assert again.stored() == left
+    assert {path.name: path.read_text() for path in (again.view / HERE).iterdir()} == left
+
+
+def test_a_lost_answer_and_another_run_that_committed(run: Run, two: Outputs) -> None:
+    def other() -> None:
+        assert run.listing is not None
+        run.broker.write_bytes(run.listing.model_copy(update={"serial": 2}).canonical())
+        lost()
+
+    run.at_commit = other
+    with pytest.raises(Conflict):
+        two.commit(HERE)
+
+
+def test_files_that_another_run_put_back_meanwhile_do_not_stay(run: Run, two: Outputs) -> None:
+    listing = run.listing
+    assert listing is not None
+    run.at_commit = lambda: roll_forward(run.work / HERE, listing)
+    two.commit(HERE)
+    assert run.stored() == {"a": "2", "c": "2"}
+    assert run.listing is not None
+    check_folder(run.work / HERE, run.listing)
+
+
+def test_names_change_between_file_and_folder(run: Run) -> None:
+    outputs = run.start()
+    here = run.view / HERE
+    run.write(a="1", b="1")
+    outputs.commit(HERE)
+    for path in (here / "a", here / "b"):
+        path.unlink()
+    (here / "b").mkdir()
+    run.write(**{"b/x": "2"})
+    outputs.commit(HERE)
+    (here / "b/x").unlink()
+    (here / "b").rmdir()
+    outputs.commit(HERE)
+    run.write(b="3")
+    outputs.commit(HERE)
+    assert run.stored() == {"b": "3"}
+    assert run.listing is not None
+    check_folder(run.work / HERE, run.listing)
+
+
+def test_a_change_is_noticed_whatever_the_times_say(run: Run) -> None:
+    outputs = run.start()
+    run.write(mapped="one", set_back="one")
+    outputs.commit(HERE)
+    with (run.view / HERE / "mapped").open("r+b") as file, mmap.mmap(file.fileno(), 3) as mapping:
+        mapping[:] = b"two"
+    path = run.view / HERE / "set_back"
+    times = path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    outputs.commit_changed()
+    assert run.stored() == {"mapped": "two", "set_back": "two"}
+
+
+@pytest.mark.parametrize("name", ["_confide.listing", "back\\slash", "long" * 50])
+def test_a_name_that_no_listing_holds(run: Run, name: str) -> None:
+    outputs = run.start()
+    run.write(a="1")
+    outputs.commit(HERE)
+    path = run.view / HERE / name if len(name) < 100 else run.view / HERE / "/".join(["x" * 200] * 6)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    with pytest.raises(Misuse, match="name"):
+        outputs.commit(HERE)
+    assert run.stored() == {"a": "1"}
+
+
+def test_a_location_that_is_no_folder_any_more_is_not_an_empty_one(run: Run) -> None:
+    outputs = run.start()
+    run.write(a="1")
+    outputs.commit(HERE)
+    shutil.rmtree(run.view / HERE)
+    (run.view / HERE).write_text("a file")
+    with pytest.raises(StorageUnavailable):
+        outputs.commit(HERE)
+    assert run.stored() == {"a": "1"}
