@@ -13,7 +13,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -112,12 +112,13 @@ class Attested:
         raise NoGrant(f"nobody grants writing to {location}")
 
 
-def main(profile: Profile, children: Sequence[EarlyChild] = ()) -> NoReturn:
+def main(profile: Profile, children: Sequence[EarlyChild] = (), *, asked: bool = False) -> NoReturn:
     """Run as the first process of an enclave, to the end of the workload. Never returns.
 
     Args:
         profile: runs the workload.
         children: that `early.prepare` forked, if it did.
+        asked: processes of the workload ask for keys and commits over the agent socket; else there is none.
     """
     keep_memory_private()
     boot = _read_boot()
@@ -134,7 +135,7 @@ def main(profile: Profile, children: Sequence[EarlyChild] = ()) -> NoReturn:
         attested = _attest(image, evidence, parameters, control)
         released, logged = True, attested.release.logs is not None
         start = EarlyStarter(children) if inside_libos() == GRAMINE else start_child
-        code = _run(profile, image, parameters, attested, evidence, control, start)
+        code = _run(profile, image, parameters, attested, evidence, control, start, asked=asked)
     except ConfideError as error:
         control.failed(error, released, logged)
         os._exit(error.exit_code)
@@ -194,6 +195,8 @@ def _run(
     evidence: OwnEvidence,
     control: Control,
     start: Starter,
+    *,
+    asked: bool,
 ) -> int:
     secrets: dict[str, object] = {}
     socket_path, work = Path(RUN) / "agent.sock", data_root()
@@ -202,9 +205,12 @@ def _run(
         job = attested.mesh().member.job
         control.say("opened", job=job, driver=driver, application=application)
 
-    job = JobCalls(attested.refresh, announce)
+    def agent_socket() -> AgentSocket:
+        job = JobCalls(attested.refresh, announce)
+        return AgentSocket(socket_path, attested.release, WORK, SCRATCH, secrets, attested.commit, job)
+
     with (
-        _serving(AgentSocket(socket_path, attested.release, WORK, SCRATCH, secrets, attested.commit, job)),
+        contextlib.closing(agent_socket()) if asked else contextlib.nullcontext(),
         workload_output(attested.release, work, _member(image, parameters)) as output,
         failure_told(output),
     ):
@@ -235,14 +241,6 @@ def _run(
 def _member(image: Image, parameters: Mapping[str, str]) -> str:
     """What the log of a member of a job is called by; empty for others."""
     return f"{image.role}-{parameters[MEMBER]}" if MEMBER in parameters else ""
-
-
-@contextlib.contextmanager
-def _serving(served: AgentSocket) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        served.close()
 
 
 def _fall_silent() -> None:

@@ -114,7 +114,7 @@ class AgentSocket:
         self._secrets = secrets
         self._commit, self._job = commit, job
         self._commit_lock = threading.Lock()
-        self._socket = LineSocket(path, self._answer)
+        self._socket = LineSocket(path, self._answer, MAX_MESSAGE_BYTES)
 
     def close(self) -> None:
         """Stop answering."""

@@ -10,11 +10,12 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 from confide.enclave.image import RUN
 from confide.enclave.libos import inside_libos
-from confide.enclave.line_socket import peer_uid
+from confide.enclave.line_socket import PAUSE_S, peer_uid
 from confide.errors import Unavailable
 
 KEY_BYTES = 32
@@ -37,10 +38,12 @@ class GroupKey:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(folder / SOCKET))
         self._listener.listen(64)
+        self._closed = False
         threading.Thread(target=self._accept, name="group-key", daemon=True).start()
 
     def close(self) -> None:
         """Stop answering."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -49,8 +52,11 @@ class GroupKey:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError:  # no more descriptors for now, or the end
+                if self._closed:
+                    return
+                time.sleep(PAUSE_S)
+                continue
             with connection, contextlib.suppress(OSError):
                 if inside_libos() or peer_uid(connection) == os.getuid():
                     connection.sendall(self._key)  # fits any socket's buffer: nobody can keep this thread

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from confide.errors import ConfideError, Unavailable, told
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 TIMEOUT_S = 60.0
+AT_ONCE = 64
+"""Requests that are answered at once; others wait."""
+PAUSE_S = 0.1
 
 
 class LineSocket:
@@ -26,10 +30,13 @@ class LineSocket:
         path: of the socket; its folder must be this process's own and closed to others.
         answer: from a line, which may have any form and one byte too many, to its answer; what it refuses is an
             answer too.
+        most: bytes of a request.
     """
 
-    def __init__(self, path: Path, answer: Callable[[bytes], Mapping[str, Any]]) -> None:
-        self._answer = answer
+    def __init__(self, path: Path, answer: Callable[[bytes], Mapping[str, Any]], most: int) -> None:
+        self._answer, self._most = answer, most
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._closed = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         if not inside_libos():  # there it is no file, and every process is the enclave's own
@@ -39,6 +46,7 @@ class LineSocket:
 
     def close(self) -> None:
         """Stop answering."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -52,23 +60,29 @@ class LineSocket:
 
     def _accept(self) -> None:
         while True:
+            self._slots.acquire()
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except (OSError, RuntimeError):  # no more descriptors or threads for now, or the end
+                self._slots.release()
+                if self._closed:
+                    return
+                time.sleep(PAUSE_S)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.settimeout(TIMEOUT_S)
-            if not inside_libos() and peer_uid(connection) != os.getuid():
-                return
-            try:
+        try:
+            with connection:
+                connection.settimeout(TIMEOUT_S)
+                if not inside_libos() and peer_uid(connection) != os.getuid():
+                    return
                 with connection.makefile("rb") as stream:
-                    line = stream.readline(MAX_MESSAGE_BYTES + 1)
+                    line = stream.readline(self._most + 1)
                 connection.sendall(_line(self.answer(line)))
-            except OSError:
-                return  # the peer went away
+        except OSError:
+            return  # the peer went away
+        finally:
+            self._slots.release()
 
 
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:

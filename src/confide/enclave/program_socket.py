@@ -92,7 +92,7 @@ class ProgramSocket:
     ) -> None:
         folder.mkdir(mode=0o700)
         self._tables, self._commit = tables, commit
-        self._socket = LineSocket(folder / SOCKET, self._answer)
+        self._socket = LineSocket(folder / SOCKET, self._answer, MAX_REQUEST_BYTES)
 
     def close(self) -> None:
         """Stop answering."""

@@ -32,7 +32,7 @@ def main() -> None:
         sandbox = sandbox_prefix(
             {SCRATCH: Path(SCRATCH), STORAGE: Path(WORK)}, agent_socket=True, network=False
         )
-    agent.main(FlinkProfile(INSTALLATION, sandbox), CHILDREN)
+    agent.main(FlinkProfile(INSTALLATION, sandbox), CHILDREN, asked=True)
 
 
 if __name__ == "__main__":

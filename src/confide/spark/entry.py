@@ -46,7 +46,7 @@ class _ByRole:
 
 def main() -> None:
     """Run as the first process of an enclave; never returns."""
-    agent.main(_ByRole(), CHILDREN)
+    agent.main(_ByRole(), CHILDREN, asked=True)
 
 
 if __name__ == "__main__":
