@@ -55,6 +55,10 @@ for mode in ("disable", "allow", "prefer", "require", "verify-ca"):
     attempt("mode " + mode, sslmode=mode)
 attempt("mode in the url", url + "?sslmode=require")
 attempt("no verification", sslfactory="org.postgresql.ssl.NonValidatingFactory")
+attempt("any authority", sslfactory="org.postgresql.ssl.DefaultJavaSSLFactory")
+attempt("authority in the url", url + "?sslrootcert=/work/ca.pem")
+attempt("authority by a detour", sslrootcert="/app/../work/ca.pem")
+attempt("no authority", sslrootcert="")
 attempt("any name", sslhostnameverifier="mine.Verifier")
 attempt("no TLS", gssEncMode="require")
 del database["sslmode"]
@@ -187,6 +191,10 @@ def test_a_server_of_another_name_is_refused(ran):
         ("mode in the url", "sslmode=require"),
         ("no mode", "sslmode="),
         ("no verification", "sslfactory=org.postgresql.ssl.NonValidatingFactory"),
+        ("any authority", "sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"),
+        ("authority in the url", "sslrootcert=/work/ca.pem"),
+        ("authority by a detour", "sslrootcert=/app/../work/ca.pem"),
+        ("no authority", "sslrootcert="),
         ("any name", "sslhostnameverifier=mine.Verifier"),
         ("no TLS", "gssEncMode=require"),
     ],

@@ -22,11 +22,15 @@ import org.apache.spark.sql.jdbc.JdbcConnectionProvider;
 public final class VerifiedConnections extends JdbcConnectionProvider {
   private static final String DRIVER = "org.postgresql.Driver";
 
-  /** Values of the driver's properties with which it verifies; an empty one is not set. */
+  /**
+   * Values of the driver's properties with which it verifies; an empty one is not set. The authority is a file of the
+   * image, or else who has the storage, or writes an URL, would choose it.
+   */
   private static final Map<String, String> VERIFYING =
       Map.of(
           "sslmode", "verify-full",
-          "sslfactory", "|org\\.postgresql\\.ssl\\.(jdbc4\\.LibPQ|LibPQ|DefaultJavaSSL|SingleCertValidating)Factory",
+          "sslfactory", "|org\\.postgresql\\.ssl\\.(jdbc4\\.)?LibPQFactory",
+          "sslrootcert", "/app/(?!.*\\.\\.).+",
           "sslhostnameverifier", "",
           "socketFactory", "",
           "gssEncMode", "|allow|disable");
@@ -72,7 +76,7 @@ public final class VerifiedConnections extends JdbcConnectionProvider {
           String value = effective.getOrDefault(name, "");
           if (!value.matches(accepted) && !value.toLowerCase(Locale.ROOT).matches(accepted)) {
             throw new LaunchRefused(name + "=" + value + " of the database would weaken the protection: its server would not be "
-                + "verified; give sslmode=verify-full, and its authority by sslrootcert");
+                + "verified; give sslmode=verify-full, and its authority as a file of the program: sslrootcert=/app/...");
           }
         });
   }
