@@ -114,7 +114,9 @@ class Configuration(StrictModel):
     refresh_s: Annotated[int, Field(ge=1, le=86_400)] = 60
     detailed_metrics: bool = False
     model: Annotated[dict[Name, ModelConfiguration], Field(max_length=256)] = Field(default_factory=dict)
-    client: Annotated[dict[Name, ClientConfiguration], Field(max_length=512)] = Field(default_factory=dict)
+    client: Annotated[dict[Name, ClientConfiguration], Field(min_length=1, max_length=512)] = Field(
+        default_factory=dict
+    )
     traces: TracesConfiguration | None = None
 
     @model_validator(mode="after")

@@ -85,6 +85,7 @@ class _Worker:
         self._grpc: GrpcServer | None = None
         self._following: asyncio.Task[None] | None = None
         self._wanted: dict[tuple[str, str], str] = {}
+        self._told_until: float | None = None
 
     async def serve(self) -> None:
         context = self._context
@@ -132,7 +133,11 @@ class _Worker:
         """Load every model, and return the release that holds then: if it took long, the broker is asked again."""
         loop = asyncio.get_running_loop()
         began, sources = loop.time(), find_sources(MODELS, release, self._context.work)
-        await self._models.follow(sources, release.keyset(), strict=True)
+        try:
+            async with asyncio.timeout_at(self._until):
+                await self._models.follow(sources, release.keyset(), strict=True)
+        except TimeoutError:
+            raise StorageUnavailable("the models could not be read until the release ended") from None
         if loop.time() - began < self._configuration.refresh_s:
             return release
         try:
@@ -140,6 +145,8 @@ class _Worker:
         except Refused:
             raise
         except ConfideError as error:
+            if loop.time() >= self._until:
+                raise
             self._log_failure(error)  # what was released stays released until it ends
         else:
             self._hold(release)
@@ -251,13 +258,21 @@ class _Worker:
 
         What was replaced answers on until then, so it has to be done before the release ends that it began with.
         """
-        sources = find_sources(MODELS, release, self._context.work)
+        try:
+            sources = find_sources(MODELS, release, self._context.work)
+        except ConfideError:  # a model that was withdrawn may be among those that it answers on with
+            self._told_until = self._told_until or self._until
+            if asyncio.get_running_loop().time() >= self._told_until:
+                self._end(
+                    StorageUnavailable("what models there are could not be told until the release ended")
+                )
+            raise
+        self._told_until = None
         wanted = {key: source.digest for key, source in sources.items()}
         if self._following is not None and not self._following.done():
             if wanted == self._wanted:
                 return
             self._following.cancel()
-
         else:
             self._follow_until = self._until
 

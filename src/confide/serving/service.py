@@ -15,7 +15,7 @@ from confide.serving.admission import Account
 from confide.serving.clients import Clients
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import ReplyContent, RequestContent, Target
-from confide.serving.failures import Expired, InvalidRequest, NotTaken, Overloaded, UnknownModel
+from confide.serving.failures import Expired, InvalidRequest, NotKnown, NotTaken, Overloaded, UnknownModel
 from confide.serving.metrics import Metrics
 from confide.serving.model import Model
 from confide.serving.models import Models
@@ -156,9 +156,16 @@ class Service:
 
         Raises:
             InvalidRequest, UnknownKey, Tampered, Expired: it does not open.
+            Overloaded: its client asks too often.
             Duplicate: another request has its id.
         """
         opened = self._opener.open(data, target)
+        try:
+            self._clients.take(opened.content.token)
+        except NotKnown as error:  # kept under no id, and traced for nobody
+            return opened.reply.seal(
+                ReplyContent(error.http_status, error_body(error)), padded=opened.content.padded
+            )
         form = "ticket" if data[1] == TICKETED else "sealed"
         return await self._sealed.answer(
             data[1:2] + opened.key_id + opened.id,
@@ -185,7 +192,6 @@ class Service:
     async def _operate(
         self, target: Target, opened: OpenedRequest, caller: Caller, trace: Trace | None
     ) -> Answer:
-        self._clients.take(opened.content.token)
         match target.operation:
             case "infer":
                 return await self._infer(

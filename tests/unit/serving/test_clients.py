@@ -71,7 +71,31 @@ def test_who_is_not_known(token):
 
 
 def test_where_nobody_is_named_anybody_may_ask():
-    assert Clients(configured({})).take("") == Clients(configured({})).take(WARD) == ""
+    anybody = Clients(Configuration())
+    assert anybody.take("") == anybody.take(WARD) == ""
+
+
+def test_a_list_of_nobody_is_refused():
+    for text in (b"[client]\n", b"client = {}\n"):
+        with pytest.raises(InvalidFormat, match="client"):
+            Configuration.from_toml(text)
+
+
+def test_strangers_leave_no_answers_that_push_out_those_of_clients(run):
+    async def test(worker):
+        given = content(ROW)
+        ours = RequestContent(given.body, given.not_after_ms, token=WARD)
+        sealed, _ = seal_fresh(ours, Target("infer", "scale"), POOL.public[0])
+        first = await worker.sealed(sealed)
+        kept = len(worker.service._sealed._entries)
+        for token in ("", "d" * 64):
+            theirs = RequestContent(given.body, given.not_after_ms, token=token)
+            stranger, _ = seal_fresh(theirs, Target("infer", "scale"), POOL.public[0])
+            await worker.sealed(stranger)
+        assert len(worker.service._sealed._entries) == kept == 1
+        assert (await worker.sealed(sealed)).content == first.content
+
+    run(test)
 
 
 def test_new_tokens():

@@ -20,7 +20,7 @@ from confide.broker.release import Release, ReleasedKey
 from confide.broker.rules import RELEASE_TTL_S
 from confide.enclave.attester import OwnEvidence
 from confide.enclave.simulated.issuer import SimulatedIssuer
-from confide.errors import BrokerUnavailable, MeasurementRefused, Misuse, StorageUnavailable
+from confide.errors import BrokerUnavailable, ConfideError, MeasurementRefused, Misuse, StorageUnavailable
 from confide.keys.signing import generate_signing_key
 from confide.serving import profile
 from confide.serving.configuration import Configuration
@@ -138,6 +138,43 @@ def test_a_worker_whose_storage_holds_a_model_back_ends_with_its_release(serve):
 
     with pytest.raises(StorageUnavailable, match="until the release ended"):
         serve(release(2), lambda: release(2), hold_back)
+
+
+def test_a_worker_that_cannot_tell_what_models_there_are_ends_with_its_release(serve, tmp_path):
+    def spoil(worker, _):
+        if worker._ready and (tmp_path / "models/scale.onnx").exists():
+            (tmp_path / "models/scale.onnx").rename(tmp_path / "models/a b.onnx")
+        return False
+
+    with pytest.raises(StorageUnavailable, match="until the release ended"):
+        serve(release(3), lambda: release(3), spoil)
+
+
+def test_a_worker_whose_models_are_held_back_from_the_start_ends_with_its_release(serve, monkeypatch):
+    async def never(*_, **__):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(profile.Models, "follow", never)
+    with pytest.raises(StorageUnavailable, match="until the release ended"):
+        serve(release(1), lambda: release(1))
+
+
+def test_a_worker_that_loaded_past_its_release_does_not_serve(serve, monkeypatch):
+    follow = profile.Models.follow
+
+    async def late(self, *given, **named):
+        await follow(self, *given, **named)
+        time.sleep(2)  # a load that nothing interrupts
+
+    monkeypatch.setattr(profile.Models, "follow", late)
+    seen = []
+    with pytest.raises(ConfideError):
+        serve(
+            release(2),
+            say([BrokerUnavailable("away")]),
+            lambda worker, _: seen.append(worker._ready) or False,
+        )
+    assert not any(seen)
 
 
 @pytest.fixture
