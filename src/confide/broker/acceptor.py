@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,6 +21,7 @@ HANDSHAKE_S = 10.0
 TAKE_S = 30.0
 """So long may more wait to be sent than the system's buffers hold."""
 BACKLOG = 1024
+DESCRIPTORS = 8 * MAX_CONNECTIONS
 _PAUSE_S = 1.0
 """Where the system has no more descriptors, until it is asked again."""
 
@@ -83,6 +85,7 @@ class Acceptor:
     def __init__(
         self, listener: socket.socket, protocol: Callable[[], Accepted], tls: ssl.SSLContext
     ) -> None:
+        _have_descriptors()
         self.sockets = (listener,)
         self._listener, self._protocol, self._tls = listener, protocol, tls
         self._clients: dict[object, str] = {}
@@ -141,3 +144,11 @@ class Acceptor:
             accepted.close()
             if not isinstance(error, OSError):  # a handshake that failed is its client's affair
                 raise
+
+
+def _have_descriptors() -> None:
+    """Have as many as connections need, and what else the process opens: the usual soft limit is less."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
