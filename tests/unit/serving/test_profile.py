@@ -255,9 +255,7 @@ def test_clients_do_not_keep_the_broker_from_being_asked(serve):
 
 def test_a_clock_that_is_put_back_lengthens_no_release(serve):
     def bounded(worker, _):
-        return hasattr(worker, "_until") and (
-            worker._until - asyncio.get_running_loop().time() <= RELEASE_TTL_S
-        )
+        return worker._ready and worker._until - asyncio.get_running_loop().time() <= RELEASE_TTL_S
 
     serve(release(10 * 365 * 24 * 3600), say([release()]), bounded)
 
