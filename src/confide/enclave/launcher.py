@@ -35,6 +35,14 @@ _TMP_BYTES = 64 * _MIB
 _RUN_BYTES = 1 * _MIB
 
 
+class Said(bytearray):
+    """What a process has said so far; `ended` is set when it says no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+
+
 @dataclass(frozen=True)
 class Launched:
     """A started enclave.
@@ -47,7 +55,7 @@ class Launched:
 
     process: subprocess.Popen[bytes]
     control: socket.socket
-    stderr: bytearray
+    stderr: Said
 
 
 def launch(
@@ -173,14 +181,17 @@ def _tmpfs(path: str, size_bytes: int) -> list[str]:
     return ["--size", str(size_bytes), "--tmpfs", path]
 
 
-def collect_output(stream: IO[bytes]) -> bytearray:
+def collect_output(stream: IO[bytes]) -> Said:
     """Read what a process says until it ends, in a thread; return the beginning of it, which grows."""
-    said = bytearray()
+    said = Said()
 
     def read() -> None:
-        with stream:
-            while chunk := os.read(stream.fileno(), 4096):
-                said.extend(chunk[: max(0, MAX_STDERR_BYTES - len(said))])
+        try:
+            with stream:
+                while chunk := os.read(stream.fileno(), 4096):
+                    said.extend(chunk[: max(0, MAX_STDERR_BYTES - len(said))])
+        finally:
+            said.ended.set()
 
     threading.Thread(target=read, name="output", daemon=True).start()
     return said

@@ -28,6 +28,7 @@ from confide.errors import ConfideError, MissingDependency, Misuse, Unavailable
 
 SGX_DEVICES = (Path("/dev/sgx_enclave"), Path("/dev/sgx/enclave"))
 STOP_SECONDS = 10.0
+LAST_WORDS_S = 1.0
 MAX_STATUS_BYTES = MAX_LINE_BYTES
 MAX_NOTICE_BYTES = 4000
 _MIB = 1024 * 1024
@@ -175,6 +176,7 @@ class Enclave:
             launched.process.wait()
             launched.control.close()
         if finished is None:
+            launched.stderr.ended.wait(LAST_WORDS_S)
             said = bytes(launched.stderr).decode(errors="replace").strip()
             code = launched.process.returncode
             raise Unavailable(
