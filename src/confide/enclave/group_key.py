@@ -6,16 +6,11 @@ processes of the agent's user: no descriptor, which would have to survive how ra
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
-import threading
-import time
 from pathlib import Path
 
 from confide.enclave.image import RUN
-from confide.enclave.libos import inside_libos
-from confide.enclave.line_socket import PAUSE_S, peer_uid
+from confide.enclave.line_socket import Listener
 from confide.errors import Unavailable
 
 KEY_BYTES = 32
@@ -24,7 +19,7 @@ FOLDER = f"{RUN}/group"
 SOCKET = "key.sock"
 
 
-class GroupKey:
+class GroupKey(Listener):
     """Gives the key to whoever of this user asks, until `close`.
 
     Args:
@@ -34,32 +29,7 @@ class GroupKey:
 
     def __init__(self, folder: Path, key: bytes) -> None:
         folder.mkdir(mode=0o700)
-        self._key = key
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(folder / SOCKET))
-        self._listener.listen(64)
-        self._closed = False
-        threading.Thread(target=self._accept, name="group-key", daemon=True).start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:  # no more descriptors for now, or the end
-                if self._closed:
-                    return
-                time.sleep(PAUSE_S)
-                continue
-            with connection, contextlib.suppress(OSError):
-                if inside_libos() or peer_uid(connection) == os.getuid():
-                    connection.sendall(self._key)  # fits any socket's buffer: nobody can keep this thread
+        super().__init__(folder / SOCKET, lambda connection: connection.sendall(key))
 
 
 def read_group_key(folder: Path = Path(FOLDER)) -> bytes | None:

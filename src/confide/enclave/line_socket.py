@@ -23,18 +23,16 @@ AT_ONCE = 64
 PAUSE_S = 0.1
 
 
-class LineSocket:
-    """Answers processes of this user until `close`, in threads of its own.
+class Listener:
+    """Serves processes of this user on a Unix socket until `close`, each in a thread of its own.
 
     Args:
         path: of the socket; its folder must be this process's own and closed to others.
-        answer: from a line, which may have any form and one byte too many, to its answer; what it refuses is an
-            answer too.
-        most: bytes of a request.
+        serve: serves a connection, which is closed afterwards.
     """
 
-    def __init__(self, path: Path, answer: Callable[[bytes], Mapping[str, Any]], most: int) -> None:
-        self._answer, self._most = answer, most
+    def __init__(self, path: Path, serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._closed = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -51,6 +49,44 @@ class LineSocket:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def _accept(self) -> None:
+        while True:
+            self._slots.acquire()
+            try:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
+            except (OSError, RuntimeError):  # no more descriptors or threads for now, or the end
+                self._slots.release()
+                if self._closed:
+                    return
+                time.sleep(PAUSE_S)
+
+    def _attend(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                connection.settimeout(TIMEOUT_S)
+                if inside_libos() or _peer_uid(connection) == os.getuid():
+                    self._serve(connection)
+        except OSError:
+            return  # the peer went away
+        finally:
+            self._slots.release()
+
+
+class LineSocket(Listener):
+    """Answers one line on each connection.
+
+    Args:
+        path: of the socket.
+        answer: from a line, which may have any form and one byte too many, to its answer; what it refuses is an
+            answer too.
+        most: bytes of a request.
+    """
+
+    def __init__(self, path: Path, answer: Callable[[bytes], Mapping[str, Any]], most: int) -> None:
+        self._answer, self._most = answer, most
+        super().__init__(path, self._one_line)
+
     def answer(self, line: bytes) -> Mapping[str, Any]:
         """Return the answer to one request line; every refusal is an answer too."""
         try:
@@ -58,31 +94,10 @@ class LineSocket:
         except ConfideError as error:
             return {"error": type(error).__name__, "message": str(error)}
 
-    def _accept(self) -> None:
-        while True:
-            self._slots.acquire()
-            try:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-            except (OSError, RuntimeError):  # no more descriptors or threads for now, or the end
-                self._slots.release()
-                if self._closed:
-                    return
-                time.sleep(PAUSE_S)
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            with connection:
-                connection.settimeout(TIMEOUT_S)
-                if not inside_libos() and peer_uid(connection) != os.getuid():
-                    return
-                with connection.makefile("rb") as stream:
-                    line = stream.readline(self._most + 1)
-                connection.sendall(_line(self.answer(line)))
-        except OSError:
-            return  # the peer went away
-        finally:
-            self._slots.release()
+    def _one_line(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            line = stream.readline(self._most + 1)
+        connection.sendall(_line(self.answer(line)))
 
 
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +124,7 @@ def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def peer_uid(connection: socket.socket) -> int:
+def _peer_uid(connection: socket.socket) -> int:
     """Return the user id of who connected to a Unix socket."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
