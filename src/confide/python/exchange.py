@@ -58,21 +58,29 @@ class Exchange:
 
         Raises:
             BrokerUnavailable: whether it was committed is not known; both folders stay.
-            ConfideError, OSError: it was not; all is as before.
+            NotCommitted, and whatever else the broker says: it was not; all is as before.
+            OSError: storage failed, before the commit or after it; in the latter case both folders stay.
         """
         gone = [name for name in old if name not in set(new)]
         try:
             _move(gone, self.target, self._old)
+        except OSError:
+            self._undo(gone)
+            raise
+        try:
             committed = commit()
-        except (ConfideError, OSError) as error:
+        except ConfideError as error:
             if isinstance(error, NotCommitted) or not isinstance(error, BrokerUnavailable):
-                _move([name for name in gone if not (self.target / name).exists()], self._old, self.target)
-                self.forget()
+                self._undo(gone)
             raise
         _move(gone, self.target, self._old)  # again: another run may have put them back
         _move(new, self._new, self.target)  # those that were taken over are not there
         self.forget()
         return committed
+
+    def _undo(self, gone: Sequence[str]) -> None:
+        _move([name for name in gone if not (self.target / name).exists()], self._old, self.target)
+        self.forget()
 
 
 def _move(names: Sequence[str], source: Path, target: Path) -> None:
