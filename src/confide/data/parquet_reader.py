@@ -78,8 +78,7 @@ class EncryptedFile:
     @property
     def row_groups(self) -> tuple[int, ...]:
         """Number of rows of each row group."""
-        metadata = self._parquet.metadata
-        return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        return row_groups(self._parquet)
 
     def rows_of(
         self, row_group: int, columns: Sequence[str], start: int, stop: int
@@ -178,6 +177,12 @@ class TableReader:
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns]).with_metadata(schema.metadata)
         return pa.Table.from_batches(self.batches(columns), schema)
+
+
+def row_groups(parquet: pq.ParquetFile) -> tuple[int, ...]:
+    """Return the number of rows of each row group, as the footer says it."""
+    metadata = parquet.metadata
+    return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
 
 
 def rows_of(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from confide.data.listing_io import check_folder, open_listed
-from confide.data.parquet_reader import EncryptedFile, rows_of
+from confide.data.parquet_reader import EncryptedFile, row_groups, rows_of
 from confide.enclave.program_socket import StreamedTable, inside_image, streamed_table
 from confide.errors import InvalidFormat, Misuse, NotEncrypted
 
@@ -106,8 +106,7 @@ class PlainFile:
     @property
     def row_groups(self) -> tuple[int, ...]:
         """Number of rows of each row group."""
-        metadata = self._file.metadata
-        return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        return row_groups(self._file)
 
     def rows_of(
         self, row_group: int, columns: Sequence[str], start: int, stop: int

@@ -53,7 +53,7 @@ class EncryptedTable(IterableDataset[Any]):  # type: ignore[misc]
     Raises:
         NoGrant: the program does not declare the table, or the policy does not grant it.
         FileMissing, FileChanged, FileUnlisted, NotEncrypted: the table is not what was committed.
-        Misuse: no such column, or one of a type that PyTorch has nothing for.
+        Misuse: no column, or none of such a name, or one of a type that PyTorch has nothing for.
 
     Iterating raises what opening does, and Tampered where data does not authenticate, before any row of it.
     """
@@ -79,6 +79,10 @@ class EncryptedTable(IterableDataset[Any]):  # type: ignore[misc]
         schema, files = describe(self._source)
         readable = [name for name in schema.names if self._source.readable(name)]
         self._columns = list(readable if columns is None else columns)
+        if not self._columns:
+            raise Misuse(
+                f"{location}: no column to read; there are keys for: {', '.join(readable) or 'none'}"
+            )
         for name in self._columns:
             if name not in readable:
                 known = "its key was not released" if name in schema.names else "there is no such column"

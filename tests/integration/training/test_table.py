@@ -163,6 +163,11 @@ def test_every_type(tmp_path):
     assert batch["image"] == [b"\x89PNG", b"", b"x"]
 
 
+def test_a_table_of_no_columns_is_not_an_empty_one(folder):
+    with pytest.raises(Misuse, match="no column to read"):
+        EncryptedTable(folder, columns=[])
+
+
 @pytest.mark.parametrize(
     ("column", "said"),
     [
