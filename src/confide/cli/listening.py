@@ -17,20 +17,16 @@ NameOption = Annotated[
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - the user's choice
 
 
-def launch_parameters(
-    listen: str, names: Sequence[str] | None, also: Mapping[str, str] | None = None
-) -> list[str]:
-    """Return the launch parameters `listen` and `names`, and those of `also`.
+def launch_parameters(addresses: Mapping[str, str], names: Sequence[str] | None) -> list[str]:
+    """Return these launch parameters, and `names`.
 
     Args:
-        listen: `ADDRESS:PORT`.
+        addresses: launch parameter -> `ADDRESS:PORT` to listen at.
         names: by which clients call it; None: the addresses.
-        also: launch parameter -> further `ADDRESS:PORT` to listen at.
 
     Raises:
         Misuse: not such an address, or one that is no name to call it by.
     """
-    addresses = {"listen": listen, **(also or {})}
     hosts = {_host(address): address for address in addresses.values()}
     for host, address in hosts.items():
         if not names and host in _EVERYWHERE:

@@ -16,6 +16,7 @@ import typer
 from confide.attestation.claims import Tee
 from confide.cli.context import has_home, open_home, settings
 from confide.cli.hints import advice
+from confide.cli.listening import NameOption, launch_parameters
 from confide.cli.options import (
     AccelOption,
     BrokerCaOption,
@@ -27,12 +28,17 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say, tee_note
 from confide.cli.programs import BuiltImage, ProgramOptions, image_of, image_of_executors, what_changed
-from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse
+from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse, NoGrant
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
     from confide.enclave.guest.qemu import GuestMachine
     from confide.enclave.image import Image
+
+_VIEWERS = (
+    "--ui: viewers' tokens are made of a key that the policy names: `confide policy allow PROGRAM --requests "
+    "OWNER/KEY`; and what the program reads and writes needs a [[grant]] in it."
+)
 
 
 @with_program_options
@@ -93,6 +99,14 @@ def run(
             "it, a run of their image waits for it.",
         ),
     ] = None,
+    ui: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help="Serve Spark's web pages there, by TLS, to those with the token of the policy's key for requests.",
+        ),
+    ] = None,
+    name: NameOption = None,
     guest: GuestOption = None,
     accel: AccelOption = "tcg",
     dry_run: Annotated[
@@ -121,6 +135,8 @@ def run(
 
         confide run --tee simulated --workers 2 job.py   # driver and two executors (docs/cluster.md)
 
+        confide run --tee simulated --ui 127.0.0.1:4440 job.py   # Spark's web pages (docs/how-to/spark-ui.md)
+
         confide run --tee tpm --guest guest job.py    # in a virtual machine whose boot is measured
 
         confide run --broker https://kbs.clinic.example:8443 --broker-ca clinic-ca.pem job.py   # in a confidential VM
@@ -138,6 +154,9 @@ def run(
     from confide.spark.job_file import told_in, wait_for_job
 
     libos = options.libos
+    if ui is not None and libos is not None:
+        raise Misuse("--ui: an enclave of a library OS has no threads for Spark's web server")
+    pages = [] if ui is None else launch_parameters({"ui": ui}, name)
     if dry_run is not None:
         from confide.cli.kubernetes import CLUSTER, print_objects
 
@@ -150,7 +169,7 @@ def run(
             container=container,
             brokers=broker or [],
             authorities=broker_ca or [],
-            launch=named_values("--launch", launch),
+            launch=named_values("--launch", [*(launch or []), *pages]),
             workers=workers,
             worker_cores=worker_cores,
             executor_image=executor_image,
@@ -198,14 +217,17 @@ def run(
             brokers=brokers.urls,
             data_root=data.absolute(),
             arguments=tuple(arguments or ()),
-            launch={**named_values("--launch", launch), **joined},
+            launch={**named_values("--launch", [*(launch or []), *pages]), **joined},
             scratch_disk=None if scratch_disk is None else scratch_disk.absolute(),
             machine=machine,
             enclave=enclave,
         )
         images = [built]
         try:
-            with advice(LaunchRefused, _declaration(built.image, request.arguments)):
+            with (
+                advice(LaunchRefused, _declaration(built.image, request.arguments)),
+                advice(NoGrant, _VIEWERS if ui is not None else None),
+            ):
                 if workers:
                     images.append(image_of_executors(program, executor_image, brokers.authorities, options))
                     executor = replace(
@@ -359,6 +381,8 @@ class _Report:
             case "started":
                 kept = "sealed for the owner" if self._logs else "discarded: the policy names no logs key"
                 self._say(f"running; its output is {kept}")
+            case "pages":
+                self._say(f"web pages, while the program has a Spark context: {status.get('url')}")
             case "opened":
                 self._say(f"job {status.get('job')} is open; its driver listens at {status.get('driver')}")
             case "ready":

@@ -66,8 +66,8 @@ def serve(
 
         confide serve --tee simulated serving.toml --grpc-listen 127.0.0.1:8001
     """
-    also = {} if grpc_listen is None else {"grpc": grpc_listen}
-    launch = launch_parameters(listen, name, also)
+    addresses = {"listen": listen, **({} if grpc_listen is None else {"grpc": grpc_listen})}
+    launch = launch_parameters(addresses, name)
     if grpc_listen is not None and not _takes_plain_requests(model):
         raise Misuse(
             "--grpc-listen: requests of gRPC are not sealed, and the owner's configuration (`serving.toml`) has no "

@@ -75,7 +75,7 @@ def _serving(kind: str, port: int, called: str) -> Callable[..., None]:
         json: JsonStates = False,
     ) -> None:
         _check_kind(server, kind)
-        launch = launch_parameters(listen, name)
+        launch = launch_parameters({"listen": listen}, name)
         with stopped_by_signals():
             run(
                 context,
@@ -166,7 +166,12 @@ def accept(context: typer.Context, workload: WorkloadArgument, owner: OwnerOptio
 
 @app.command()
 def verify(
-    url: Annotated[str, typer.Argument(help="sc://HOST:PORT, or jdbc:hive2://HOST:PORT.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="sc://HOST:PORT, jdbc:hive2://HOST:PORT, or https://HOST:PORT of a program's web pages."
+        ),
+    ],
     accept: Annotated[Path, typer.Option(help="What it must be, as `confide spark accept` prints it.")],
     collateral: CollateralOption = None,
     certificates: CertificatesOption = None,

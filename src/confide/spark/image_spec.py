@@ -17,9 +17,11 @@ from confide.spark.cluster_settings import Job
 from confide.spark.executor import CORES, EXECUTOR, LAUNCH
 from confide.spark.server import LAUNCH as SERVER_LAUNCH
 from confide.spark.server_configuration import ServerConfiguration
-from confide.spark.server_settings import KeyStore, Server
+from confide.spark.server_settings import Server
+from confide.spark.server_store import KeyStore
 from confide.spark.settings import settings
 from confide.spark.stores import Stores
+from confide.spark.web_pages import LAUNCH as PAGES_LAUNCH
 
 FOLDER = "/opt/confide/spark"
 """Where our own parts lie inside the enclave, besides the Python."""
@@ -74,7 +76,8 @@ def server_profile(profile: ImageProfile, program: Path) -> ImageProfile:
         InvalidImage, InvalidFormat: as `read_server`.
     """
     read_server(program)
-    return replace(profile, launch={**profile.launch, **SERVER_LAUNCH})
+    others = {name: pattern for name, pattern in profile.launch.items() if name not in PAGES_LAUNCH}
+    return replace(profile, launch={**others, **SERVER_LAUNCH})
 
 
 def spark_jar(cache: Path) -> Path:
@@ -106,7 +109,7 @@ def image_profile(jar_cache: Path, *, enclave: bool = False) -> ImageProfile:
         entry="confide.spark.entry",
         distributions=("confide", "pyspark", "numpy") if enclave else ("confide[spark]",),
         java=True,
-        launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST},
+        launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST, **PAGES_LAUNCH},
         members={EXECUTOR: LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
         limits=Limits(memory_mib=4096, scratch_mib=4096),

@@ -28,6 +28,7 @@ from confide.spark.server import Server
 from confide.spark.server_configuration import is_server
 from confide.spark.settings import settings
 from confide.spark.stores import write_own_stores, write_stores
+from confide.spark.web_pages import WebPages
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class SparkProfile:
         environment = self.installation.prepare(context, self.sandbox)
         environment["PYSPARK_PYTHON"] = str(launcher_path(context))
         server = Server.of(context) if is_server(context.image.program) else None
+        pages = WebPages.of(context)
+        if pages is not None:
+            environment |= pages.environment()
         job, enclave = _job(context), inside_libos() is not None
         table = settings(
             PurePosixPath(context.scratch),
@@ -57,6 +61,7 @@ class SparkProfile:
             enclave=enclave,
             stores=write_own_stores(now, secrets_folder()) if enclave and job is None else None,
             server=server.settings if server else None,
+            pages=pages,
         )
         if server is not None:
             return server.run(table, self.installation, environment)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
-    pkcs12,
 )
 
 from confide.broker.release import Release
@@ -31,11 +27,10 @@ from confide.spark import jvm, server_settings
 from confide.spark.installation import Installation, stop
 from confide.spark.server_configuration import Kind, ServerConfiguration
 from confide.spark.server_identity import make_chain
-from confide.spark.stores import write_private
+from confide.spark.server_store import certificates, write_key_store
 from confide.spark.tokens import released_tokens
 
-NAME = r"[0-9A-Za-z.-]{1,253}"
-LAUNCH = {"listen": rf"{NAME}:[0-9]{{1,5}}", "names": rf"{NAME}(,{NAME}){{0,15}}"}
+LAUNCH = {"listen": rf"{server_settings.NAME}:[0-9]{{1,5}}", "names": server_settings.NAMES}
 """Launch parameters of a server: where it listens, and names by which clients call it."""
 
 REFRESH_S = 60.0
@@ -77,7 +72,7 @@ class Server:
         host, _, port = context.launch.get("listen", _DEFAULT_LISTEN).rpartition(":")
         names = tuple(context.launch.get("names", host).split(","))
         chain = make_chain(context.evidence, names, int(time.time()))
-        store = _key_store(chain, context.socket.parent) if configuration.server == "sql" else None
+        store = write_key_store(chain, context.socket.parent) if configuration.server == "sql" else None
         return cls(context, configuration, names, chain, server_settings.Server(host, int(port), store))
 
     def run(self, table: Settings, installation: Installation, environment: Mapping[str, str]) -> int:
@@ -154,27 +149,8 @@ def _port(descriptor: int) -> int:
 
 def _der(chain: bytes) -> dict[str, object]:
     key = load_pem_private_key(chain, None).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    certificates = [each.public_bytes(Encoding.DER) for each in _certificates(chain)]
+    shown = [each.public_bytes(Encoding.DER) for each in certificates(chain)]
     return {
         "key": base64.b64encode(key).decode(),
-        "certificates": [base64.b64encode(each).decode() for each in certificates],
+        "certificates": [base64.b64encode(each).decode() for each in shown],
     }
-
-
-def _certificates(chain: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(chain[chain.index(b"-----BEGIN CERTIFICATE") :])
-
-
-def _key_store(chain: bytes, folder: Path) -> server_settings.KeyStore:
-    password = secrets.token_hex(32)
-    leaf, authority = _certificates(chain)
-    data = pkcs12.serialize_key_and_certificates(
-        b"server",
-        load_pem_private_key(chain, None),  # type: ignore[arg-type]
-        leaf,
-        [authority],
-        BestAvailableEncryption(password.encode()),
-    )
-    path = folder / "server.p12"
-    write_private(path, data)
-    return server_settings.KeyStore(path, password)

@@ -32,7 +32,7 @@ from confide.errors import AttestationRefused, InvalidFormat, Misuse, Unavailabl
 ROLE = "driver"
 _NONCE = "spark server's certificate"
 _KIND = ServerKind("Spark server", ROLE, _NONCE, AttestationRefused)
-_PORTS = {"sc": 15002, "hive2": 10000}
+_PORTS = {"sc": 15002, "hive2": 10000, "https": 443}
 _TIMEOUT_S = 20.0
 _CHAIN = 2
 _ENCODING_DER = 2
@@ -122,14 +122,14 @@ def accepted_servers(file: Path) -> AcceptedServer:
 
 
 def verify_at(url: str, accepted: AcceptedServer, hardware: HardwareTrust | None = None) -> VerifiedServer:
-    """Verify who answers at `sc://HOST:PORT` or `jdbc:hive2://HOST:PORT`.
+    """Verify who answers at `sc://HOST:PORT`, `jdbc:hive2://HOST:PORT`, or, of a program's pages, `https://HOST:PORT`.
 
     Raises:
         Misuse: not such a URL.
         Unavailable: nobody answers there.
         AttestationRefused, PlatformRefused, CollateralUnavailable: no accepted server.
     """
-    wanted = Misuse(f"not sc://HOST:PORT or jdbc:hive2://HOST:PORT: {url!r}")
+    wanted = Misuse(f"not sc://HOST:PORT, jdbc:hive2://HOST:PORT or https://HOST:PORT: {url!r}")
     try:
         parts = urlsplit(url.removeprefix("jdbc:"))
         port = parts.port or _PORTS.get(parts.scheme, 0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from confide.jvm.settings import Forbidden, Setting
+from confide.spark.server_store import KeyStore
 
 _CODE = "clients could run code that nobody measured"
 _UNCHECKED = "queries would go unchecked"
@@ -15,24 +16,15 @@ _STRANGERS = "clients without a token would be served"
 _SCRATCH = "temporary data would leave the scratch space"
 _HIVE = "spark.hadoop.hive"
 
+NAME = r"[0-9A-Za-z.-]{1,253}"
+NAMES = rf"{NAME}(,{NAME}){{0,15}}"
+"""Launch parameters: a name or an address, and several."""
+
 REDACTED = "(?i)secret|password|passwd|token|access[.]?key|kms|credential"
 """Names of settings whose values nobody is told."""
 
 JDBC_PROVIDERS = "basic,db2,mariadb,mssql,oracle,postgres"
 """Spark's own ways to databases, which verify no server."""
-
-
-@dataclass(frozen=True)
-class KeyStore:
-    """Key and certificates that a server shows, as Java opens them.
-
-    Attributes:
-        path: in the enclave's own memory.
-        password: made for the run.
-    """
-
-    path: Path
-    password: str = field(repr=False)
 
 
 @dataclass(frozen=True)

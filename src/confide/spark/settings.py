@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from confide.jvm.settings import REMOTE_SCHEMES, STORES, Forbidden, Setting, Settings
-from confide.spark import cluster_settings, network_settings, server_settings
+from confide.spark import cluster_settings, network_settings, server_settings, web_pages
 from confide.spark.stores import Stores
+from confide.spark.web_pages import WebPages
 
 
 def settings(
@@ -19,6 +20,7 @@ def settings(
     enclave: bool = False,
     stores: Stores | None = None,
     server: server_settings.Server | None = None,
+    pages: WebPages | None = None,
 ) -> Settings:
     """Return the table for one run.
 
@@ -31,6 +33,7 @@ def settings(
         stores: for local mode whose loopback device the host carries; None: the device is the sandbox's or the
             guest's own.
         server: clients send the queries; None: a program does.
+        pages: that Spark shows of the run; None: none.
     """
     if job is None:
         channel = network_settings.AES if stores is None else network_settings.tls(stores)
@@ -39,7 +42,8 @@ def settings(
         master, network = cluster_settings.master(job), cluster_settings.network(job)
         default = (*_defaults(scratch), cluster_settings.WAIT)
     forbidden = FORBIDDEN
-    fixed = (*_fixed(scratch, master), *network, *STORAGE, *(ENCLAVE if enclave else ()))
+    shown = (web_pages.NONE,) if pages is None else pages.settings()
+    fixed = (*_fixed(scratch, master), *shown, *network, *STORAGE, *(ENCLAVE if enclave else ()))
     if server is None:
         fixed = (*fixed, DATABASES)
     else:
@@ -72,7 +76,6 @@ def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
         Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
         Setting("spark.sql.extensions", "confide.spark.SessionHardening", _UNCHECKED),
         master,
-        Setting("spark.ui.enabled", "false", "the web pages show data and literals to anybody who asks"),
         # Spark writes event logs of the scheme `file` past its file systems.
         Setting(
             "spark.eventLog.dir",

@@ -127,6 +127,7 @@ public final class Hardening implements SparkPlugin {
       @Override
       public Map<String, String> init(SparkContext context, PluginContext plugin) {
         check(context.getConf());
+        WebPages.close(context);
         enforced = true;
         return Map.of();
       }
