@@ -82,6 +82,9 @@ print(
     "functions",
     people.select(plain("value").alias("a"), arrow("value").alias("b")).agg(F.max("a")).first()[0],
 )
+if "--scala" in sys.argv:
+    spark.udf.registerJavaFunction("shout", "example.Shout", StringType())
+    print("scala", people.selectExpr("shout(value) AS loud").agg(F.max("loud")).first()["loud"][-1])
 sc.setLogLevel("WARN")
 grouped = people.rdd.map(lambda row: (row["id"] % 50, row["value"] * 5)).groupByKey(2)
 print("grouped", grouped.mapValues(lambda values: len(list(values))).count())

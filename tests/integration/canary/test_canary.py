@@ -86,9 +86,13 @@ def hardened(tmp_path_factory, needles) -> dict:
 
 
 def plain_run(
-    folder: Path, needles: dict[str, str], settings: Sequence[str] = (), changed: Mapping[str, str] = {}
+    folder: Path,
+    needles: dict[str, str],
+    settings: Sequence[str] = (),
+    changed: Mapping[str, str] = {},
+    more: Sequence[str] = (),
 ) -> dict:
-    """Run the program on plain tables, with settings of Spark and a changed environment."""
+    """Run the program on plain tables, with settings of Spark, a changed environment, and more arguments."""
     write_tables(folder / "plain", needles)
     (folder / "data").mkdir()
     for table in TABLES:
@@ -102,7 +106,7 @@ def plain_run(
         "PYSPARK_SUBMIT_ARGS": f"{options} pyspark-shell",
         "EXAMPLE_PASSPHRASE": needles["PASSPHRASE"],
     }
-    argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail"]
+    argv = [sys.executable, str(HERE / "program.py"), "state/events", "--fail", *more]
     return watched(folder, {"argv": argv, "cwd": str(folder), "env": environment, "needles": needles})
 
 
@@ -142,8 +146,9 @@ def confined_run(
     needles: dict[str, str],
     allow: Sequence[str] = (),
     run: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> dict:
-    """Run the program on encrypted tables with `confide run`, and with further options of `policy allow` and `run`."""
+    """Run the program on encrypted tables with `confide run`, options of `policy allow` and `run`, and arguments."""
     write_tables(source / "plain", needles)
     (folder / "program.py").write_bytes((HERE / "program.py").read_bytes())
     environment = {**os.environ, "CONFIDE_HOME": str(source / "home")}
@@ -163,7 +168,7 @@ def confined_run(
         "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
     )  # fmt: skip
     confide("policy", "apply", "policy.toml")
-    command = ["run", "--tee", "simulated", *run, *ARGUMENTS, "program.py", EVENTS, "--fail"]
+    command = ["run", "--tee", "simulated", *run, *ARGUMENTS, "program.py", EVENTS, "--fail", *more]
     argv = [sys.executable, "-m", "confide", *command]
     spec = {
         "argv": argv,
