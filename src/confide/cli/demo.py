@@ -132,26 +132,29 @@ class _Tour(Tour):
         )
         self._run("confide policy check policy.toml")
         self._run("confide policy apply policy.toml")
-        self._say("It runs now; Spark takes a while:")
+        plain = self._plain_inputs()
+        self._say("Both run now, the same file on encrypted and on plain data; Spark takes a while:")
+        beside = self._begin(
+            f"{shlex.quote(sys.executable)} ../../{_PROGRAM}", cwd=plain, shown=f"python {_PROGRAM}"
+        )
         self._run(f"confide run --tee simulated {_PROGRAM}")
+        self._finish(beside, quiet=True)
         self._say("What the program printed is sealed too; the owner reads it:")
         self._run("confide logs --last 1 --grep airlines:")
+
+    def _plain_inputs(self) -> Path:
+        self._say("To compare, the owner decrypts the inputs at home:")
+        plain = self._owner / "plain"
+        (plain / "data").mkdir(parents=True)
+        for name in ("patients", "flights", "airlines"):
+            self._run(f"confide decrypt data/{name} owner/plain/data/{name}/part.parquet", quiet=True)
+        return plain
 
     def _compare(self) -> None:
         import pyarrow.parquet
 
         self._chapter("4. The same result as on plain data", "owner")
-        self._say("The owner decrypts the inputs, runs the same file with plain Spark, and compares:")
         plain = self._owner / "plain"
-        (plain / "data").mkdir(parents=True)
-        for name in ("patients", "flights", "airlines"):
-            self._run(f"confide decrypt data/{name} owner/plain/data/{name}/part.parquet", quiet=True)
-        self._run(
-            f"{shlex.quote(sys.executable)} ../../{_PROGRAM}",
-            cwd=plain,
-            quiet=True,
-            shown=f"python {_PROGRAM}",
-        )
         for name in ("delays", "groups", "predictions"):
             self._run(f"confide decrypt out/{name} owner/{name}.parquet", quiet=True)
             ours = pyarrow.parquet.read_table(self._owner / f"{name}.parquet")

@@ -7,7 +7,10 @@ import secrets
 import shlex
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from confide.cli.output import say, stdout
 from confide.errors import ConfideError
@@ -17,6 +20,15 @@ class DemoFailed(ConfideError):
     """A step of the demo did not do what it says."""
 
     exit_code = 1
+
+
+@dataclass
+class _Running:
+    """A command that was started."""
+
+    command: str
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
 
 
 class Tour:
@@ -56,32 +68,38 @@ class Tour:
     def _run(
         self, command: str, *, expect: int = 0, quiet: bool = False, cwd: Path | None = None, shown: str = ""
     ) -> str:
+        return self._finish(self._begin(command, cwd=cwd, shown=shown), expect=expect, quiet=quiet)
+
+    def _begin(self, command: str, *, cwd: Path | None = None, shown: str = "") -> _Running:
         self._command(shown or command)
         words = shlex.split(command)
         if words[0] == "confide":
             words[:1] = [sys.executable, "-m", "confide"]
-        done = subprocess.run(
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the command has ended
+        process = subprocess.Popen(
             words,
             cwd=cwd or self._folder,
             env=self._environment,
             pass_fds=(self._passphrase,),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
         )
+        return _Running(shown or command, process, output)
+
+    def _finish(self, running: _Running, *, expect: int = 0, quiet: bool = False) -> str:
+        code = running.process.wait()
+        with running.output as output:
+            output.seek(0)
+            said = output.read().decode(errors="replace")
         if not quiet:
-            for line in done.stdout.splitlines():
+            for line in said.splitlines():
                 self._output(line)
         if expect:
-            self._say(f"[yellow]exit code {done.returncode}[/]")
-        if done.returncode != expect:
-            say(done.stdout)
-        self._expect(
-            done.returncode == expect, f"{shown or command}: exit code {done.returncode}, not {expect}"
-        )
-        return done.stdout
+            self._say(f"[yellow]exit code {code}[/]")
+        if code != expect:
+            say(said)
+        self._expect(code == expect, f"{running.command}: exit code {code}, not {expect}")
+        return said
 
     def _expect(self, holds: bool, otherwise: str) -> None:
         if not holds:
