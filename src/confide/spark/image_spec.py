@@ -22,6 +22,7 @@ from confide.spark.server_store import KeyStore
 from confide.spark.settings import settings
 from confide.spark.stores import Stores
 from confide.spark.web_pages import LAUNCH as PAGES_LAUNCH
+from confide.spark.web_pages import sample
 
 FOLDER = "/opt/confide/spark"
 """Where our own parts lie inside the enclave, besides the Python."""
@@ -37,7 +38,8 @@ _SERVICES = {
 
 
 def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
-    """Return if an image may hold these settings, whether it will run in local mode or with executors elsewhere.
+    """Return if an image may hold these settings, whether it will run in local mode, with executors elsewhere, or with
+    web pages.
 
     Args:
         own: the settings.
@@ -52,8 +54,8 @@ def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
             raise Misuse(f"not a setting of Spark: {name}")
     somewhere = Job("127.0.0.1", 1, Stores(Path("/"), Path("/"), ""))
     serving = Server("127.0.0.1", 0, KeyStore(Path("/"), "")) if server else None
-    for job in (None, somewhere):
-        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving).check(own)
+    for job, pages in ((None, None), (somewhere, None), (None, sample())):
+        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving, pages=pages).check(own)
 
 
 def read_server(program: Path) -> ServerConfiguration:

@@ -68,7 +68,7 @@ class WebPages:
         return (
             Setting("spark.ui.enabled", "true", _SHOWN),
             Setting("spark.ui.filters", "confide.spark.TokenFilter", _SHOWN),
-            Setting("spark.ui.port", "0", _CLEAR),
+            Setting("spark.ui.port", "0", _CLEAR, r"[0-9]{1,5}"),  # closed whatever it is
             Setting("spark.ui.reverseProxy", "false", _SHOWN),
             Setting("spark.ui.killEnabled", "false", "viewers could end jobs"),
             Setting("spark.ssl.ui.enabled", "true", _CLEAR),
