@@ -53,6 +53,7 @@ class ExecutorProfile:
             job=job,
             own=own_settings(context.image),
             enclave=inside_libos() is not None,
+            executor=True,
         )
         context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device

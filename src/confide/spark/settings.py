@@ -21,6 +21,7 @@ def settings(
     stores: Stores | None = None,
     server: server_settings.Server | None = None,
     pages: WebPages | None = None,
+    executor: bool = False,
 ) -> Settings:
     """Return the table for one run.
 
@@ -34,6 +35,7 @@ def settings(
             guest's own.
         server: clients send the queries; None: a program does.
         pages: that Spark shows of the run; None: none.
+        executor: takes over the driver's settings, those of pages too, and shows none.
     """
     if job is None:
         channel = network_settings.AES if stores is None else network_settings.tls(stores)
@@ -43,6 +45,8 @@ def settings(
         default = (*_defaults(scratch), cluster_settings.WAIT)
     forbidden = FORBIDDEN
     shown = (web_pages.NONE,) if pages is None else pages.settings()
+    if executor:
+        shown, forbidden = (), (_SSL_OF_OTHERS, *FORBIDDEN[1:])
     fixed = (*_fixed(scratch, master), *shown, *network, *STORAGE, *(ENCLAVE if enclave else ()))
     if server is None:
         fixed = (*fixed, DATABASES)
@@ -180,6 +184,8 @@ def _defaults(scratch: PurePosixPath) -> tuple[Setting, ...]:
         ),
     )
 
+
+_SSL_OF_OTHERS = Forbidden(r"spark\.ssl\.(?!ui\.).+", network_settings.STRANGERS)
 
 FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"spark\.ssl\..+", network_settings.STRANGERS),

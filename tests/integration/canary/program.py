@@ -84,7 +84,7 @@ print(
 )
 if "--scala" in sys.argv:
     spark.udf.registerJavaFunction("shout", "example.Shout", StringType())
-    print("scala", people.selectExpr("shout(value) AS loud").agg(F.max("loud")).first()["loud"][-1])
+    print("scala", people.selectExpr("shout(value) AS loud").agg(F.max("loud")).first()[0][-1])
 sc.setLogLevel("WARN")
 grouped = people.rdd.map(lambda row: (row["id"] % 50, row["value"] * 5)).groupByKey(2)
 print("grouped", grouped.mapValues(lambda values: len(list(values))).count())

@@ -168,7 +168,7 @@ def confined_run(
         "--write-files", "state=clinic/patients", "--logs", "clinic/patients",
     )  # fmt: skip
     confide("policy", "apply", "policy.toml")
-    command = ["run", "--tee", "simulated", *run, *ARGUMENTS, "program.py", EVENTS, "--fail", *more]
+    command = ["run", "--tee", "simulated", *ARGUMENTS, *run, "program.py", EVENTS, "--fail", *more]
     argv = [sys.executable, "-m", "confide", *command]
     spec = {
         "argv": argv,
