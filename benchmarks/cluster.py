@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pyspark
-
 from benchmarks.options import Options
 from benchmarks.owner import new_owner
 from benchmarks.report import Report
-from benchmarks.sides import Cluster, Sides, SparkRun, raw
+from benchmarks.sides import Cluster, Sides, SparkRun, raw, spark_home
 from benchmarks.tables import TABLES, copy_plain, encrypt_tables, generated
 from benchmarks.tpch.bench import PROGRAM, bars, compare_queries, measure
 from benchmarks.workspace import workspace
@@ -25,7 +21,7 @@ def run(options: Options) -> Report:
         encrypt_tables(owner, source)
         copy_plain(owner, folder / "plain")
         owner.allow(PROGRAM, reads=[f"tpch/{name}" for name in TABLES], executors=True)
-        cluster = Cluster(EXECUTORS, _spark_home(folder / "spark"))
+        cluster = Cluster(EXECUTORS, spark_home(folder / "spark"))
         results = measure(Sides(PROGRAM, folder / "plain", owner, cluster), options.runs)
     cpu, rows = compare_queries(results, _cpu_s)
     return Report(
@@ -45,11 +41,3 @@ def run(options: Options) -> Report:
 
 def _cpu_s(run: SparkRun, query: str) -> float:
     return sum(run.course.between(start, end) for start, end in run.measured["queries"][query]["spans"])
-
-
-def _spark_home(folder: Path) -> Path:
-    """Make a home of Spark whose workers write below it, and not into the installed one."""
-    folder.mkdir()
-    for part in Path(pyspark.__file__).parent.iterdir():
-        (folder / part.name).symlink_to(part)
-    return folder

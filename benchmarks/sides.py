@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyspark
+
 from benchmarks.measure import Comparison, interleave
 from benchmarks.owner import Owner
 from benchmarks.process import CommandFailed, Course, Usage, measure
@@ -112,6 +114,14 @@ def raw(results: Mapping[str, Sequence[SparkRun]]) -> dict[str, Any]:
     return {
         side: [{"usage": vars(run.usage), **run.measured} for run in runs] for side, runs in results.items()
     }
+
+
+def spark_home(folder: Path) -> Path:
+    """Make a home of Spark whose workers write below it, and not into the installed one."""
+    folder.mkdir()
+    for part in Path(pyspark.__file__).parent.iterdir():
+        (folder / part.name).symlink_to(part)
+    return folder
 
 
 def _measured(output: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What executors cost until they are there."""
