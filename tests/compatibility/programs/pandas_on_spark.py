@@ -17,12 +17,12 @@ names = ps.DataFrame({"kind": ["a", "b"], "name": ["first", "second"]})
 print(table.merge(names, on="kind").groupby("name")["id"].sum().sort_index())
 
 
-def double(amount) -> ps.Series[float]:
+def double(amount) -> float:
     return amount * 2
 
 
-print(table["amount"].apply(lambda amount: amount * 2).sum().round(3))
-print(table["amount"].transform(double).sum().round(3))
+print(round(table["amount"].apply(lambda amount: amount * 2).sum(), 3))
+print(round(table["amount"].transform(double).sum(), 3))
 print(ps.sql("SELECT kind, count(*) AS n FROM {table} GROUP BY kind ORDER BY kind", table=table).to_pandas())
 print(table[["f0", "f1", "amount"]].corr().round(6))
 table.groupby("kind")[["amount"]].sum().round(3).reset_index().to_parquet("out/sums", mode="overwrite")

@@ -74,6 +74,13 @@ attempt("another setting", sslmode="require")
 """
 
 
+RECIPE = {
+    "jars": (DRIVER,),
+    "includes": (Path("ca.pem"), Path("other.pem")),
+    "args": (r"jdbc:postgresql://127\.0\.0\.[12]:[0-9]+/[a-z0-9_]+",) * 2,
+}
+
+
 @pytest.fixture(scope="module")
 def database():
     if not DRIVER.exists():
@@ -106,13 +113,7 @@ def clinic(site, database, new_owner, small_spark):
     (site.root / "app/ca.pem").write_bytes(database.authority.certificate_pem)
     other = CertificateAuthority.create(int(time.time()))
     (site.root / "app/other.pem").write_bytes(other.certificate_pem)
-    site.build(
-        PROGRAM,
-        small_spark,
-        jars=(DRIVER,),
-        includes=(Path("ca.pem"), Path("other.pem")),
-        args=(r"jdbc:postgresql://127\.0\.0\.[12]:[0-9]+/[a-z0-9_]+",) * 2,
-    )
+    site.build(PROGRAM, small_spark, **RECIPE)
     return owner
 
 
@@ -237,3 +238,23 @@ def test_without_the_owners_grant_there_is_no_password(site, clinic, arguments):
         .splitlines()[-1]
         .startswith("confide: NoGrant: no grant for secrets/postgres")
     )
+
+
+@pytest.mark.slow
+def test_executors_speak_to_the_database_alike(site, clinic, database, arguments, small_spark):
+    database.run("DROP TABLE IF EXISTS wards", database.name)
+    executor = site.build_executor(PROGRAM, small_spark, **RECIPE)
+    grants = {"read_files": ["secrets/postgres"], "files": ["events"], "logs": "clinic/data"}
+    clinic.allow(site.image, ("out/wards", "write"), executor=executor, **grants)
+    with Watch(site) as watch:
+        code = site.run_job(*arguments, executors=1)
+    logs = site.logs(clinic)
+    log = next(log for log in logs if "CASE" in log)
+    assert code == 0, log
+    assert "WARDS [('a', 2), ('b', 1)]" in log
+    assert "TAKEN" not in log
+    assert "PKIX path" in case(log, "wrong authority")
+    assert sorted(database.run("SELECT ward, count FROM wards", database.name)) == [("a", 2), ("b", 1)]
+    assert any(b"confide.spark.ExecutorProcess" in said for said in watch.seen)
+    for said in (*(each.encode() for each in logs), *watch.seen):
+        assert PASSWORD.encode() not in said

@@ -80,3 +80,17 @@ def test_an_object_put_in_anothers_place_is_refused(site, bucket, clinic):
     finally:
         bucket.call("PUT", f"/bucket/{name}", content)
     assert site.log(clinic).rstrip().splitlines()[-1].startswith("confide: FileChanged: ")
+
+
+@pytest.mark.slow
+def test_executors_read_and_write_it_alike(site, bucket, clinic, small_spark):
+    grants = ("s3a://bucket/tables/patients", "read"), ("s3a://bucket/out/wards", "write")
+    executor = site.build_executor(PROGRAM, small_spark)
+    clinic.allow(site.image, *grants, logs="clinic/data", executor=executor)
+    code = site.run_job(executors=2)
+    logs = "\n".join(site.logs(clinic))
+    assert code == 0, logs
+    assert "WARDS 2" in logs
+    assert clinic.read(site.data, "s3a://bucket/out/wards").num_rows == 2
+    for name in bucket.names("bucket"):
+        assert b"canary" not in bucket.call("GET", f"/bucket/{name}")
