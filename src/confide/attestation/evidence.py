@@ -147,7 +147,7 @@ class RuntimeData(WireModel):
 
     Attributes:
         nonce: of the broker's challenge.
-        tee_pubkey: the workload's key, made for this attestation.
+        tee_pubkey: the workload's key, made for its session with one broker.
         image: what the agent says that it runs; None where it says nothing (other clients of the protocol).
         launch: launch parameters outside the measurement, name -> value.
     """

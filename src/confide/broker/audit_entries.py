@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from confide.attestation.claims import Claims
 from confide.broker.release import Access, Release
+from confide.canonical import canonical_json, sha256_hex
 from confide.data.listing import Listing
 from confide.errors import ConfideError
 from confide.keys.names import KeyName
@@ -17,7 +18,7 @@ MAX_DETAIL_CHARS = 1000
 
 
 def release(claims: Claims, release: Release, keys: Sequence[str], resource: str) -> dict[str, Any]:
-    """Return the entry of a release: who got which keys, for what."""
+    """Return the entry of a release: who got which keys, for what, and what lay there."""
     return {
         "kind": "release",
         **_workload(claims),
@@ -25,8 +26,8 @@ def release(claims: Claims, release: Release, keys: Sequence[str], resource: str
         "workload": release.workload,
         "owners": sorted({*release.owners, *(KeyName.parse(key).owner for key in keys)}),
         "keys": sorted(keys),
-        "reads": [grant.location for grant in release.grants if grant.access is Access.READ],
-        "writes": [grant.location for grant in release.grants if grant.access is Access.WRITE],
+        "reads": _versions(release, Access.READ),
+        "writes": _versions(release, Access.WRITE),
     }
 
 
@@ -41,16 +42,25 @@ def refusal(error: ConfideError, claims: Claims | None, owners: Sequence[str]) -
     }
 
 
-def commit(claims: Claims, listing: Listing) -> dict[str, Any]:
+def commit(claims: Claims, workload: str, listing: Listing) -> dict[str, Any]:
     """Return the entry of a workload's commit."""
     return {
         "kind": "commit",
         **_workload(claims),
+        "workload": workload,
         "owners": [listing.owner],
+        **listed(listing),
+    }
+
+
+def listed(listing: Listing) -> dict[str, Any]:
+    """Return what entries say of a listing: where it is of, and what it is to the byte."""
+    return {
         "location": listing.location,
         "table": listing.table,
         "serial": listing.serial,
         "files": len(listing.files),
+        "listing": sha256_hex(listing.canonical()),
     }
 
 
@@ -88,8 +98,20 @@ def recovery_restore(owners: Collection[str], recovered: Recovered) -> dict[str,
     }
 
 
-def _workload(claims: Claims) -> dict[str, Any]:
+def _versions(release: Release, access: Access) -> Mapping[str, Mapping[str, str | int]]:
+    """Return what lay at the granted locations, to be read or read back: location -> owner and serial, 0: nothing."""
     return {
+        grant.location: {"owner": grant.owner, "serial": grant.listing.serial if grant.listing else 0}
+        for grant in release.grants
+        if grant.access is access
+    }
+
+
+def _workload(claims: Claims) -> dict[str, Any]:
+    """Return who it was. `agent` is the thumbprint (RFC 7638) of its key, which one run keeps, and no two have."""
+    members = {name: claims.tee_pubkey[name] for name in ("crv", "kty", "x", "y")}
+    return {
+        "agent": sha256_hex(canonical_json(members)),
         "tee": str(claims.tee),
         "measurement": claims.measurement,
         "role": claims.role,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,10 +36,8 @@ Issue = Callable[[RuntimeData], Mapping[str, Any]]
 _COOKIE = "kbs-session-id"
 
 
-@dataclass(frozen=True)
-class _Attested:
-    key: ec.EllipticCurvePrivateKey
-    headers: Mapping[str, str]
+_Token = Mapping[str, str]
+"""The header that a token goes in."""
 
 
 class KbsClient:
@@ -74,15 +71,23 @@ class KbsClient:
             BrokerUnavailable: it is down, slow, or cuts the connection.
             BrokerUntrusted: its certificate does not chain to the pinned authority.
         """
-        return Session(self._transport, lambda: self._attest(tee, issue, launch, image))
+        key = ec.generate_private_key(
+            ec.SECP256R1()
+        )  # of the whole session: by it the broker knows that it is one
+        return Session(self._transport, key, lambda: self._attest(key, tee, issue, launch, image))
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
     def _attest(
-        self, tee: str, issue: Issue, launch: Mapping[str, str], image: StatedImage | None
-    ) -> _Attested:
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        tee: str,
+        issue: Issue,
+        launch: Mapping[str, str],
+        image: StatedImage | None,
+    ) -> _Token:
         request = Request(version=PROTOCOL_VERSION, tee=tee, extra_params="")
         answer = self._transport.request("POST", "/kbs/v0/auth", canonical_json(request.wire()))
         cookie = {"Cookie": f"{_COOKIE}={_session_id(answer)}"}
@@ -90,7 +95,6 @@ class KbsClient:
             challenge = Challenge.parse(answer.body)
         except InvalidFormat as error:
             raise BrokerUnavailable(f"{self._transport.url}: {error}") from None
-        key = ec.generate_private_key(ec.SECP256R1())
         said: dict[str, Any] = {"image": image, "launch": dict(launch)}
         runtime_data = RuntimeData(
             nonce=challenge.nonce,
@@ -105,17 +109,19 @@ class KbsClient:
         token = self._transport.request("POST", "/kbs/v0/attest", body, cookie).json().get("token")
         if not isinstance(token, str):
             raise BrokerUnavailable(f"{self._transport.url}: no token in the answer to an attestation")
-        return _Attested(key, {"Authorization": f"Bearer {token}"})
+        return {"Authorization": f"Bearer {token}"}
 
 
 class Session:
     """An attested session; attests again by itself when the broker does not know it any more."""
 
-    def __init__(self, transport: Transport, attest: Callable[[], _Attested]) -> None:
+    def __init__(
+        self, transport: Transport, key: ec.EllipticCurvePrivateKey, attest: Callable[[], _Token]
+    ) -> None:
         self._transport = transport
-        self._attest = attest
+        self._key, self._attest = key, attest
         self._lock = threading.Lock()
-        self._attested = attest()
+        self._token = attest()
 
     def release(self, role: str = "default") -> Release:
         """Return keys and grants for this workload. `default` is the role that the evidence names.
@@ -139,8 +145,7 @@ class Session:
             NoGrant: it is not for this workload.
             Tampered: it does not authenticate under this workload's key.
         """
-        answer, attested = self._send("GET", f"/kbs/v0/resource/{path}", None)
-        return open_sealed(attested.key, answer.json())
+        return open_sealed(self._key, self._send("GET", f"/kbs/v0/resource/{path}", None).json())
 
     def commit_listing(
         self, location: str, table: str, base_serial: int, files: Sequence[ListedFile]
@@ -168,8 +173,7 @@ class Session:
                 "files": [file.model_dump(mode="json") for file in files],
             }
         )
-        answer, _ = self._send("POST", "/confide/v1/listings/commit", body)
-        document = answer.json()
+        document = self._send("POST", "/confide/v1/listings/commit", body).json()
         try:
             return Listing.model_validate(document["listing"]), dict(document["jws"])
         except (KeyError, TypeError, ValueError):
@@ -184,21 +188,20 @@ class Session:
             Tampered: it does not authenticate under this workload's key.
         """
         body = canonical_json({"csr": csr.decode("ascii")})
-        answer, attested = self._send("POST", "/confide/v1/mesh/certificate", body)
-        return open_sealed(attested.key, answer.json())
+        return open_sealed(self._key, self._send("POST", "/confide/v1/mesh/certificate", body).json())
 
-    def _send(self, method: str, path: str, body: bytes | None) -> tuple[Answer, _Attested]:
-        attested = self._attested
+    def _send(self, method: str, path: str, body: bytes | None) -> Answer:
+        token = self._token
         try:
-            return self._transport.request(method, path, body, attested.headers), attested
+            return self._transport.request(method, path, body, token)
         except MeasurementRefused:
             raise
         except AttestationRefused:
             with self._lock:
-                if self._attested is attested:
-                    self._attested = self._attest()
-                attested = self._attested
-        return self._transport.request(method, path, body, attested.headers), attested
+                if self._token is token:
+                    self._token = self._attest()
+                token = self._token
+        return self._transport.request(method, path, body, token)
 
 
 def _session_id(answer: Answer) -> str:

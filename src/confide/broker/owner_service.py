@@ -194,7 +194,7 @@ class OwnerService:
         if listing.owner != owner:
             raise SignatureRefused(f"listing of {listing.owner} is signed by {owner}")
         self._store.put_listing(listing, request.listing)
-        self._log("listing", owner, location=listing.location, table=listing.table, serial=listing.serial)
+        self._log("listing", owner, **audit_entries.listed(listing))
         return {"serial": listing.serial}
 
     def _newest_listing(self, owner: str, request: NewestListing) -> dict[str, Any]:

@@ -186,10 +186,11 @@ class WorkloadService:
         """
         request = _parse_commit(body)
         with self._decisions.refusals(claims), self._store.transaction():
-            listing = _next_listing(self._decisions.release(claims), request)
+            release = self._decisions.release(claims)
+            listing = _next_listing(release, request)
             jws = sign_listing(listing, self._listing_key, key_id(self._listing_key.public_key()))
             self._store.commit_listing(listing, jws, request.base_serial)
-            self._store.audit.append(audit_entries.commit(claims, listing))
+            self._store.audit.append(audit_entries.commit(claims, release.workload, listing))
         return {"listing": listing.model_dump(mode="json"), "jws": jws}
 
     def jwks(self) -> dict[str, Any]:

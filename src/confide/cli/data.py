@@ -87,6 +87,7 @@ def encrypt(
 
         confide encrypt patients.csv s3a://bucket/tables/patients --key clinic/patients
     """
+    from confide.broker.audit_entries import listed
     from confide.broker.listing_signing import sign_listing
     from confide.data.atomic import storage_errors
     from confide.data.folders import encrypt_files
@@ -135,16 +136,7 @@ def encrypt(
             listing = encrypting(source, folder, keyset, name, progress=told, **common)
         with store.transaction():
             store.commit_listing(listing, jws, base)
-            store.audit.append(
-                {
-                    "kind": "encrypt",
-                    "owner": name.owner,
-                    "location": place,
-                    "table": listing.table,
-                    "serial": listing.serial,
-                    "files": len(listing.files),
-                }
-            )
+            store.audit.append({"kind": "encrypt", "owner": name.owner, **listed(listing)})
     size = sum(file.size for file in listing.files)
     if json:
         emit(
@@ -212,8 +204,8 @@ def decrypt(
     location = location or (source if in_bucket(source) else None)
     with open_home(context) as home:
         if broker is not None and broker_ca is not None:
-            _ask_newest(home.store, broker, broker_ca, owner, location_of(folder, location))
-        listing = _listing_of(home.store, folder, location, owner)
+            ask_newest(home.store, broker, broker_ca, owner, location_of(folder, location))
+        listing = listing_of(home.store, folder, location, owner)
         if name is not None and listing.format is Format.TABLE:
             raise Misuse(f"{name} is a part of the table {listing.location}: decrypt the folder")
         with advice(UnknownKey, f"sealed for {listing.owner}: only its home can open it."):
@@ -262,7 +254,7 @@ def inspect(
     folder = context.with_resource(source_folder(path))
     location = location or (path if in_bucket(path) else None)
     with open_home(context) as home:
-        listing = _listing_of(home.store, folder, location, owner)
+        listing = listing_of(home.store, folder, location, owner)
     check_folder(folder, listing)
     if json:
         emit(listing.model_dump(mode="json"))
@@ -322,7 +314,7 @@ def _folder_and_name(source: Path) -> tuple[Path, str | None]:
     raise Misuse(f"{source} lies in no folder with a signed listing")
 
 
-def _ask_newest(store: Store, url: str, pin: Path, owner: str | None, location: str) -> None:
+def ask_newest(store: Store, url: str, pin: Path, owner: str | None, location: str) -> None:
     """Take over the newest listing of a location that a broker knows; nothing changes if it knows none.
 
     Raises:
@@ -351,7 +343,7 @@ def _ask_newest(store: Store, url: str, pin: Path, owner: str | None, location: 
     store.put_listing(newest, jws)
 
 
-def _listing_of(store: Store, folder: Path, named: str | None, owner: str | None) -> Listing:
+def listing_of(store: Store, folder: Path, named: str | None, owner: str | None) -> Listing:
     """Return the newest listing that this home knows of the location, else the signed copy beside the data.
 
     Others who are enrolled here may have a listing of the same name, and storage may show their files.

@@ -393,7 +393,7 @@ def csr():
 
 def test_a_stolen_token_gives_nothing_that_can_be_read(cluster):
     victim, thief = (cluster.attest("a" * 64, "driver", LAUNCH) for _ in range(2))
-    thief._attested = replace(thief._attested, headers=victim._attested.headers)
+    thief._token = victim._token
     with pytest.raises(Tampered):
         thief.mesh_certificate(csr())
 
@@ -410,7 +410,7 @@ def test_without_attestation(cluster, headers):
 def test_a_token_of_another_broker_of_this_store(cluster):
     with EmbeddedBroker(cluster.clinic.store, allow_simulated=True) as second:
         other = KbsClient(second.url, second.ca_pem)
-        headers = other.attest("simulated", cluster.clinic.host.issue, LAUNCH)._attested.headers
+        headers = other.attest("simulated", cluster.clinic.host.issue, LAUNCH)._token
         other.close()
     assert post(cluster, b"{}", headers).status_code == 401
 
@@ -418,14 +418,14 @@ def test_a_token_of_another_broker_of_this_store(cluster):
 @pytest.mark.parametrize("body", [b"", b"{}", b"x" * 16 * 1024, b"x" * (16 * 1024 + 1), b'{"csr": "x"}'])
 def test_bodies_that_are_no_requests(cluster, body):
     session = cluster.attest("a" * 64, "driver", LAUNCH)
-    answer = post(cluster, body, session._attested.headers)
+    answer = post(cluster, body, session._token)
     assert (answer.status_code, answer.json()["error"]) == (400, InvalidFormat.__name__)
 
 
 def test_only_posts(cluster):
     session = cluster.attest("a" * 64, "driver", LAUNCH)
     with pytest.raises(Exception, match="bad request"):
-        session._transport.request("GET", "/confide/v1/mesh/certificate", None, session._attested.headers)
+        session._transport.request("GET", "/confide/v1/mesh/certificate", None, session._token)
 
 
 def post(cluster, body, headers):

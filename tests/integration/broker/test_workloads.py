@@ -6,10 +6,12 @@ import threading
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from confide.broker.client import KbsClient
 from confide.broker.release import Access
 from confide.broker.server import EmbeddedBroker
+from confide.canonical import sha256_hex
 from confide.data.listing import ListedFile
 from confide.errors import (
     AlreadyExists,
@@ -21,6 +23,7 @@ from confide.errors import (
     NoGrant,
     PolicyRefused,
     RevokedKey,
+    Tampered,
     UnknownKey,
 )
 from confide.keys.names import KeyName
@@ -65,7 +68,8 @@ def test_release_is_audited_before_it_arrives(session, clinic):
         "clinic/patients",
         "clinic/results",
     ]
-    assert entry.fields["reads"] == ["data/patients"]
+    assert entry.fields["reads"] == {"data/patients": {"owner": "clinic", "serial": 1}}
+    assert entry.fields["writes"] == {"out": {"owner": "clinic", "serial": 0}}
 
 
 def test_single_key(session, clinic):
@@ -167,7 +171,12 @@ def test_commit(session, clinic):
     again, _ = session.commit_listing("out", NEW, 1, FILES)
     assert again.serial == 2
     assert session.release().grants[1].listing == again
-    assert [e.fields["serial"] for e in clinic.store.audit.entries(kind="commit")] == [1, 2]
+    entries = clinic.store.audit.entries(kind="commit")
+    assert [entry.fields["serial"] for entry in entries] == [1, 2]
+    assert [entry.fields["listing"] for entry in entries] == [
+        sha256_hex(one.canonical()) for one in (listing, again)
+    ]
+    assert {entry.fields["workload"] for entry in entries} == {"study"}
 
 
 def test_commit_where_it_may_only_read(session):
@@ -227,12 +236,23 @@ def test_a_session_survives_a_restarted_broker(clinic):
         client = KbsClient(broker.url, broker.ca_pem)
         session = client.attest("simulated", clinic.host.issue, LAUNCH)
         # The token says when it ends; one that the broker no longer accepts makes the session attest again.
-        session._attested = type(session._attested)(
-            session._attested.key, {"Authorization": "Bearer expired"}
-        )
+        session._token = {"Authorization": "Bearer expired"}
         assert session.release().workload == "study"
         assert len(clinic.host.issued) == 2
         client.close()
+
+
+def test_the_log_knows_a_session_by_its_agents_key_also_when_it_attests_again(client, session, clinic):
+    session.release()
+    session._token = {"Authorization": "Bearer expired"}
+    session.commit_listing("out", NEW, 0, FILES)
+    client.attest("simulated", clinic.host.issue, LAUNCH).release()
+    log = clinic.store.audit
+    first, other = (entry.fields["agent"] for entry in log.entries(kind="release"))
+    assert [entry.fields["agent"] for entry in log.entries(kind="commit")] == [first] != [other]
+    session._key = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(Tampered):  # the evidence binds the key that was meant
+        session.release()
 
 
 def test_the_wire_tells_the_class_and_no_detail(broker, clinic, client):
