@@ -200,7 +200,7 @@ class AuditLog:
         def node(level: int, position: int) -> bytes:
             return tree[level, position]
 
-        for entry in self._all():
+        for entry in self.all():
             _matches(kept, size, node)
             *merged, (level, position, top) = merkle.completed(size, merkle.leaf_hash(entry.leaf), node)
             for lower, right, _ in merged:
@@ -215,7 +215,8 @@ class AuditLog:
             raise Tampered("the log's entries do not hash to its tree")
         return Checkpoint(origin, size, root)
 
-    def _all(self) -> Iterator[AuditEntry]:
+    def all(self) -> Iterator[AuditEntry]:
+        """Yield every entry, in order. Raises Tampered as `entries`, and where one is missing."""
         start = 0
         while page := self.entries(start, MAX_PAGE):
             for entry in page:

@@ -30,6 +30,9 @@ class OwnerClient:
         signing_key: the owner's key.
         timeout_s: longest silence of the broker.
 
+    Attributes:
+        authority: id of the broker's authority.
+
     Every call raises BrokerUnavailable, BrokerUntrusted, or SignatureRefused where the broker does not know
     the owner by this key; and what the call itself names.
     """
@@ -40,7 +43,7 @@ class OwnerClient:
         self._transport = Transport(url, ca_pem, timeout_s)
         self._owner = parse_owner(owner)
         self._key = signing_key
-        self._broker = authority_id(ca_pem)
+        self.authority = authority_id(ca_pem)
 
     def close(self) -> None:
         """Close the connections."""
@@ -132,7 +135,7 @@ class OwnerClient:
             "typ": CALL_TYP,
             "nonce": nonce,
             "url": self._transport.url + path,
-            "aud": self._broker,
+            "aud": self.authority,
         }
         jws = sign_jws(self._key, canonical_json(payload), headers)
         return self._transport.request("POST", path, canonical_json(jws)).json()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from confide.cli.context import open_home
 from confide.cli.output import emit, say, stdout, table
+from confide.cli.provenance import provenance
 
 app = typer.Typer(
-    help="The audit log: list it, prove it.",
+    help="The audit log: list it, prove it, and what it says of how data came about.",
     epilog="Example:  confide audit --kind refusal --limit 5",
     invoke_without_command=True,
 )
@@ -52,6 +52,9 @@ def audit(
     stdout.print(rows)
 
 
+app.command()(provenance)
+
+
 @app.command()
 def verify(
     context: typer.Context,
@@ -66,20 +69,10 @@ def verify(
 
         confide audit verify
     """
-    from confide.broker.checkpoint import open_checkpoint
-    from confide.data.atomic import atomic_file
+    from confide.broker.seen_logs import verify_own_log
 
     with open_home(context) as home:
-        log = home.store.audit
-        kept_file = Path(home.path) / "audit.checkpoint"
-        kept = (
-            open_checkpoint(kept_file.read_text(encoding="utf-8"), log.verifier_key())
-            if kept_file.exists()
-            else None
-        )
-        now = log.verify(kept)
-        with atomic_file(kept_file, overwrite=True, mode=0o600) as file:
-            file.write(log.checkpoint().encode())
+        kept, now = verify_own_log(home)
     if json:
         emit({"size": now.size, "root": now.root.hex(), "extends": kept.size if kept else None})
         return
@@ -101,6 +94,8 @@ def checkpoint(context: typer.Context) -> None:
 
 def _details(fields: Mapping[str, Any]) -> str:
     def short(value: Any) -> str:
+        if isinstance(value, dict):  # location -> what lay there
+            value = [f"{name} ({lay['serial']})" for name, lay in value.items()]
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         return f"{text[:12]}…" if len(text) == 64 and " " not in text else text
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -126,6 +128,20 @@ def decrypt_file(
         _open_sealed(folder, listed, listing, keyset, plain, _Meter(None, 0))
 
 
+def file_digests(folder: Path, listing: Listing, keyset: Keyset) -> dict[str, str]:
+    """Return path -> SHA-256 (hex) of the plaintext of every sealed file of a location. Raises as `decrypt_files`."""
+    _check_format(listing)
+    check_folder(folder, listing)
+    digests = {}
+    for listed in listing.files:
+        digest = hashlib.sha256()
+        with _sealed(folder, listed, listing, keyset) as reader:
+            for chunk in _chunks(reader):
+                digest.update(chunk)
+        digests[listed.path] = digest.hexdigest()
+    return digests
+
+
 class _Meter:
     """Adds up what is done for a progress callback."""
 
@@ -153,14 +169,21 @@ def _seal(
 def _open_sealed(
     folder: Path, listed: ListedFile, listing: Listing, keyset: Keyset, plain: BinaryIO, meter: _Meter
 ) -> None:
+    with _sealed(folder, listed, listing, keyset) as reader:
+        for chunk in _chunks(reader):
+            plain.write(chunk)
+            meter.add(len(chunk))
+
+
+@contextmanager
+def _sealed(folder: Path, listed: ListedFile, listing: Listing, keyset: Keyset) -> Iterator[SealedReader]:
+    """Open a listed file; errors, of the block too, name it."""
     with open_listed(folder, listed.path) as file:
         try:
             with SealedReader(
                 file, keyset, expected_folder=listing.table, expected_binding=listed.binding
             ) as reader:
-                for chunk in _chunks(reader):
-                    plain.write(chunk)
-                    meter.add(len(chunk))
+                yield reader
         except ConfideError as error:
             raise type(error)(f"{listed.path}: {error}") from None
 

@@ -6,18 +6,21 @@ import base64
 import contextlib
 import json
 import ssl
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from confide.broker.ca import authority_id
 from confide.broker.client import OwnerClient
+from confide.broker.home import Home
 from confide.broker.identity import listing_key
 from confide.broker.listing_signing import listing_signers, sign_listing, verify_listing
 from confide.broker.owner_call import CALL_TYP
 from confide.broker.policy_signing import sign_policy
 from confide.broker.publish import publish
 from confide.broker.release import ReleasedKey
+from confide.broker.seen_logs import remote_entries, verify_remote_log
 from confide.broker.server import EmbeddedBroker
 from confide.broker.store import Store
 from confide.canonical import canonical_json
@@ -25,13 +28,16 @@ from confide.errors import (
     AlreadyExists,
     InvalidFormat,
     InvalidPolicy,
+    Misuse,
     PolicyRefused,
     RevokedKey,
     Rollback,
     SignatureRefused,
+    Tampered,
     UnknownKey,
 )
 from confide.keys.names import KeyName
+from confide.keys.passphrase_file import LEAST_COST
 from confide.keys.signing import generate_signing_key, key_id, raw_public, sign_jws
 
 SECRET = base64.b64encode(b"s" * 32).decode()
@@ -219,6 +225,41 @@ def test_audit_shows_an_owner_its_own_entries_and_proves_them(broker, owner, cli
     )
     assert owner.consistency_proof(1, size) == clinic.store.audit.consistency_proof(1, size)
     bank.close()
+
+
+def test_entries_of_a_brokers_log_are_held_against_its_state_and_what_was_seen(
+    broker, owner, clinic, client, tmp_path
+):
+    client.attest("simulated", clinic.host.issue, {"args": "--year 2024"}).release()
+    with Home.create(tmp_path / "home", b"passphrase", LEAST_COST) as home:
+        entries = remote_entries(owner)
+        assert [entry.kind for entry in entries] == ["release"]
+        seen = verify_remote_log(home, owner, entries)
+        owner.put_key("new", ReleasedKey(current=1, versions={"1": SECRET}))
+        assert verify_remote_log(home, owner, remote_entries(owner)).size == seen.size + 1
+        (first, second) = remote_entries(owner)
+        for forged in (
+            replace(first, leaf=first.leaf.replace(b"study", b"other")),
+            replace(first, index=second.index),
+            replace(second, index=7),
+        ):
+            with pytest.raises((Tampered, Misuse)):
+                verify_remote_log(home, owner, [forged])
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "rewritten"])
+def test_a_brokers_log_that_was_cut_or_rewritten_is_refused(broker, owner, clinic, tmp_path, cut):
+    for name in ("one", "two"):
+        owner.put_key(name, ReleasedKey(current=1, versions={"1": SECRET}))
+    with Home.create(tmp_path / "home", b"passphrase", LEAST_COST) as home:
+        verify_remote_log(home, owner, remote_entries(owner))
+        with clinic.store.transaction():
+            for sql in ("DELETE FROM audit_entry", "DELETE FROM audit_node"):
+                clinic.store.audit._database.run(sql)
+        for name in ("three",) if cut else ("three", "four", "five"):
+            owner.put_key(name, ReleasedKey(current=1, versions={"1": SECRET}))
+        with pytest.raises(Tampered):
+            verify_remote_log(home, owner, remote_entries(owner))
 
 
 def test_publish_from_a_home_to_a_broker(clinic, tmp_path):
