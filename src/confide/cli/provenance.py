@@ -133,8 +133,8 @@ def _code(measurement: str) -> dict[str, str]:
 
     for cached in cached_images(default_cache(os.environ.get("XDG_CACHE_HOME"))):
         if cached.measurement == measurement and measured(image := read_image(cached.folder)) == measurement:
-            program = f"{APP}/".lstrip("/")
-            return {file.path: file.sha256 for file in image.files if file.path.startswith(program)}
+            own = (file for file in image.files if file.path.startswith(f"{APP}/".lstrip("/")))
+            return {file.path: file.sha256 for file in own if not file.path.endswith(".pyc")}  # made of them
     return {}
 
 
