@@ -8,10 +8,10 @@
 The tables have a label and the pixels of a square image in a list of fixed size; they are never decrypted as a whole.
 Plain, on Parquet files:     python 09_encrypted_images.py --ranks=1
 On encrypted tables:         confide run --tee simulated --profile python 09_encrypted_images.py --ranks=2
+Then its model is served:    confide serve --tee simulated out/model
 """
 
 import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,7 @@ import torch.multiprocessing as processes
 from torch import nn
 from torch.utils.data import DataLoader
 
-from confide.training import Checkpoints, EncryptedTable
+from confide.training import Checkpoints, EncryptedTable, export_model
 
 BATCH = 64
 
@@ -70,8 +70,7 @@ def train(rank, ranks, port, epochs):
             for batch in EncryptedTable("data/test", batch_size=BATCH, rank=0, ranks=1):
                 x, y = images(batch)
                 right, count = right + (model(x).argmax(1) == y).sum().item(), count + len(y)
-        Path("out/model").mkdir(parents=True, exist_ok=True)
-        torch.save(model.state_dict(), "out/model/weights.pt")
+        export_model(model, {"pixels": x}, "out/model", outputs=["scores"])
         print(f"accuracy {right / count:.3f}")
     dist.destroy_process_group()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,12 @@ from confide.enclave.script_metadata import ScriptMetadata, read_metadata
 from confide.errors import InvalidImage
 
 ARCHIVES = (".zip", ".egg")
+_EXPORT = ("onnxscript", "safetensors")
+BROUGHT: Mapping[str, tuple[str, ...]] = {
+    "confide.training.export": _EXPORT,
+    "confide.training.export_model": _EXPORT,
+}
+"""What of `confide` a program imports -> modules that this needs, and images have for no other reason."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +121,14 @@ def _imported(path: Path) -> set[str]:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
         raise InvalidImage(f"{path} is not Python: {error}") from None
-    names: set[str] = set()
+    dotted: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(alias.name.partition(".")[0] for alias in node.names)
+            dotted.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module.partition(".")[0])
-    return names
+            dotted.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    brought = (module for name in dotted for module in BROUGHT.get(name, ()))
+    return {name.partition(".")[0] for name in dotted}.union(brought)
 
 
 def _beside(folder: Path, module: str) -> list[Path]:

@@ -27,6 +27,21 @@ def test_modules_from_elsewhere_are_taken_and_found(program, tmp_path):
     assert app.imports == {"pandas", "numpy"}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from confide.training import Checkpoints, export_model",
+        "from confide.training.export import export_model as leave",
+        "import confide.training.export",
+    ],
+)
+def test_what_confide_needs_for_a_part_of_it_is_brought_by_its_import(program, line):
+    program.write_text(line)
+    assert read_app(program).imports == {"confide", "onnxscript", "safetensors"}
+    program.write_text("from confide.training import Checkpoints, EncryptedTable")
+    assert read_app(program).imports == {"confide"}
+
+
 def test_without_any_nothing_is_on_the_path(program):
     assert read_app(program).python_path == ()
 
