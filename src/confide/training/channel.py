@@ -26,8 +26,10 @@ from confide.training.sealing import (
     chunks,
 )
 
-SLOTS = 2
-"""Chunks under way between two ranks each way, and receptions posted ahead; with one, they could wait in a ring."""
+SENDING = 3
+"""Chunks under way to others."""
+RECEIVING = 16
+"""Receptions posted ahead, of each sender: gloo sends what is waited for at once, without a word in between."""
 _SLOT_BYTES = CHUNK_BYTES + OVERHEAD_BYTES
 COLLECTIVE_TAG = 0
 """gloo's tag of all collectives, which it keeps in order; messages between two ranks have higher ones."""
@@ -76,14 +78,16 @@ class Channel:
     """This rank's way to the others of its group.
 
     Args:
-        gloo: the group that carries sealed bytes.
+        gloo: the groups that carry sealed bytes: to higher ranks, and to lower ones.
         incarnation: of this group.
         rank: of this process.
         ranks: what errors call the ranks.
     """
 
-    def __init__(self, gloo: Any, incarnation: Incarnation, rank: int, ranks: Sequence[int]) -> None:
-        self.gloo, self.rank, self.ranks = gloo, rank, ranks
+    def __init__(
+        self, gloo: tuple[Any, Any], incarnation: Incarnation, rank: int, ranks: Sequence[int]
+    ) -> None:
+        self._gloo, self.rank, self.ranks = gloo, rank, ranks
         self.sealer = Sealer(incarnation, rank)
         self.openers = [Opener(incarnation, other, name) for other, name in enumerate(ranks)]
         self._windows: list[_Window] = []
@@ -102,11 +106,19 @@ class Channel:
         windows = iter(self._windows)
         sending = [_Sending(self, operation, phase, one, next(windows)) for one in outgoing]
         receiving = [_Receiving(self, operation, phase, one, next(windows)) for one in incoming]
-        lanes: list[_Sending | _Receiving] = [*sending, *receiving]
+        ahead = [one for one in sending if one.step()]  # so that no rank waits for one that waits for it
+        lanes: list[_Sending | _Receiving] = [*ahead, *receiving]
         while lanes:
             lanes = [lane for lane in lanes if lane.step()]
         for one in sending:
             one.finish()
+
+    def way(self, sender: int, receiver: int) -> Any:
+        """Return the group of gloo that carries collectives from one rank to another.
+
+        gloo writes under a lock that its reading thread wants, too, and spins for: with one way each, it does not.
+        """
+        return self._gloo[sender > receiver]
 
     def wait(self, work: Any, operation: Operation, other: int) -> None:
         """Wait for gloo. Raises Unavailable, which names the other rank."""
@@ -119,15 +131,17 @@ class Channel:
 
 
 class _Window:
-    """Memory of the chunks under way in one direction."""
+    """Memory of the chunks under way in one direction, made when it is needed first."""
 
     def __init__(self) -> None:
-        self._slots = [torch.empty(_SLOT_BYTES, dtype=torch.uint8) for _ in range(SLOTS)]
-        self._views = [bytes_of(slot) for slot in self._slots]
+        self._slots: list[torch.Tensor] = []
+        self._views: list[memoryview] = []
 
-    def slot(self, chunk: int, size: int) -> tuple[torch.Tensor, memoryview]:
-        """Return the first `size` bytes of a chunk's slot."""
-        index = chunk % SLOTS
+    def slot(self, index: int, size: int) -> tuple[torch.Tensor, memoryview]:
+        """Return the first `size` bytes of a slot."""
+        while len(self._slots) <= index:
+            self._slots.append(torch.empty(_SLOT_BYTES, dtype=torch.uint8))
+            self._views.append(bytes_of(self._slots[-1]))
         if size == _SLOT_BYTES:
             return self._slots[index], self._views[index]
         return self._slots[index][:size], self._views[index][:size]
@@ -140,7 +154,7 @@ class _Sending:
         self._channel, self._operation, self._message, self._window = channel, operation, message, window
         self._bound = operation.bound(phase)
         self._receiver = message.receivers[0] if len(message.receivers) == 1 else EVERYBODY
-        self._works: list[list[tuple[Any, int]]] = [[] for _ in range(SLOTS)]
+        self._works: list[list[tuple[Any, int]]] = [[] for _ in range(SENDING)]
         self._chunk, self._chunks = 0, chunks(len(message.plain))
 
     def step(self) -> bool:
@@ -148,23 +162,24 @@ class _Sending:
         chunk, plain = self._chunk, self._message.plain
         self._wait(chunk)
         part = plain[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES]
-        tensor, view = self._window.slot(chunk, len(part) + OVERHEAD_BYTES)
+        tensor, view = self._window.slot(chunk % SENDING, len(part) + OVERHEAD_BYTES)
         place = Place(self._channel.rank, self._receiver, chunk, len(plain))
         self._channel.sealer.seal(self._bound, place, part, view)
-        gloo = self._channel.gloo
-        self._works[chunk % SLOTS] = [
-            (gloo.send([tensor], other, COLLECTIVE_TAG), other) for other in self._message.receivers
+        way, rank = self._channel.way, self._channel.rank
+        self._works[chunk % SENDING] = [
+            (way(rank, other).send([tensor], other, COLLECTIVE_TAG), other)
+            for other in self._message.receivers
         ]
         self._chunk += 1
         return self._chunk < self._chunks
 
     def finish(self) -> None:
         """Wait until all is sent."""
-        for chunk in range(self._chunk, self._chunk + SLOTS):
+        for chunk in range(self._chunk, self._chunk + SENDING):
             self._wait(chunk)
 
     def _wait(self, chunk: int) -> None:
-        works, self._works[chunk % SLOTS] = self._works[chunk % SLOTS], []
+        works, self._works[chunk % SENDING] = self._works[chunk % SENDING], []
         for work, other in works:
             self._channel.wait(work, self._operation, other)
 
@@ -177,29 +192,31 @@ class _Receiving:
         self._phase = phase
         self._receiver = EVERYBODY if message.everybody else channel.rank
         self._chunk, self._chunks = 0, chunks(message.size)
-        self._works: list[Any] = [None] * SLOTS
-        for chunk in range(min(SLOTS, self._chunks)):
+        self._works: list[Any] = [None] * RECEIVING
+        for chunk in range(min(RECEIVING, self._chunks)):
             self._post(chunk)
 
     def step(self) -> bool:
         """Open the next chunk, and return whether there is another one."""
         chunk, message = self._chunk, self._message
-        self._channel.wait(self._works[chunk % SLOTS], self._operation, message.sender)
+        self._channel.wait(self._works[chunk % RECEIVING], self._operation, message.sender)
         start, end = self._range(chunk)
-        _, view = self._window.slot(chunk, end - start + OVERHEAD_BYTES)
+        _, view = self._window.slot(chunk % RECEIVING, end - start + OVERHEAD_BYTES)
         place = Place(message.sender, self._receiver, chunk, message.size)
         opener = self._channel.openers[message.sender]
         opener.open(self._operation, self._phase, place, view, message.place(start, end))
-        if chunk + SLOTS < self._chunks:
-            self._post(chunk + SLOTS)
+        if chunk + RECEIVING < self._chunks:
+            self._post(chunk + RECEIVING)
         message.used(start, end)
         self._chunk += 1
         return self._chunk < self._chunks
 
     def _post(self, chunk: int) -> None:
         start, end = self._range(chunk)
-        tensor, _ = self._window.slot(chunk, end - start + OVERHEAD_BYTES)
-        self._works[chunk % SLOTS] = self._channel.gloo.recv([tensor], self._message.sender, COLLECTIVE_TAG)
+        tensor, _ = self._window.slot(chunk % RECEIVING, end - start + OVERHEAD_BYTES)
+        sender = self._message.sender
+        gloo = self._channel.way(sender, self._channel.rank)
+        self._works[chunk % RECEIVING] = gloo.recv([tensor], sender, COLLECTIVE_TAG)
 
     def _range(self, chunk: int) -> tuple[int, int]:
         return chunk * CHUNK_BYTES, min((chunk + 1) * CHUNK_BYTES, self._message.size)

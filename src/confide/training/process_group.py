@@ -71,8 +71,12 @@ class SealedProcessGroup(dist.ProcessGroup):  # type: ignore[misc]
         self._rank, self._group, self._closed = rank, group, False
         authenticated = AuthenticatedStore(store, job_key, group)
         incarnation = meet(authenticated, job_key, group, rank, ranks)
-        gloo = dist.ProcessGroupGloo(authenticated, rank, len(ranks), timeout)
-        self._channel = Channel(gloo, incarnation, rank, ranks)
+        gloo = [
+            dist.ProcessGroupGloo(dist.PrefixStore(way, authenticated), rank, len(ranks), timeout)
+            for way in ("up", "down")
+        ]
+        self._channel = Channel((gloo[0], gloo[1]), incarnation, rank, ranks)
+        self._messages_gloo = gloo[0]  # both ways, as who sends need not be known
         self._sequence, self._messages = 0, Counter[tuple[str, int, int]]()
         self._worker = Worker(f"confide-{group}")
         # A daemon thread in torch when Python ends would end the process by a signal.
@@ -249,7 +253,7 @@ class SealedProcessGroup(dist.ProcessGroup):  # type: ignore[misc]
         operation = self._message("to", receiver, tag, tensor)
         sealed = torch.empty(sealed_bytes(len(plain)), dtype=torch.uint8)
         seal_message(self._channel.sealer, operation, self._rank, receiver, plain, bytes_of(sealed))
-        work = self._channel.gloo.send([sealed], receiver, COLLECTIVE_TAG + 1 + tag)
+        work = self._messages_gloo.send([sealed], receiver, COLLECTIVE_TAG + 1 + tag)
         return SealedMessage(work, lambda _: self._channel.wait(work, operation, receiver), receiver)
 
     def recv(self, tensors: Tensors, sender: int, tag: int) -> dist.Work:
@@ -263,7 +267,7 @@ class SealedProcessGroup(dist.ProcessGroup):  # type: ignore[misc]
     def _receive(self, tensor: torch.Tensor, sender: int | None, tag: int) -> dist.Work:
         out = dense(tensor)
         sealed = torch.empty(sealed_bytes(out.numel() * out.element_size()), dtype=torch.uint8)
-        gloo, number = self._channel.gloo, COLLECTIVE_TAG + 1 + tag
+        gloo, number = self._messages_gloo, COLLECTIVE_TAG + 1 + tag
         if sender is None:
             work, known = gloo.recv_anysource([sealed], number), None
         else:

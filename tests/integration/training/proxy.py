@@ -1,7 +1,8 @@
-"""Who stands between two ranks: `python proxy.py PORT ATTACK` listens beside that port, and says where.
+"""Who stands between two ranks: `python proxy.py PORT ATTACK WAY` listens beside that port, and says where.
 
-Of gloo it knows what anybody can: whoever connects says a number of 8 bytes first; then each way is a row of frames,
-each with 48 bytes in front, of which the second number says what it is (1: data), the fifth how many bytes follow.
+Attacked are the messages of one rank alone, which go `to` the port or come `from` it. Of gloo it knows what anybody
+can: whoever connects says a number of 8 bytes first; then each way is a row of frames, each with 48 bytes in front, of
+which the second number says what it is (1: data), the fifth how many bytes follow.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ DATA, WHOLE_CHUNK = 1, CHUNK_BYTES + OVERHEAD_BYTES
 
 
 def main() -> None:
-    target, attack = int(sys.argv[1]), sys.argv[2]
+    target, attacks = int(sys.argv[1]), {"to": "none", "from": "none", sys.argv[3]: sys.argv[2]}
     with _beside(target) as listener:
         listener.listen()
         print(listener.getsockname()[1], flush=True)
         while True:
             here, _ = listener.accept()
             there = socket.create_connection(("127.0.0.1", target))
-            for way in ((here, there, 8, attack), (there, here, 0, "none")):
+            for way in ((here, there, 8, attacks["to"]), (there, here, 0, attacks["from"])):
                 threading.Thread(target=_pass, args=way, daemon=True).start()
 
 

@@ -37,20 +37,20 @@ def main() -> None:
     register(bytes.fromhex(sys.stdin.readline()))
     store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=TIMEOUT)
     if sys.argv[5:]:
-        _detour(sys.argv[5])
+        _detour(sys.argv[5], "from" if rank == 0 else "to")
     dist.init_process_group("confide", store=store, rank=rank, world_size=ranks, timeout=TIMEOUT)
     print(json.dumps(SCENARIOS[name]()), flush=True)
     dist.destroy_process_group()
 
 
-def _detour(attack: str) -> None:
+def _detour(attack: str, way: str) -> None:
     """Tell others the proxy's address in place of this rank's own: a network that leads through it."""
     true_set, proxies = AuthenticatedStore.set, {}
 
     def proxy(found: re.Match[bytes]) -> bytes:
         port = int.from_bytes(found[1], "big")
         if port not in proxies:
-            command = [sys.executable, str(Path(__file__).with_name("proxy.py")), str(port), attack]
+            command = [sys.executable, str(Path(__file__).with_name("proxy.py")), str(port), attack, way]
             process = subprocess.Popen(command, stdout=subprocess.PIPE)
             atexit.register(process.kill)
             proxies[port] = int(process.stdout.readline())
