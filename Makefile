@@ -40,7 +40,7 @@ properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
 
 test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
-	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py tests/integration/serving/test_trained.py
+	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py tests/integration/run/test_metrics.py tests/integration/serving/test_trained.py
 
 compat:  ## programs of others with and without confide, and the table of docs/compatibility.md
 	@scripts/setup.sh --group bench --group compat

@@ -18,8 +18,9 @@ _EXPORT = ("onnxscript", "safetensors")
 BROUGHT: Mapping[str, tuple[str, ...]] = {
     "confide.training.export": _EXPORT,
     "confide.training.export_model": _EXPORT,
+    "torch.utils.tensorboard": ("tensorboard",),
 }
-"""What of `confide` a program imports -> modules that this needs, and images have for no other reason."""
+"""What a program imports -> modules that this needs besides what its own distribution requires."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ def test_modules_from_elsewhere_are_taken_and_found(program, tmp_path):
     assert app.imports == {"pandas", "numpy"}
 
 
+def test_tensorboard_is_brought_by_what_torch_has_for_it(program):
+    program.write_text("from torch.utils.tensorboard import SummaryWriter")
+    assert read_app(program).imports == {"torch", "tensorboard"}
+
+
 @pytest.mark.parametrize(
     "line",
     [
