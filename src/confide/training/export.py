@@ -5,6 +5,7 @@ Where it comes from is no word of this module's: the broker's log has it (`confi
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from confide.errors import MissingDependency, Misuse
 
 BATCH = "batch"
 """What the signature calls the first dimension of each tensor, which stays open."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_PROTOBUF_BYTES = 1 << 30
 """Weights of more lie beside the model, as a protobuf holds 2 GiB at most."""
 
@@ -109,7 +111,8 @@ def _batch(example: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _write_onnx(
     model: nn.Module, batch: Mapping[str, torch.Tensor], outputs: Sequence[str], path: Path
 ) -> Signature:
-    training = model.training
+    training, fast = model.training, torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # of transformers that infer: ONNX has nothing for it
     try:
         with torch.no_grad():
             program = torch.onnx.export(
@@ -122,10 +125,9 @@ def _write_onnx(
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise Misuse(
-            f"torch cannot export this model to ONNX: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise Misuse(f"torch cannot export this model to ONNX: {_reason(error)}") from error
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         model.train(training)
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     program.save(path, external_data=weights > _MAX_PROTOBUF_BYTES)
@@ -133,6 +135,13 @@ def _write_onnx(
     if len(graph.outputs) != len(outputs):
         raise Misuse(f"the model returns {len(graph.outputs)} tensors, {len(outputs)} are named")
     return Signature(tuple(map(_signature, graph.inputs)), tuple(map(_signature, graph.outputs)))
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what went wrong at first, without the colours in it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _COLOUR.sub("", str(error)).strip().partition("\n")[0]
 
 
 def _signature(value: Any) -> TensorSignature:
