@@ -11,9 +11,8 @@ from confide.errors import AttestationRefused, ConfideError, InvalidFormat, Misu
 from confide.serving import failures
 from confide.serving.failures import Unreachable
 from confide.serving.identity import MAX_BYTES, Introduction
-from confide.serving.sealed import MEDIA_TYPE
+from confide.serving.sealed import CONTEXT_HEADER, ERROR_HEADER, MEDIA_TYPE
 
-CONTEXT_HEADER, ERROR_HEADER = "confide-context", "confide-error"
 MAX_REPLY_BYTES = 1024 * 1024 * 1024
 
 

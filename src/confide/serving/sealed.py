@@ -24,6 +24,7 @@ from confide.serving.pool_key import KEY_ID_BYTES, PoolKeys, PoolPublicKey
 from confide.serving.ticket import TICKET_BYTES, HeldTicket, Session, open_ticket, session_id
 
 MEDIA_TYPE = "application/vnd.confide.sealed"
+CONTEXT_HEADER, ERROR_HEADER = "confide-context", "confide-error"
 VERSION = 1
 FRESH, TICKETED, REPLY = 1, 2, 3
 HEADER_BYTES = 2 + KEY_ID_BYTES + 16
