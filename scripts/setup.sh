@@ -45,6 +45,7 @@ if [ -n "${CONFIDE_TEST_TOOLS:-}" ]; then  # set by `make`'s targets for tests
   command -v swtpm >/dev/null || missing+=(swtpm)
   command -v tpm2_createprimary >/dev/null || missing+=(tpm2-tools)
   command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
   command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
   [ -e /usr/share/ovmf/OVMF.fd ] || missing+=(ovmf)

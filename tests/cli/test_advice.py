@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from confide.cli.run import _declaration, _Report
+from confide.cli.run import Report, _declaration
 
 
 @pytest.mark.parametrize("chosen", [b"", b"short"])
@@ -66,7 +66,7 @@ def test_a_run_that_cannot_be_is_refused_before_anything_is_built(confide, optio
     ("logs", "kept", "why"), [(True, "sealed for the owner", True), (False, "names no logs key", False)]
 )
 def test_a_run_says_whether_its_output_is_kept(capsys, logs, kept, why):
-    told = _Report("simulated", quiet=False)
+    told = Report("simulated", quiet=False)
     for status in ({"state": "released", "logs": logs}, {"state": "started"}):
         told.status(status)
     told.status({"state": "finished", "exit_code": 1})

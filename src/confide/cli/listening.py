@@ -34,6 +34,17 @@ def launch_parameters(addresses: Mapping[str, str], names: Sequence[str] | None)
     return [*(f"{key}={value}" for key, value in addresses.items()), f"names={','.join(names or hosts)}"]
 
 
+def called_by(listen: str, names: Sequence[str] | None) -> tuple[str, int, Sequence[str]]:
+    """Return host and port of what listens on this machine itself, and by which names it is called.
+
+    Raises:
+        Misuse: as `launch_parameters`.
+    """
+    launch_parameters(listen, names)
+    host = _host(listen)
+    return host, int(listen.rpartition(":")[2]), names or [host]
+
+
 def _host(address: str) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:

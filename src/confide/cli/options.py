@@ -118,7 +118,7 @@ def _paths(text: str | None) -> tuple[Path, ...]:
     return tuple(Path(name) for name in (text or "").split(",") if name)
 
 
-def _program_options(
+def program_options(
     profile: ProfileOption = "spark",
     arg: ArgOption = None,
     include: IncludeOption = None,
@@ -132,6 +132,7 @@ def _program_options(
     main_class: ClassOption = None,
     libos: LibosOption = None,
 ) -> ProgramOptions:
+    """Return what these options say about a program; its parameters are the options of `with_program_options`."""
     from confide.enclave.libos import LIBOSES
 
     if libos is not None and libos not in LIBOSES:
@@ -157,13 +158,13 @@ def with_program_options(command: Callable[..., None]) -> Callable[..., None]:
 
     The command raises `Misuse` for a size that is none, or an unknown library OS.
     """
-    shared = inspect.signature(_program_options, eval_str=True).parameters
+    shared = inspect.signature(program_options, eval_str=True).parameters
     own = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
     def with_options(*args: object, **given: Any) -> None:
         stated = {name: given.pop(name) for name in shared if name in given}
-        command(*args, options=_program_options(**stated), **given)
+        command(*args, options=program_options(**stated), **given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from confide.cli.hints import advice
-from confide.errors import InvalidImage, Misuse, NotLocked
+from confide.errors import InvalidImage, MeasurementRefused, Misuse, NotLocked
 
 if TYPE_CHECKING:
     from confide.broker.home import Home
@@ -258,6 +258,12 @@ def keep_image(home: Home, built: BuiltImage) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     with atomic_file(folder / f"{built.measurement}.json", overwrite=True) as file:
         file.write(built.image.canonical())
+
+
+def with_changes(error: MeasurementRefused, home: Home | None, built: BuiltImage) -> MeasurementRefused:
+    """Return the refusal of an image, with what differs from the approved one where the home knows it."""
+    changed = None if home is None else what_changed(home, built)
+    return MeasurementRefused(f"{error}; against the approved image: {changed}") if changed else error
 
 
 def what_changed(home: Home, built: BuiltImage) -> str | None:

@@ -27,7 +27,7 @@ from confide.cli.options import (
     with_program_options,
 )
 from confide.cli.output import emit, say, tee_note
-from confide.cli.programs import BuiltImage, ProgramOptions, image_of, image_of_executors, what_changed
+from confide.cli.programs import BuiltImage, ProgramOptions, image_of, image_of_executors, with_changes
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse, NoGrant
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def run(
             libos=libos,
         )
         return
-    tee = tee or _found(quiet=json)
+    tee = tee or found_tee(quiet=json)
     machine = None if guest is None else GuestMachine(guest, accel)
     if machine is not None and scratch_disk is not None:
         raise Misuse(
@@ -197,8 +197,8 @@ def run(
     }
     if job is None and not workers and (named := [n for n, value in of_workers.items() if value is not None]):
         raise Misuse(f"{named[0]} is of executors, and there are none: give --workers N")
-    report = _Report(tee, quiet=json)
-    with _brokers(context, tee, machine, broker or [], broker_ca or []) as brokers:
+    report = Report(tee, quiet=json)
+    with brokers_for(context, tee, machine, broker or [], broker_ca or []) as brokers:
         built = image_of(program, brokers.authorities, options)
         report.image(built)
         each = worker_cores or max(1, (os.cpu_count() or 1) // max(1, workers))
@@ -246,21 +246,19 @@ def run(
                 else:
                     code = run_image(request, report.status)
         except MeasurementRefused as error:
-            refused = images[-1] if report.executor_lost else images[0]
-            changed = what_changed(brokers.home, refused) if brokers.home is not None else None
-            if changed is None and report.executor_lost:
+            changed = with_changes(error, brokers.home, images[-1] if report.executor_lost else images[0])
+            if changed is error and report.executor_lost:
                 error.add_note(
                     "the owner allows executors too with `confide policy allow PROGRAM --workers`."
                 )
-            if changed:
-                raise MeasurementRefused(f"{error}; against the approved image: {changed}") from None
-            raise
+            raise changed from None
     if json:
         emit({"tee": tee, "measurement": built.measurement, "exit_code": code, "states": report.states})
     raise typer.Exit(code)
 
 
-def _found(*, quiet: bool) -> str:
+def found_tee(*, quiet: bool) -> str:
+    """Return the TEE that this machine is a guest of."""
     from confide.enclave.issuers.find import find_issuer
 
     with advice(
@@ -273,20 +271,23 @@ def _found(*, quiet: bool) -> str:
 
 
 @dataclass(frozen=True)
-class _Brokers:
+class Brokers:
+    """The brokers of a run: name -> authority, name -> URL, and the home of the one inside, if it is that."""
+
     authorities: Mapping[str, str]
     urls: Mapping[str, str]
     home: Home | None
 
 
 @contextlib.contextmanager
-def _brokers(
+def brokers_for(
     context: typer.Context,
     tee: str,
     machine: GuestMachine | None,
     urls: list[str],
     authorities: list[Path],
-) -> Iterator[_Brokers]:
+) -> Iterator[Brokers]:
+    """Yield the brokers that are named, or else the one of this home, which serves for the time of the block."""
     from confide.cli.brokers import EMBEDDED, embedded_authority, named_authorities
 
     home_folder = settings(context).home
@@ -295,7 +296,7 @@ def _brokers(
         if len(urls) != len(named):
             raise Misuse("give one --broker-ca for each --broker, in the same order")
         _check_remote(urls, home_folder if tee == Tee.SIMULATED else None)
-        yield _Brokers(named, dict(zip(named, urls, strict=True)), None)
+        yield Brokers(named, dict(zip(named, urls, strict=True)), None)
         return
     if tee not in (Tee.SIMULATED, Tee.TPM):
         raise Misuse(
@@ -316,7 +317,7 @@ def _brokers(
         EmbeddedBroker(home.store, allow_simulated=simulated, allow_tpm=not simulated, names=names) as server,
     ):
         url = server.url if machine is None else f"https://{GATEWAY}:{server.url.rpartition(':')[2]}"
-        yield _Brokers(embedded_authority(home), {EMBEDDED: url}, home)
+        yield Brokers(embedded_authority(home), {EMBEDDED: url}, home)
 
 
 def _check_remote(urls: list[str], home: Path | None) -> None:
@@ -346,7 +347,7 @@ def _declaration(image: Image, arguments: Sequence[str]) -> str | None:
     )
 
 
-class _Report:
+class Report:
     """Tells the operator the state, and nothing of the data."""
 
     def __init__(self, tee: str, *, quiet: bool) -> None:
@@ -367,6 +368,9 @@ class _Report:
         self.states.append(status)
         if "executor" in status:
             self._executor(status)
+            return
+        if "worker" in status:
+            self._worker(status)
             return
         match status.get("state"):
             case "verified":
@@ -401,6 +405,14 @@ class _Report:
             case "lost":
                 self.executor_lost = True
                 self._say(f"executor {status.get('executor')} ended: {status.get('ended')}")
+
+    def _worker(self, status: Mapping[str, Any]) -> None:
+        match status.get("state"):
+            case "ready":
+                models = f", models {status['models']}" if "models" in status else ""
+                self._say(f"worker {status['worker']} is ready, attested on its own{models}")
+            case "lost":
+                self._say(f"worker {status['worker']} ended, and is replaced: {status.get('ended')}")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

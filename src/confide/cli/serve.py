@@ -17,23 +17,68 @@ from confide.cli.options import (
     MemoryOption,
     OwnerNeeded,
     ScratchOption,
+    program_options,
 )
 from confide.cli.run import run
+from confide.cli.serve_queue import MAX_QUEUE, FrontEndOptions, link_of, serve_queue
 from confide.errors import Misuse
 
 
 def serve(
     context: typer.Context,
     model: Annotated[
-        Path,
-        typer.Argument(help="A model, a folder of models, a sealed location, or `serving.toml`."),
-    ],
+        Path | None,
+        typer.Argument(
+            help="A model, a folder of models, a sealed location, or `serving.toml`. None: a front end alone.",
+            show_default=False,
+        ),
+    ] = None,
     listen: Annotated[str, typer.Option(help="ADDRESS:PORT; port 0: a free one.")] = "127.0.0.1:8443",
     grpc_listen: Annotated[
         str | None,
         typer.Option(help="ADDRESS:PORT for gRPC, where the owner's configuration has `plain_requests`."),
     ] = None,
     name: NameOption = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Redis that sealed requests wait in: rediss://USER@HOST:PORT/DATABASE (docs/serving.md).",
+        ),
+    ] = None,
+    queue_password: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the password of its user.")
+    ] = None,
+    queue_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate (PEM) of its authority. Default: the system's."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=999, help="With --queue: workers, each in an enclave of its own. Default: 1."
+        ),
+    ] = None,
+    front_end: Annotated[
+        bool | None,
+        typer.Option(
+            "--front-end/--no-front-end",
+            help="With --queue: take clients' requests at --listen, too. Default: yes.",
+        ),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Private key and certificate (PEM) that the front end shows. Default: one of an authority of its own.",
+        ),
+    ] = None,
+    max_queue: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --queue: requests that may wait; more are answered 429. Default: 10000."
+        ),
+    ] = None,
     tee: Annotated[
         str,
         typer.Option(
@@ -65,7 +110,52 @@ def serve(
         confide serve --tee simulated models/iris --listen 0.0.0.0:8443 --name iris.clinic.example
 
         confide serve --tee simulated serving.toml --grpc-listen 127.0.0.1:8001
+
+        confide serve --tee simulated model.onnx --queue rediss://pool@redis.example --queue-password pw --workers 4
+
+        confide serve --front-end --queue rediss://pool@redis.example --queue-password pw --name iris.clinic.example
     """
+    if queue is not None:
+        if grpc_listen is not None:
+            raise Misuse(
+                "--grpc-listen: requests of gRPC are not sealed, and a queue holds sealed ones alone"
+            )
+        front = FrontEndOptions(listen, name, certificate, max_queue or MAX_QUEUE)
+        serve_queue(
+            context,
+            model,
+            link_of(queue, queue_password, queue_ca),
+            None if front_end is False else front,
+            workers=workers or 1,
+            front_end_alone=bool(front_end) and model is None,
+            tee=tee,
+            data=data,
+            broker=broker,
+            broker_ca=broker_ca,
+            options=program_options(
+                profile="serving",
+                include=include,
+                owner_needed=owner,
+                memory=memory,
+                scratch=scratch,
+                cores=cores,
+                libos=libos,
+            ),
+            json=json,
+        )
+        return
+    of_queues = {
+        "--queue-password": queue_password,
+        "--queue-ca": queue_ca,
+        "--workers": workers,
+        "--front-end": front_end,
+        "--certificate": certificate,
+        "--max-queue": max_queue,
+    }
+    if named := [option for option, value in of_queues.items() if value is not None]:
+        raise Misuse(f"{named[0]} goes with --queue URL")
+    if model is None:
+        raise Misuse("which model? Name one, or a front end alone: --front-end --queue URL")
     addresses = {"listen": listen, **({} if grpc_listen is None else {"grpc": grpc_listen})}
     launch = launch_parameters(addresses, name)
     if grpc_listen is not None and not _takes_plain_requests(model):

@@ -27,7 +27,7 @@ from confide.serving import failures
 from confide.serving.client_transport import ask_introduction, client_tls, post
 from confide.serving.clients import is_token
 from confide.serving.envelope import ReplyContent, RequestContent, Target
-from confide.serving.failures import Expired, Unreachable
+from confide.serving.failures import Expired, Overloaded, Unreachable
 from confide.serving.identity import PATH, AcceptedServing, VerifiedWorker, verify_worker
 from confide.serving.oip import Body, read_reply, write_request
 from confide.serving.sealed import ReplyKey, seal_fresh, seal_ticketed
@@ -206,7 +206,7 @@ class Client:
                     raise
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
-                with contextlib.suppress(Unreachable):
+                with contextlib.suppress(Unreachable, Overloaded):
                     self.verify()
             except (UnknownKey, Expired) as error:
                 if not again or (isinstance(error, Expired) and self._ticket is None):

@@ -50,6 +50,12 @@ class ModelFailed(ConfideError):
     public = "the model failed on this request"
 
 
+class Abandoned(ConfideError):
+    """Workers ended with a request of a queue, several times."""
+
+    public = "workers ended over this request, several times; it is not tried again"
+
+
 class Duplicate(Conflict):
     """A second request under one id that is not the first one again."""
 

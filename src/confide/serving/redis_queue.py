@@ -1,0 +1,300 @@
+"""Sealed requests that wait in a Redis Stream, and their answers, which lie there until they expire.
+
+An entry is acknowledged in the same step that puts its answer down, and in no other. So what is in the stream is what
+waits or is being answered, and its length is how much that is. Keys and fields: docs/formats/queue.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+
+from confide.errors import ConfideError
+from confide.serving.envelope import Target
+from confide.serving.failures import Abandoned, Duplicate, InvalidRequest, Overloaded
+from confide.serving.frames import AnswerHead
+from confide.serving.sealed import ERROR_HEADER, HEADER_BYTES, MAX_AHEAD_MS, MEDIA_TYPE
+
+STREAM, GROUP, ANSWERED, READY = "confide:requests", "workers", "confide:answered", "confide:ready"
+_REQUEST = b"confide:request:"
+_ID = re.compile(rb"[0-9a-f]{32,128}")
+WAITS_MS = 2 * MAX_AHEAD_MS
+"""So long it is known that a request waits: longer than anybody waits for its answer."""
+KEPT_MS = MAX_AHEAD_MS
+"""An answer lies there until the end of its request is over, however far ahead that was."""
+RETRY_MS = 5_000
+"""The same of what is no answer to keep: the request may come again."""
+READY_MS = 10_000
+ROOM = 0.8
+"""So full a store may be for new requests; the rest is for answers."""
+MAX_DELIVERIES = 5
+"""So many workers may end with a request before it is given up."""
+
+_SUBMIT = """
+local known = redis.call('HMGET', KEYS[2], 'digest', 'head', 'body')
+if known[1] then
+  if known[1] ~= ARGV[1] then return {'other'} end
+  if known[2] then return {'answered', known[2], known[3]} end
+  return {'waits'}
+end
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) then return {'full'} end
+redis.call('HSET', KEYS[2], 'digest', ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('XADD', KEYS[1], '*', 'id', ARGV[4], 'head', ARGV[5], 'body', ARGV[6])
+return {'waits'}
+"""
+_ANSWER = """
+local known = redis.call('HMGET', KEYS[2], 'digest', 'head')
+if known[1] and not known[2] then
+  redis.call('HSET', KEYS[2], 'head', ARGV[1], 'body', ARGV[2])
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+redis.call('XACK', KEYS[1], ARGV[4], ARGV[5])
+redis.call('XDEL', KEYS[1], ARGV[5])
+redis.call('PUBLISH', ARGV[6], ARGV[7])
+"""
+"""The first answer stands; where nothing is known of the request any more, nobody waits. A script is one step, as a
+transaction is, in the file that Redis reads at its start too."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, as it is put into the queue.
+
+    Attributes:
+        id: what identifies it, hex.
+        digest: of all that is asked: another request may not have its id.
+        head, body: as of a `Frame`.
+    """
+
+    id: bytes
+    digest: bytes
+    head: bytes
+    body: bytes
+
+    @classmethod
+    def sealed(cls, target: Target, head: bytes, body: bytes) -> Asked:
+        """Return a sealed request, which its header identifies.
+
+        Raises:
+            InvalidRequest: too short for one.
+        """
+        if len(body) < HEADER_BYTES:
+            raise InvalidRequest("step 1: not a sealed request of version 1")
+        digest = hashlib.sha256(body + target.encode()).digest()
+        return cls(body[1:HEADER_BYTES].hex().encode(), digest, head, body)
+
+    @classmethod
+    def single(cls, head: bytes) -> Asked:
+        """Return a request that is never the same as another one."""
+        name = os.urandom(16).hex().encode()
+        return cls(name, name, head, b"")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer, as it lies in the queue.
+
+    Attributes:
+        head, body: as of a `Frame`.
+    """
+
+    head: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A request that was taken out to be answered.
+
+    Attributes:
+        entry: its id in the stream.
+        id: of the request.
+        head, body: of it.
+        deliveries: how often it was taken out, this time included.
+    """
+
+    entry: bytes
+    id: bytes
+    head: bytes
+    body: bytes
+    deliveries: int = 1
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it is one: whoever has the store can put anything there."""
+        return _ID.fullmatch(self.id) is not None
+
+
+class RedisQueue:
+    """The queue, as front ends and relays use it.
+
+    Args:
+        redis: holds it.
+        consumer: name of the relay in the group.
+        max_waiting: requests that may wait or be under way.
+    """
+
+    def __init__(self, redis: Redis, consumer: str = "", max_waiting: int = 10_000) -> None:
+        self._redis, self._consumer, self._max_waiting = redis, consumer, max_waiting
+
+    async def create(self) -> None:
+        """Make stream and group, unless they are there."""
+        try:
+            await self._redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def submit(
+        self, requests: Sequence[Asked], *, room: bool = True
+    ) -> list[Answered | ConfideError | None]:
+        """Put requests in, unless they are known: again and again has the effect of once.
+
+        Args:
+            requests: they.
+            room: new ones may be put in.
+
+        Returns:
+            Of each its answer, where there is one; None: it waits. Overloaded: as many wait as may, or the store is
+            full. Duplicate: another request has its id.
+
+        Raises:
+            RedisError, OSError: it is not known whether they were put in.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for each in requests:
+                most = self._max_waiting if room else 0
+                said = (each.digest, most, WAITS_MS, each.id, each.head, each.body)
+                pipe.eval(_SUBMIT, 2, STREAM, _REQUEST + each.id, *said)
+            return [self._submitted(found) for found in await pipe.execute(raise_on_error=False)]
+
+    def _submitted(self, found: Any) -> Answered | ConfideError | None:
+        if isinstance(found, OutOfMemoryError):
+            return Overloaded("the queue's store is full", 5.0)
+        if isinstance(found, RedisError):
+            raise found
+        match found[0]:
+            case b"answered":
+                return Answered(found[1], found[2])
+            case b"other":
+                return Duplicate("another request has this id")
+            case b"full":
+                return Overloaded("as many requests wait in the queue as may, or its store is full")
+        return None
+
+    async def look(self, ids: Sequence[bytes]) -> tuple[dict[bytes, Answered], list[bytes]]:
+        """Return the answers that there are to these requests, and which of them are not known."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in ids:
+                pipe.hmget(_REQUEST + name, "digest", "head", "body")
+            found = dict(zip(ids, await pipe.execute(), strict=True))
+        answers = {name: Answered(head, body or b"") for name, (_, head, body) in found.items() if head}
+        return answers, [name for name, (digest, head, _) in found.items() if not digest and not head]
+
+    async def has_room(self) -> bool:
+        """Return whether the store has memory for more than answers to what it has."""
+        said: Any = await self._redis.info("memory")
+        return not said["maxmemory"] or said["used_memory"] < ROOM * said["maxmemory"]
+
+    async def length(self) -> int:
+        """Return how many requests wait or are being answered."""
+        return int(await self._redis.xlen(STREAM))
+
+    async def ready(self) -> bool:
+        """Return whether a worker is ready, or was a few seconds ago."""
+        return bool(await self._redis.exists(READY))
+
+    async def tell_ready(self) -> None:
+        """Say that a worker is."""
+        await self._redis.set(READY, b"1", px=READY_MS)
+
+    async def take(self, most: int, wait_ms: int) -> list[Entry]:
+        """Take out requests that nobody has had yet; wait for the first of them."""
+        taken = await self._take(most, wait_ms)
+        if 0 < len(taken) < most:  # it came while this waited: those that came right behind it go with it
+            with contextlib.suppress(RedisError, OSError):  # what is out is out
+                taken += await self._take(most - len(taken), None)
+        return taken
+
+    async def _take(self, most: int, wait_ms: int | None) -> list[Entry]:
+        found: Any = await self._redis.xreadgroup(
+            GROUP, self._consumer, {STREAM: ">"}, count=most, block=wait_ms
+        )
+        return [_entry(name, fields, 1) for name, fields in found[0][1]] if found else []
+
+    async def take_over(self, idle_ms: int, most: int) -> list[Entry]:
+        """Take over requests that somebody has had for so long without a sign of life."""
+        pending: Any = await self._redis.xpending_range(STREAM, GROUP, "-", "+", most, idle=idle_ms)
+        counts = {each["message_id"]: int(each["times_delivered"]) for each in pending}
+        if not counts:
+            return []
+        # Who comes second finds them no longer idle.
+        claimed: Any = await self._redis.xclaim(STREAM, GROUP, self._consumer, idle_ms, list(counts))
+        return [_entry(name, fields, counts[name] + 1) for name, fields in claimed]
+
+    async def hold(self, entries: Iterable[Entry]) -> None:
+        """Give a sign of life of requests that are being answered."""
+        names: list[Any] = [each.entry for each in entries]
+        if names:
+            await self._redis.xclaim(STREAM, GROUP, self._consumer, 0, names, justid=True)
+
+    async def release(self, entries: Iterable[Entry], idle_ms: int, *, blamed: bool) -> None:
+        """Leave requests to whoever takes them over next, now.
+
+        Args:
+            entries: of them.
+            idle_ms: after which requests are taken over.
+            blamed: a worker had them when it ended: that counts as a delivery.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for each in entries:
+                count = each.deliveries if blamed else each.deliveries - 1
+                more: dict[str, Any] = {"idle": idle_ms, "retrycount": count, "justid": True}
+                pipe.xclaim(STREAM, GROUP, self._consumer, 0, [each.entry], **more)
+            await pipe.execute()
+
+    async def answer(self, answers: Iterable[tuple[Entry, Answered]]) -> None:
+        """Put answers down and acknowledge their requests, each in one step. Doing it again changes nothing."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for entry, answered in answers:
+                kept = _kept_ms(answered.head)
+                said = (answered.head, answered.body, kept, GROUP, entry.entry, ANSWERED, entry.id)
+                pipe.eval(_ANSWER, 2, STREAM, _REQUEST + entry.id, *said)
+            await pipe.execute()
+
+    async def discard(self, entry: Entry) -> None:
+        """Remove what is no request, and so has nobody to be told."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xack(STREAM, GROUP, entry.entry)
+            pipe.xdel(STREAM, entry.entry)
+            await pipe.execute()
+
+    async def forget_consumers(self, idle_ms: int) -> None:
+        """Remove relays that have gone, and left nothing."""
+        for each in await self._redis.xinfo_consumers(STREAM, GROUP):
+            if not each["pending"] and each["idle"] > idle_ms:
+                await self._redis.xgroup_delconsumer(STREAM, GROUP, each["name"])
+
+
+def _entry(name: bytes, fields: dict[bytes, bytes] | None, deliveries: int) -> Entry:
+    said = fields or {}
+    return Entry(name, said.get(b"id", b""), said.get(b"head", b""), said.get(b"body", b""), deliveries)
+
+
+def _kept_ms(head: bytes) -> int:
+    """Return how long an answer is kept: one that is sealed, or gives a request up, for as long as that may come."""
+    try:
+        said = AnswerHead.decode(head)
+    except InvalidRequest:
+        return RETRY_MS
+    sealed = said.status == 200 and said.headers.get("content-type") == MEDIA_TYPE
+    return KEPT_MS if sealed or said.headers.get(ERROR_HEADER) == Abandoned.__name__ else RETRY_MS
