@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -67,16 +68,21 @@ def run(options: Options) -> Report:
 
 def _load(server: Running, form: str, seconds: float) -> Run:
     given = {"url": server.url, "path": server.path, "form": form, "seconds": seconds, "clients": CLIENTS}
-    command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(given | dict(server.more))]
+    return loaded("benchmarks.serving.load", given | dict(server.more), server.pid)
+
+
+def loaded(module: str, given: Mapping[str, object], pid: int) -> Run:
+    """Return what a load, told to a module's process, cost the process tree of a server."""
+    command = [sys.executable, "-m", module, json.dumps(given)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     before = 0.0
     found = {}
     for line in process.stdout:
         if line.startswith("measuring"):
-            before = _tree_cpu_s(server.pid)
+            before = _tree_cpu_s(pid)
         elif line.startswith("{"):
-            used = _tree_cpu_s(server.pid) - before
+            used = _tree_cpu_s(pid) - before
             found = json.loads(line)
     if process.wait() or not found:
         assert process.stderr is not None

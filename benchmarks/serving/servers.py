@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.redis_server import Redis
+
 from benchmarks.owner import CONFIDE, KEY, Owner
 from benchmarks.process import CommandFailed
 from confide.broker.ca import CertificateAuthority
@@ -65,16 +67,42 @@ def ours(owner: Owner) -> Iterator[Running]:
     owner.confide("policy", "apply", "policy.toml")
     accepted = owner.folder / "accepted.toml"
     accepted.write_text(owner.confide("serving", "accept", "serving").output)
+    with _serving(owner, "--tee", "simulated", "serving.toml", "--listen", "127.0.0.1:0", "--cores", "1") as (
+        pid,
+        url,
+    ):
+        yield Running(pid, url, "/v2/models/mlp/infer", "plain", {"accepted": str(accepted)})
+
+
+@contextmanager
+def over_queue(owner: Owner, redis: Redis) -> Iterator[Running]:
+    """Serve by one worker over a queue; the front end is another process, for evidence alone."""
+    with ours(owner) as alone:
+        accepted = alone.more["accepted"]
+    worker = ("--tee", "simulated", "serving.toml", "--cores", "1", "--no-front-end", *redis.options())
+    front = ("--front-end", "--listen", "127.0.0.1:0", *redis.options())
+    with _serving(owner, *worker) as (pid, _), _serving(owner, *front) as (_, url):
+        more = {
+            "accepted": accepted,
+            "front_ca": str(owner.home / "front-end-ca.pem"),
+            "queue": redis.url(),
+            "password": str(redis.folder / "password"),
+            "ca": str(redis.folder / "ca.pem"),
+        }
+        yield Running(pid, url, "/v2/models/mlp/infer", "sealed", more)
+
+
+@contextmanager
+def _serving(owner: Owner, *options: str) -> Iterator[tuple[int, str]]:
+    """Run `confide serve` until it is ready, and yield its process and URL."""
     command: list[str | Path] = [CONFIDE, "--home", owner.home, "--passphrase-fd", str(owner.passphrase_fd)]
-    command += ["serve", "--tee", "simulated", "serving.toml", "--listen", "127.0.0.1:0", "--cores", "1"]
-    with _started(command, owner.folder, pass_fds=[owner.passphrase_fd]) as process:
+    with _started([*command, "serve", *options], owner.folder, pass_fds=[owner.passphrase_fd]) as process:
         said = ""
         assert process.stdout is not None
         for line in process.stdout:
             said += line
-            if found := re.match(r"ready: (\S+),", line):
-                more = {"accepted": str(accepted)}
-                yield Running(process.pid, found[1], "/v2/models/mlp/infer", "plain", more)
+            if found := re.match(r"ready: ([^\s,]+)", line):
+                yield process.pid, found[1]
                 return
         raise CommandFailed(f"confide serve did not start:\n{said[-2000:]}")
 
