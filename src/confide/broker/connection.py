@@ -23,6 +23,7 @@ class BoundedHttp(Accepted, HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
+    _completed = False
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -38,8 +39,10 @@ class BoundedHttp(Accepted, HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request."""
         self._start_clock()
+        self._completed = False
         super().data_received(data)
-        if self._in_head:  # also counts what makes up no whole header field yet
+        # Also counts what makes up no whole header field yet; but not what was a request's body up to its end.
+        if self._in_head and not self._completed:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request head is too large.")
@@ -59,7 +62,7 @@ class BoundedHttp(Accepted, HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for the next request."""
         self._stop_clock()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._completed = True, 0, True
         super().on_message_complete()
 
     def _start_clock(self) -> None:
