@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from confide.broker.https import listen
@@ -22,11 +22,12 @@ class Front:
 
 
 @contextlib.contextmanager
-def front_end(link: RedisLink, folder: Path, max_waiting: int = 10_000) -> Iterator[Front]:
+def front_end(
+    link: RedisLink, folder: Path, max_waiting: int = 10_000, certificate: Callable[[], bytes] | None = None
+) -> Iterator[Front]:
     listener, up = listen("127.0.0.1", 0), threading.Event()
-    server = FrontEndServer(
-        link, listener, OwnCertificates(folder, ["127.0.0.1"]), max_waiting, lambda state: up.set()
-    )
+    shown = certificate or OwnCertificates(folder, ["127.0.0.1"])
+    server = FrontEndServer(link, listener, shown, max_waiting, lambda state: up.set())
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -43,7 +44,8 @@ def front_end(link: RedisLink, folder: Path, max_waiting: int = 10_000) -> Itera
         if failed:
             raise failed[0]
         port = listener.getsockname()[1]
-        yield Front(f"https://127.0.0.1:{port}", (folder / AUTHORITY_CERTIFICATE).read_bytes())
+        own = folder / AUTHORITY_CERTIFICATE
+        yield Front(f"https://127.0.0.1:{port}", own.read_bytes() if certificate is None else b"")
     finally:
         server.stop()
         thread.join(30)

@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -21,12 +22,13 @@ from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest, NotKnown, Unreachable
 from confide.serving.frames import RequestHead
+from confide.serving.front_end_server import GivenCertificate
 from confide.serving.redis_link import RedisLink, check
 from confide.serving.redis_queue import KEPT_MS, MAX_DELIVERIES, STREAM
 from confide.serving.sealed import HEADER_BYTES, MEDIA_TYPE, seal_fresh
 
 from ... import models
-from ...redis_server import redis_server
+from ...redis_server import FRONT_END, WORKER, redis_server
 from ...unit.serving.worker import POOL, content
 from .attested import ACCEPTED, Attested
 from .over_queue import front_end, relay
@@ -381,6 +383,41 @@ def test_clients_that_are_not_known_are_refused_through_a_queue(server, store, f
     with Attested(tmp_path, named).served() as url, relay(url, server.link()):
         with Client(front.url, ACCEPTED, proxy_ca=front.ca) as client, pytest.raises(NotKnown):
             ask(client)
+
+
+def test_what_the_worker_does_not_take_is_told_and_what_is_beside_it_answered(server, store, front, tmp_path):
+    models.scale(tmp_path / "models/scale.onnx")
+    rows = np.zeros((3 * 65_536, 4), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        large = [
+            pool.submit(Raw(front), seal_fresh(content(*some), INFER, KEY)[0])
+            for some in (rows[:66_000], rows)
+        ]
+        small = [pool.submit(Raw(front), sealed()[0]) for _ in range(2)]
+        eventually(lambda: store.xlen(STREAM) == 4)
+        with Attested(tmp_path, Configuration(max_body_mib=1)).served() as url, relay(url, server.link()):
+            assert [each.result().status_code for each in small] == [200] * 2
+            assert [each.result().headers["confide-error"] for each in large] == ["TooLarge"] * 2
+
+
+def test_a_certificate_of_the_operators_own(server, store, worker, tmp_path):
+    authority = CertificateAuthority.create(int(time.time()))
+    (tmp_path / "front.pem").write_bytes(authority.issue_leaf(["127.0.0.1"], int(time.time())))
+    given = GivenCertificate(tmp_path / "front.pem")
+    with front_end(server.link(), tmp_path, certificate=given) as front, relay(worker.url, server.link()):
+        with Client(front.url, ACCEPTED, proxy_ca=authority.certificate_pem) as client:
+            assert np.array_equal(ask(client), 2 * X)
+    for content_of in (None, b"x"):
+        (tmp_path / "front.pem").unlink() if content_of is None else (tmp_path / "front.pem").write_bytes(
+            content_of
+        )
+        with pytest.raises(Misuse), front_end(server.link(), tmp_path, certificate=given):
+            pass
+
+
+def test_the_documented_users_are_those_that_are_tested():
+    text = (Path(__file__).parents[3] / "docs/serving.md").read_text()
+    assert all(f" {rules}\n" in text for rules in (FRONT_END, WORKER))
 
 
 def test_a_queue_of_inputs_over_the_queue(server, store, front, worker):
