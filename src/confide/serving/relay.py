@@ -238,7 +238,7 @@ class Relay:
         """Look whether the worker is ready, and say so."""
         while True:
             try:
-                answer = await self._worker.get("/v2/health/ready", timeout=10.0)
+                answer = await self._worker.get("/v2/health/ready", timeout=self._idle_s)
                 ready = answer.status_code == 200
             except httpx.HTTPError:
                 ready = False
@@ -253,8 +253,9 @@ class Relay:
     async def _hold(self) -> None:
         while True:
             await asyncio.sleep(self._idle_s / 4)
-            with contextlib.suppress(RedisError, OSError):
-                await self._queue.hold(list(self._held.values()))
+            if self._up.is_set():  # what a worker has that hangs is for others
+                with contextlib.suppress(RedisError, OSError):
+                    await self._queue.hold(list(self._held.values()))
 
     async def _going(self) -> bool:
         """Wait until the worker answers; return whether to go on."""

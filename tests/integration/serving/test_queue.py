@@ -377,6 +377,25 @@ def test_a_slow_answer_is_waited_for_and_made_once(server, store, front, worker)
     assert seen == [1]
 
 
+def test_what_a_worker_has_that_hangs_is_answered_by_another(server, store, front, worker, tmp_path):
+    gate, entered, model = threading.Event(), threading.Event(), worker.models.get("scale")
+    run = model.runtime.run
+    model.runtime.run = lambda inputs: (entered.set(), gate.wait(60), run(inputs))[2]
+    model.batcher._cost = type(model.batcher._cost)(0.0, 0.0)  # known to be quick: it holds up the event loop
+    with ThreadPoolExecutor(1) as pool, relay(worker.url, server.link(), idle_s=0.5):
+        data, key = sealed()
+        asked = pool.submit(Raw(front), data)
+        assert entered.wait(30)
+        try:
+            with Attested(tmp_path).served() as other, relay(other, server.link(), idle_s=0.5):
+                answer = asked.result()
+        finally:
+            gate.set()
+        eventually(lambda: store.xlen(STREAM) == 0)
+        assert key.open(answer.content).status == 200
+        assert Raw(front)(data).content == answer.content  # the first answer stands
+
+
 def test_clients_that_are_not_known_are_refused_through_a_queue(server, store, front, tmp_path):
     models.scale(tmp_path / "models/scale.onnx")
     named = Configuration(client={"ward": {"token_sha256": ["ab" * 32]}})
