@@ -18,8 +18,9 @@ from confide.serving import Client
 from confide.serving.envelope import RequestContent, Target
 from confide.serving.frames import AnswerHead, RequestHead
 from confide.serving.oip import write_request
+from confide.serving.queue_entries import Asked
 from confide.serving.redis_link import RedisLink
-from confide.serving.redis_queue import Asked, RedisQueue
+from confide.serving.redis_queue import RedisQueue
 from confide.serving.sealed import MEDIA_TYPE, seal_fresh, seal_ticketed
 from confide.serving.waiting import Waiting
 

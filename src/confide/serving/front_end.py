@@ -36,7 +36,8 @@ from confide.serving.failures import InvalidRequest, NotTaken, Unreachable
 from confide.serving.frames import AnswerHead, RequestHead
 from confide.serving.identity import PATH
 from confide.serving.metrics import CONTENT_TYPE
-from confide.serving.redis_queue import Answered, Asked, RedisQueue
+from confide.serving.queue_entries import Answered, Asked
+from confide.serving.redis_queue import RedisQueue
 from confide.serving.sealed import CONTEXT_HEADER, ERROR_HEADER, MEDIA_TYPE
 from confide.serving.waiting import Waiting
 

@@ -7,25 +7,20 @@ waits or is being answered, and its length is how much that is. Keys and fields:
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from confide.errors import ConfideError
-from confide.serving.envelope import Target
 from confide.serving.failures import Abandoned, Duplicate, InvalidRequest, Overloaded
 from confide.serving.frames import AnswerHead
-from confide.serving.sealed import ERROR_HEADER, HEADER_BYTES, MAX_AHEAD_MS, MEDIA_TYPE
+from confide.serving.queue_entries import Answered, Asked, Entry
+from confide.serving.sealed import ERROR_HEADER, MAX_AHEAD_MS, MEDIA_TYPE
 
 STREAM, GROUP, ANSWERED, READY = "confide:requests", "workers", "confide:answered", "confide:ready"
 _REQUEST = b"confide:request:"
-_ID = re.compile(rb"[0-9a-f]{32,128}")
 WAITS_MS = 2 * MAX_AHEAD_MS
 """So long it is known that a request waits: longer than anybody waits for its answer."""
 KEPT_MS = MAX_AHEAD_MS
@@ -63,75 +58,6 @@ redis.call('PUBLISH', ARGV[6], ARGV[7])
 """
 """The first answer stands; where nothing is known of the request any more, nobody waits. A script is one step, as a
 transaction is, in the file that Redis reads at its start too."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request, as it is put into the queue.
-
-    Attributes:
-        id: what identifies it, hex.
-        digest: of all that is asked: another request may not have its id.
-        head, body: as of a `Frame`.
-    """
-
-    id: bytes
-    digest: bytes
-    head: bytes
-    body: bytes
-
-    @classmethod
-    def sealed(cls, target: Target, head: bytes, body: bytes) -> Asked:
-        """Return a sealed request, which its header identifies.
-
-        Raises:
-            InvalidRequest: too short for one.
-        """
-        if len(body) < HEADER_BYTES:
-            raise InvalidRequest("step 1: not a sealed request of version 1")
-        digest = hashlib.sha256(body + target.encode()).digest()
-        return cls(body[1:HEADER_BYTES].hex().encode(), digest, head, body)
-
-    @classmethod
-    def single(cls, head: bytes) -> Asked:
-        """Return a request that is never the same as another one."""
-        name = os.urandom(16).hex().encode()
-        return cls(name, name, head, b"")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """An answer, as it lies in the queue.
-
-    Attributes:
-        head, body: as of a `Frame`.
-    """
-
-    head: bytes
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A request that was taken out to be answered.
-
-    Attributes:
-        entry: its id in the stream.
-        id: of the request.
-        head, body: of it.
-        deliveries: how often it was taken out, this time included.
-    """
-
-    entry: bytes
-    id: bytes
-    head: bytes
-    body: bytes
-    deliveries: int = 1
-
-    @property
-    def is_request(self) -> bool:
-        """Whether it is one: whoever has the store can put anything there."""
-        return _ID.fullmatch(self.id) is not None
 
 
 class RedisQueue:

@@ -12,19 +12,17 @@ import contextlib
 import os
 import secrets
 import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-import httpx
 from redis.exceptions import RedisError, ResponseError
 
-from confide.serving.client_transport import ask_introduction, client_tls
-from confide.serving.failures import Abandoned, InvalidRequest, Overloaded
-from confide.serving.frames import BATCH_PATH, BATCH_TYPE, MAX_HEAD_BYTES, AnswerHead, Frame, FrameReader
-from confide.serving.identity import PATH
+from confide.serving.failures import Abandoned
+from confide.serving.frames import MAX_HEAD_BYTES, AnswerHead, Frame
+from confide.serving.queue_entries import Answered, Entry
 from confide.serving.redis_link import RedisLink
-from confide.serving.redis_queue import MAX_DELIVERIES, Answered, Entry, RedisQueue
+from confide.serving.redis_queue import MAX_DELIVERIES, RedisQueue
+from confide.serving.relay_worker import BatchRefused, WorkerGone, found_worker
 from confide.serving.sealed import ERROR_HEADER
 
 LANES = 2
@@ -35,25 +33,10 @@ TOGETHER = 2
 WAIT_MS = 1_000
 IDLE_S = 15.0
 """After which requests are taken over whose relay gives no sign of life."""
-START_S = 30.0
-ANSWER_S = 660.0
-"""Longer than any request may take."""
 _PAUSE_S = 0.2
 _FORGET_MS = 600_000
 
 _Given = TypeVar("_Given")
-
-
-class WorkerGone(Exception):
-    """The worker does not answer.
-
-    Attributes:
-        had: whether it had the requests.
-    """
-
-    def __init__(self, *, had: bool) -> None:
-        super().__init__("the worker does not answer")
-        self.had = had
 
 
 class Relay:
@@ -70,7 +53,7 @@ class Relay:
         self._held: dict[bytes, Entry] = {}
         self._answers: list[tuple[Entry, Answered]] = []
         self._any, self._written = asyncio.Event(), asyncio.Event()
-        self._stopping = asyncio.Event()
+        self._stopping, self._over = asyncio.Event(), asyncio.Event()
         self._up = asyncio.Event()
         self._lanes = asyncio.Semaphore(LANES)
 
@@ -85,25 +68,24 @@ class Relay:
             Unreachable, AttestationRefused: there is no worker.
             Misuse: the link's authority is no certificate.
         """
-        introduction = await asyncio.to_thread(ask_introduction, f"{self._url}{PATH}", None, START_S)
-        # Whoever it is: sealed requests can be read by workers of the pool alone.
-        tls = client_tls(introduction.authority.encode())
         consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         redis = self._link.connect()
         self._queue = RedisQueue(redis, consumer)
         with contextlib.suppress(RedisError, OSError):  # whatever is amiss shows again
             await self._queue.create()
             await self._queue.forget_consumers(_FORGET_MS)
-        async with redis, _worker(self._url, tls) as self._worker, asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(each()) for each in (self._watch, self._hold, self._write)]
+        async with redis, await found_worker(self._url) as self._worker, asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._write())
+            for beside in (self._watch, self._hold):
+                tasks.create_task(beside())
             async with asyncio.TaskGroup() as lanes:
                 for lane in (*[self._lane] * LANES, self._take_over):
                     lanes.create_task(lane())
             while self._held:
                 self._written.clear()
                 await self._written.wait()
-            for task in beside:
-                task.cancel()
+            self._over.set()  # a call to the worker that is cancelled just when its time is over goes on
+            writing.cancel()
 
     async def _lane(self) -> None:
         """Take requests that nobody has had yet."""
@@ -144,7 +126,7 @@ class Relay:
                     for entry in suspects:
                         await self._answer([entry])
             if not entries:
-                await self._pause(self._idle_s / 4)
+                await _pause(self._stopping, self._idle_s / 4)
 
     async def _answer(self, batch: Sequence[Entry]) -> None:
         """Have a batch answered, or leave it to others."""
@@ -175,38 +157,22 @@ class Relay:
         """
         if not self._up.is_set():
             raise WorkerGone(had=False)
-        reader = FrameReader()
-        body = b"".join(_frame(number, entry).encode() for number, entry in waiting.items())
-        asked = self._worker.stream("POST", BATCH_PATH, content=body, headers={"content-type": BATCH_TYPE})
+        asked = self._worker.answers([_frame(*each) for each in waiting.items()])
         try:
-            async with asked as response:
-                if response.status_code != 200:
-                    await self._refused(waiting, response)
-                    return
-                async for data in response.aiter_raw():
-                    for frame in reader.feed(data):
-                        if frame.number in waiting:
-                            self._put_down(waiting.pop(frame.number), Answered(frame.head, frame.body))
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise WorkerGone(had=False) from None
-        except (httpx.HTTPError, InvalidRequest):
-            raise WorkerGone(had=True) from None
+            async with contextlib.aclosing(asked) as answers:
+                async for frame in answers:
+                    if frame.number in waiting:
+                        self._put_down(waiting.pop(frame.number), Answered(frame.head, frame.body))
+        except BatchRefused as refused:  # it may be one request's fault
+            if len(waiting) == 1:
+                head = AnswerHead(refused.status, {ERROR_HEADER: refused.name}).encode()
+                self._put_down(waiting.popitem()[1], Answered(head, b""))
+                return
+            for number in list(waiting):
+                await self._post({number: waiting[number]})
+                del waiting[number]
         if waiting:
             raise WorkerGone(had=True)
-
-    async def _refused(self, waiting: dict[int, Entry], response: httpx.Response) -> None:
-        """Deal with a batch that is not taken: it may be one request's fault, or there is too much to do."""
-        status = response.status_code
-        if status == Overloaded.http_status or not 400 <= status < 500:
-            raise WorkerGone(had=False)
-        if len(waiting) == 1:
-            name = response.headers.get(ERROR_HEADER, "")
-            answered = Answered(AnswerHead(status, {ERROR_HEADER: name}).encode(), b"")
-            self._put_down(waiting.popitem()[1], answered)
-            return
-        for number in list(waiting):
-            await self._post({number: waiting[number]})
-            del waiting[number]
 
     def _put_down(self, entry: Entry, answered: Answered) -> None:
         self._answers.append((entry, answered))
@@ -236,23 +202,18 @@ class Relay:
 
     async def _watch(self) -> None:
         """Look whether the worker is ready, and say so."""
-        while True:
-            try:
-                answer = await self._worker.get("/v2/health/ready", timeout=self._idle_s)
-                ready = answer.status_code == 200
-            except httpx.HTTPError:
-                ready = False
-            if ready:
+        while not self._over.is_set():
+            if await self._worker.is_ready(self._idle_s):
                 self._up.set()
                 with contextlib.suppress(RedisError, OSError):
                     await self._queue.tell_ready()
             else:
                 self._up.clear()
-            await asyncio.sleep(1.0)
+            await _pause(self._over, 1.0)
 
     async def _hold(self) -> None:
-        while True:
-            await asyncio.sleep(self._idle_s / 4)
+        while not self._over.is_set():
+            await _pause(self._over, self._idle_s / 4)
             if self._up.is_set():  # what a worker has that hangs is for others
                 with contextlib.suppress(RedisError, OSError):
                     await self._queue.hold(list(self._held.values()))
@@ -268,24 +229,17 @@ class Relay:
             each.cancel()
         return not self._stopping.is_set()
 
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-
     async def _lost_queue(self, error: Exception) -> None:
-        await self._pause(_PAUSE_S)
+        await _pause(self._stopping, _PAUSE_S)
         if isinstance(error, ResponseError):  # a queue that was emptied has no group
             with contextlib.suppress(RedisError, OSError):
                 await self._queue.create()
 
 
-@contextlib.asynccontextmanager
-async def _worker(url: str, tls: ssl.SSLContext) -> AsyncIterator[httpx.AsyncClient]:
-    limits = httpx.Limits(max_connections=LANES + 2)
-    async with httpx.AsyncClient(
-        base_url=url, verify=tls, timeout=ANSWER_S, limits=limits, trust_env=False
-    ) as client:
-        yield client
+async def _pause(ends: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until that happens."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(ends.wait(), seconds)
 
 
 def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 
 from confide.errors import ConfideError
 from confide.serving.failures import Duplicate, Expired, Unreachable
-from confide.serving.redis_queue import ANSWERED, Answered, Asked, RedisQueue
+from confide.serving.queue_entries import Answered, Asked
+from confide.serving.redis_queue import ANSWERED, RedisQueue
 from confide.serving.sealed import MAX_AHEAD_MS
 
 MOST_AT_ONCE, MOST_BYTES = 256, 4 * 1024 * 1024

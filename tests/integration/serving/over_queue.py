@@ -37,7 +37,7 @@ def front_end(
             failed.append(error)
             up.set()
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         assert up.wait(30)
@@ -65,7 +65,7 @@ def relay(url: str, link: RedisLink, idle_s: float = 1.0) -> Iterator[Relay]:
         except BaseException as error:
             failed.append(error)
 
-    thread = threading.Thread(target=thread_run)
+    thread = threading.Thread(target=thread_run, daemon=True)
     thread.start()
     try:
         yield running
