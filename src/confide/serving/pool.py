@@ -17,7 +17,7 @@ import uvloop
 from confide.enclave.run import Enclave, OnStatus, RunRequest, start
 from confide.errors import ConfideError, Refused, Unavailable
 from confide.serving.front_end_server import FrontEndServer
-from confide.serving.redis_link import RedisLink, check
+from confide.serving.redis_link import FRONT_END, WORKER, RedisLink, check
 from confide.serving.relay import Relay
 
 GRACE_S = 15.0
@@ -64,7 +64,8 @@ class Pool:
             as `confide.enclave.run.run` for a worker, and as `FrontEndServer.run`.
         """
         try:
-            asyncio.run(check(self._link))
+            needed = [*(FRONT_END if self._front_end else ()), *(WORKER if self._workers else ())]
+            asyncio.run(check(self._link, needed))
             if self._front_end is not None:
                 self._start(self._serve_front_end)
             for number in range(1, self._workers + 1):

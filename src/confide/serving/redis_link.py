@@ -6,9 +6,10 @@ It is the operator's, and trusted with nothing: what lies in it is sealed.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from confide.errors import Misuse
 from confide.serving.failures import Unreachable
-from confide.serving.redis_queue import GROUP, STREAM
+from confide.serving.redis_queue import ANSWERED, GROUP, READY, STREAM
 
 PORT = 6379
 CONNECT_S = 10.0
@@ -28,7 +29,33 @@ MAX_CONNECTIONS = 64
 """More than a relay or a front end has at once."""
 _KEEPS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 """Settings with which Redis has on disk what it said it has, and forgets nothing to make room."""
-_IN_ITS_FILE = (
+Commands: TypeAlias = Sequence[tuple[str, ...]]
+
+FRONT_END: Commands = (
+    ("EVAL", "", "1", STREAM),
+    ("XADD", STREAM, "*", "a", "b"),
+    ("XLEN", STREAM),
+    ("HSET", STREAM, "a", "b"),
+    ("HMGET", STREAM, "a"),
+    ("EXISTS", READY),
+    ("INFO",),
+    ("SUBSCRIBE", ANSWERED),
+)
+"""What the user of a front end must be allowed."""
+WORKER: Commands = (
+    ("EVAL", "", "1", STREAM),
+    ("XGROUP", "CREATE", STREAM, GROUP, "0"),
+    ("XREADGROUP", "GROUP", GROUP, "a", "STREAMS", STREAM, ">"),
+    ("XPENDING", STREAM, GROUP),
+    ("XCLAIM", STREAM, GROUP, "a", "0", "0"),
+    ("XACK", STREAM, GROUP, "0"),
+    ("XDEL", STREAM, "0"),
+    ("HSET", STREAM, "a", "b"),
+    ("SET", READY, "1"),
+    ("PUBLISH", ANSWERED, "a"),
+)
+"""The same of workers' relays."""
+_IN_ITS_FILE: Commands = (
     ("MULTI",),
     ("XADD", STREAM, "*", "a", "b"),
     ("HSET", STREAM, "a", "b"),
@@ -128,8 +155,8 @@ class RedisLink:
         )
 
 
-async def check(link: RedisLink) -> None:
-    """Return if a Redis answers, and keeps what it has when it is killed.
+async def check(link: RedisLink, needed: Commands = ()) -> None:
+    """Return if a Redis answers, lets its user do what is needed, and keeps what it has when it is killed.
 
     Raises:
         Unreachable: it does not answer, or shows no certificate of the authority.
@@ -139,7 +166,8 @@ async def check(link: RedisLink) -> None:
     try:
         async with link.connect() as redis:
             said = await redis.config_get(*_KEEPS)
-            may: list[Any] = [await redis.acl_dryrun("default", *command) for command in _IN_ITS_FILE]
+            own = await _forbidden(redis, link.user, needed)
+            left_out = await _forbidden(redis, "default", _IN_ITS_FILE)
     except NoPermissionError as error:
         raise Misuse(f"{called}: its user may not do what is needed: {error}") from None
     except AuthenticationError as error:
@@ -149,11 +177,21 @@ async def check(link: RedisLink) -> None:
     found = {_text(name): _text(value) for name, value in said.items()}
     if wrong := [f"{name} {value}" for name, value in _KEEPS.items() if found.get(name) != value]:
         raise Misuse(f"{called} would lose requests: its configuration must have {', '.join(wrong)}")
-    if any(answer not in (b"OK", "OK") for answer in may):
+    if own:
+        raise Misuse(
+            f"{called}: its user {link.user} may not do what is needed: {', '.join(own)} (docs/serving.md)"
+        )
+    if left_out:
         raise Misuse(
             f"{called} would lose requests: when it starts it reads its file as the user `default`, who must be "
             "allowed what is in there, though not to log in: `user default off resetpass ~* &* +@all`"
         )
+
+
+async def _forbidden(redis: Redis, user: str, commands: Commands) -> list[str]:
+    """Return the names of the commands that a user may not run as they are."""
+    answers: list[Any] = [await redis.acl_dryrun(user, *command) for command in commands]
+    return [name for (name, *_), answer in zip(commands, answers, strict=True) if _text(answer) != "OK"]
 
 
 def _text(value: Any) -> str:

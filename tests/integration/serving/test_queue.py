@@ -16,7 +16,7 @@ import redis
 
 from confide.broker.ca import CertificateAuthority
 from confide.errors import Misuse, Tampered
-from confide.serving import Client, InputQueue, OutputQueue
+from confide.serving import Client, InputQueue, OutputQueue, redis_link
 from confide.serving.client_transport import client_tls
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
@@ -527,6 +527,13 @@ def test_a_store_that_is_not_the_one_it_should_be_is_refused(server, store, tmp_
 
 
 def test_each_user_may_do_what_it_needs_and_no_more(server, store):
+    for user, needed, other in (
+        ("front", redis_link.FRONT_END, "worker"),
+        ("worker", redis_link.WORKER, "front"),
+    ):
+        asyncio.run(check(server.link(user), needed))
+        with pytest.raises(Misuse, match=f"user {other} may not do what is needed: X"):
+            asyncio.run(check(server.link(other), needed))
     for user, forbidden in {
         "front": (
             ["XREADGROUP", "GROUP", "workers", "c", "STREAMS", STREAM, ">"],
