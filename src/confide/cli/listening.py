@@ -40,7 +40,7 @@ def called_by(listen: str, names: Sequence[str] | None) -> tuple[str, int, Seque
     Raises:
         Misuse: as `launch_parameters`.
     """
-    launch_parameters(listen, names)
+    launch_parameters({"listen": listen}, names)
     host = _host(listen)
     return host, int(listen.rpartition(":")[2]), names or [host]
 
