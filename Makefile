@@ -5,7 +5,7 @@ PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 export PYTHONDONTWRITEBYTECODE =  # what pytest compiles is kept for its next run
 
-.PHONY: help demo demo-serving test check test-all test-torch fuzz properties compat bench setup setup-torch setup-demo clean
+.PHONY: help demo demo-serving test check test-all test-torch test-spark35 fuzz properties compat bench setup setup-torch setup-spark35 setup-demo clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ properties: setup  ## property tests at length
 test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
 	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py tests/integration/run/test_metrics.py tests/integration/serving/test_trained.py
 
+test-spark35: setup-spark35  ## tests of Spark 3.5, in an environment of its own
+	.local/spark35/bin/pytest tests/unit/spark tests/unit/jvm tests/integration/spark tests/integration/run/test_spark.py tests/integration/run/test_spark35.py tests/integration/run/test_bigdl.py tests/integration/canary/test_canary.py
+
 compat:  ## programs of others with and without confide, and the table of docs/compatibility.md
 	@scripts/setup.sh --group bench --group compat
 	$(PY) -m tests.compatibility
@@ -57,6 +60,10 @@ setup:
 setup-torch: export CONFIDE_TORCH = 1
 setup-torch:
 	@scripts/setup.sh --group bench
+
+setup-spark35: export CONFIDE_SPARK35 = 1
+setup-spark35:
+	@scripts/setup.sh
 
 clean:  ## remove what set-up and tests made
 	rm -rf .venv .local .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -24,15 +24,17 @@ install_debian() {  # install_debian PACKAGE...
   DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-python=""
+python="" end="3, 14"
+[ -z "${CONFIDE_SPARK35:-}" ] || end="3, 12"  # Spark 3.5 wants `distutils`
 for candidate in python3.13 python3.12 python3.11 python3; do
   if command -v "$candidate" >/dev/null &&
-     "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+     "$candidate" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < ($end))" 2>/dev/null; then
     # The interpreter itself: for a shim (pyenv's), uv would make the environment anew each time.
     python=$("$candidate" -c 'import sys; print(sys.executable)')
     break
   fi
 done
+[ -n "$python" ] || [ -z "${CONFIDE_SPARK35:-}" ] || { say "please install Python 3.11: Spark 3.5 runs on no later one"; exit 74; }
 [ -n "$python" ] || { install_debian python3 python3-venv; python=$(command -v python3); }
 
 missing=()
@@ -90,6 +92,9 @@ fi
 environment=.venv keep=""
 if [ -n "${CONFIDE_TORCH:-}" ]; then  # an environment of its own, as PyTorch takes 1 GB, and with CUDA several
   environment=.local/torch keep=--inexact
+elif [ -n "${CONFIDE_SPARK35:-}" ]; then  # an environment of its own, as it holds the other Spark
+  environment=.local/spark35
+  set -- --no-default-groups --group spark35 --extra spark35 --extra lock
 fi
 
 say "locked dependencies"

@@ -12,7 +12,6 @@ import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
-import org.apache.hadoop.fs.Options;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.impl.OpenFileParameters;
 import org.apache.hadoop.fs.permission.FsPermission;
@@ -29,6 +28,9 @@ import org.apache.hadoop.util.Progressable;
  * unsupported rather than unguarded.
  */
 public final class GuardFileSystem extends FileSystem {
+  /** As Hadoop calls it from 3.3.5 on. */
+  private static final String READ_POLICY = "fs.option.openfile.read.policy";
+
   private URI uri;
   private LocalStorage raw;
   private Guard guard;
@@ -109,11 +111,11 @@ public final class GuardFileSystem extends FileSystem {
     return area(file).open(makeQualified(file), bufferBytes);
   }
 
-  /** Parquet's reader says so when it opens a file, and no other reader does: a table opens to it alone. */
+  /** Parquet's reader says who it is when it opens a file, and no other reader does: a table opens to it alone. */
   @Override
   protected CompletableFuture<FSDataInputStream> openFileWithOptions(Path file, OpenFileParameters parameters)
       throws IOException {
-    String policy = parameters.getOptions().get(Options.OpenFileOptions.FS_OPTION_OPENFILE_READ_POLICY, "");
+    String policy = parameters.getOptions().get(READ_POLICY, "");
     if (policy.startsWith("parquet") && area(file) instanceof TableArea table) {
       return LambdaUtils.eval(new CompletableFuture<>(),
           () -> table.openParquet(makeQualified(file), parameters.getBufferSize()));

@@ -20,8 +20,8 @@ import org.apache.parquet.hadoop.metadata.ColumnPath;
  * Says with which keys a Parquet file is written and read: by the grant of the place where it lies, and by
  * nothing that a program can set.
  *
- * <p>Every column is encrypted: one with a key of its own under that (with all its leaves), any other under
- * the table's. Only in scratch, which is private to the enclave, Parquet stays plain.
+ * <p>Every column is named, and so encrypted: one with a key of its own under that (with all its leaves), any other
+ * under the table's, which is the footer's. Only in scratch, which is private to the enclave, Parquet stays plain.
  */
 public final class ParquetCrypto implements EncryptionPropertiesFactory, DecryptionPropertiesFactory {
   private static final SecureRandom RANDOM = new SecureRandom();
@@ -38,26 +38,26 @@ public final class ParquetCrypto implements EncryptionPropertiesFactory, Decrypt
     Map<ColumnPath, ColumnEncryptionProperties> columns = new HashMap<>();
     for (String[] leaf : context.getSchema().getPaths()) {
       String key = grant.keyOf(leaf[0]);
+      ColumnPath path = ColumnPath.get(leaf);
+      ColumnEncryptionProperties.Builder column = ColumnEncryptionProperties.builder(path);
       if (!key.equals(grant.key)) {
         byte[] columnKey = dataKey();
-        ColumnPath path = ColumnPath.get(leaf);
-        columns.put(path, ColumnEncryptionProperties.builder(path)
-            .withKey(columnKey)
-            .withKeyMetaData(KeyMaterial.write(kms, key, columnKey, false))
-            .build());
+        column.withKey(columnKey).withKeyMetaData(KeyMaterial.write(kms, key, columnKey, false));
       }
+      columns.put(path, column.build());
     }
-    FileEncryptionProperties.Builder properties = FileEncryptionProperties.builder(footerKey)
+    return FileEncryptionProperties.builder(footerKey)
         .withFooterKeyMetadata(KeyMaterial.write(kms, grant.key, footerKey, true))
-        .withAlgorithm(ParquetCipher.AES_GCM_V1);
-    if (!columns.isEmpty()) {
-      properties.withEncryptedColumns(columns).withCompleteColumnEncryption();
-    }
-    return properties.build();
+        .withAlgorithm(ParquetCipher.AES_GCM_V1)
+        .withEncryptedColumns(columns)
+        .build();
   }
 
   @Override
   public FileDecryptionProperties getFileDecryptionProperties(Configuration conf, Path file) {
+    if (file == null) {
+      return null; // as Spark 3.5 asks again where there were none for the path; without, what is encrypted cannot be read
+    }
     Grant grant = table(file, conf);
     if (grant == null) {
       return null;

@@ -1,23 +1,39 @@
 package confide;
 
 import java.io.IOException;
+import java.util.Optional;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
+import org.apache.parquet.hadoop.util.HadoopInputFile;
 
 /** An encrypted table: Parquet files with an encrypted footer, and nothing else. */
 final class TableArea extends GrantedArea {
+  private static final StackWalker CALLERS = StackWalker.getInstance(StackWalker.Option.RETAIN_CLASS_REFERENCE);
+
   TableArea(FileSystem raw, Guard guard, Grant grant, Path path, String relative) {
     super(raw, guard, grant, path, relative);
   }
 
-  /** Refuses: who reads a table as text or bytes, or a part of it, would take ciphertext for data. */
+  /** Refuses whoever is not Parquet's reader: read as text or bytes, ciphertext would be taken for data. */
   @Override
   FSDataInputStream open(Path file, int bufferBytes) throws IOException {
+    if (isOpenedByParquet()) {
+      return openParquet(file, bufferBytes);
+    }
     throw new ConfideException("NoGrant", grant.location
         + " is a table: read it with spark.read.parquet (for CSV and others, encrypt with --as files)");
+  }
+
+  /** Spark 3.5's Parquet opens files as everybody does: it is known by its class, the first on the stack behind Hadoop's. */
+  private static boolean isOpenedByParquet() {
+    return CALLERS.walk(frames -> frames
+        .map(StackWalker.StackFrame::getDeclaringClass)
+        .dropWhile(caller -> Area.class.isAssignableFrom(caller) || FileSystem.class.isAssignableFrom(caller))
+        .findFirst()
+        .equals(Optional.of(HadoopInputFile.class)));
   }
 
   FSDataInputStream openParquet(Path file, int bufferBytes) throws IOException {
@@ -32,7 +48,7 @@ final class TableArea extends GrantedArea {
     FSDataInputStream in = raw.open(file, bufferBytes);
     try {
       byte[] tail = ParquetTail.read(in, status.getLen(), expected.binding(), file);
-      return new FSDataInputStream(new TailInputStream(in, status.getLen(), tail));
+      return new FSDataInputStream(new ParquetInputStream(in, status.getLen(), tail));
     } catch (IOException | RuntimeException e) {
       in.close();
       throw e;

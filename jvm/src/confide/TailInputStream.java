@@ -2,22 +2,18 @@ package confide;
 
 import java.io.EOFException;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.util.List;
-import java.util.function.IntFunction;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSInputStream;
-import org.apache.hadoop.fs.FileRange;
 
 /**
  * A Parquet file whose tail was verified: that comes from memory, so that storage cannot show one tail to
  * the check and another to the reader.
  */
-final class TailInputStream extends FSInputStream {
-  private final FSDataInputStream in;
+class TailInputStream extends FSInputStream {
+  final FSDataInputStream in;
+  final long tailStart;
   private final byte[] tail;
   private final long size;
-  private final long tailStart;
   private long position;
 
   TailInputStream(FSDataInputStream in, long size, byte[] tail) {
@@ -62,16 +58,6 @@ final class TailInputStream extends FSInputStream {
   public int read() throws IOException {
     byte[] one = new byte[1];
     return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
-  }
-
-  @Override
-  public void readVectored(List<? extends FileRange> ranges, IntFunction<ByteBuffer> allocate)
-      throws IOException {
-    if (ranges.stream().allMatch(range -> range.getOffset() + range.getLength() <= tailStart)) {
-      in.readVectored(ranges, allocate);
-    } else {
-      super.readVectored(ranges, allocate);
-    }
   }
 
   @Override

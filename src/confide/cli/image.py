@@ -128,9 +128,11 @@ def prepare(profile: ProfileOption = "spark") -> None:
 
         confide image prepare
     """
+    from confide.spark.engine import ENGINES
+
     with tempfile.TemporaryDirectory(prefix="confide-") as folder:
         program = Path(folder) / "prepare.py"
-        program.write_text("import pyspark\n" if profile == "spark" else "", encoding="utf-8")
+        program.write_text("import pyspark\n" if profile in ENGINES else "", encoding="utf-8")
         built = image_of(program, {}, ProgramOptions(profile=profile))
     say(f"layers of profile {profile}: {len(built.image.files):,} files")
 

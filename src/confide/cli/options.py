@@ -15,7 +15,7 @@ from confide.cli.programs import ProgramOptions
 from confide.errors import Misuse
 
 ProfileOption = Annotated[
-    str, typer.Option(help="What hardens the engine: `spark`, `flink`, `python` or `serving`.")
+    str, typer.Option(help="What hardens the engine: `spark`, `spark35`, `flink`, `python` or `serving`.")
 ]
 ArgOption = Annotated[
     list[str] | None,

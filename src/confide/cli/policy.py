@@ -21,7 +21,7 @@ from confide.cli.options import (
 )
 from confide.cli.output import emit, say
 from confide.cli.policy_evidence import from_evidence
-from confide.cli.programs import ProgramOptions, image_of, image_of_executors, keep_image
+from confide.cli.programs import ProgramOptions, check_executors, image_of, image_of_executors, keep_image
 
 if TYPE_CHECKING:
     from confide.broker.policy import Policy
@@ -95,6 +95,8 @@ def allow(
 
     if guest is not None and (workers or executor_image is not None):
         raise Misuse("--workers: executors do not run in guests that are started by `confide run`")
+    if workers:
+        check_executors(options.profile)
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         brokers = authorities(home, broker_ca or [])

@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 
 
 def _spark(cache: Path, libos: str | None) -> ImageProfile:
+    from confide.spark.engine import SPARK
     from confide.spark.image_spec import image_profile
 
-    return image_profile(cache / "jvm", enclave=libos is not None)
+    return image_profile(cache / "jvm", SPARK, enclave=libos is not None)
+
+
+def _spark35(cache: Path, libos: str | None) -> ImageProfile:
+    from confide.spark.engine import SPARK35
+    from confide.spark.image_spec import image_profile
+
+    return image_profile(cache / "jvm", SPARK35, enclave=libos is not None)
 
 
 def _python(_: Path, __: str | None) -> ImageProfile:
@@ -44,6 +52,7 @@ def _flink(cache: Path, _: str | None) -> ImageProfile:
 
 PROFILES: Mapping[str, Callable[[Path, str | None], ImageProfile]] = {
     "spark": _spark,
+    "spark35": _spark35,
     "flink": _flink,
     "python": _python,
     "serving": _serving,
@@ -89,7 +98,7 @@ class ProgramOptions:
     """What a user may say about a program, on the command line of `allow`, `image build` and `run` alike.
 
     Attributes:
-        profile: `spark`, `flink`, `python` or `serving`.
+        profile: `spark`, `spark35`, `flink`, `python` or `serving`.
         args: regular expressions of further arguments that may be given at launch.
         includes: files or folders beside the program to take along.
         owners: owners whose release is needed.
@@ -179,24 +188,46 @@ def _check_spark(program: Path, options: ProgramOptions) -> None:
         "--jars": options.jars,
         "--class": options.main_class,
     }
-    for option in (name for name, value in given.items() if value and options.profile != "spark"):
+    from confide.spark.engine import ENGINES, NO_LIBOS, SPARK
+
+    engine = ENGINES.get(options.profile)
+    for option in (name for name, value in given.items() if value and engine is None):
         raise Misuse(f"{option} is for programs of Spark, and this one has profile {options.profile}")
+    if engine not in (None, SPARK) and program.suffix in (".sql", ".toml"):
+        raise Misuse(
+            f"profile {options.profile} is for programs of Python and of jars; files of SQL and servers run with "
+            "Spark 4.3 (--profile spark)"
+        )
     if (program.suffix == ".jar") != (options.main_class is not None):
         raise Misuse(
             "a program that is a jar needs --class, the class whose main to run, and no other has one"
         )
+    if engine is not None and not engine.unix_sockets and options.libos is not None:
+        raise Misuse(f"profile {options.profile} does not run under {options.libos}: {NO_LIBOS}")
     if _is_server(program, options) and options.libos is not None:
         raise Misuse("servers of Spark do not run in enclaves of SGX yet; confidential VMs can")
-    if options.settings:
+    if options.settings and engine is not None:
         from confide.spark.image_spec import check_settings
 
-        check_settings(options.settings, server=_is_server(program, options))
+        check_settings(options.settings, server=_is_server(program, options), engine=engine)
 
 
 def _is_server(program: Path, options: ProgramOptions) -> bool:
     from confide.spark.server_configuration import is_server
 
     return options.profile == "spark" and is_server(program)
+
+
+def check_executors(profile: str) -> None:
+    """Return unless the profile is one of Spark that has no executors.
+
+    Raises:
+        Misuse: it is, and why.
+    """
+    from confide.spark.engine import ENGINES, NO_EXECUTORS
+
+    if profile in ENGINES and not ENGINES[profile].unix_sockets:
+        raise Misuse(f"profile {profile} has no executors: {NO_EXECUTORS}")
 
 
 def image_of_executors(

@@ -27,7 +27,14 @@ from confide.cli.options import (
     with_program_options,
 )
 from confide.cli.output import emit, say, tee_note
-from confide.cli.programs import BuiltImage, ProgramOptions, image_of, image_of_executors, with_changes
+from confide.cli.programs import (
+    BuiltImage,
+    ProgramOptions,
+    check_executors,
+    image_of,
+    image_of_executors,
+    with_changes,
+)
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse, NoGrant
 
 if TYPE_CHECKING:
@@ -189,6 +196,8 @@ def run(
     check_tee(tee, machine, libos)  # like all that can be told before an image is built
     if workers and len(broker or []) > 1:
         raise Misuse("--workers: a job has one broker, at which all its owners are (docs/cluster.md)")
+    if workers:
+        check_executors(options.profile)
     of_workers = {
         "--local-workers": local_workers,
         "--worker-cores": worker_cores,

@@ -32,7 +32,9 @@ _SERVICES = {
     "org.apache.flink.core.execution.PipelineExecutorFactory": "confide.flink.CheckedExecutorFactory\n",
     "org.apache.flink.table.factories.Factory": "confide.flink.TableFormatFactory\n",
 }
-_OF_SPARK = ("spark/", "CommitProtocol.java")
+_OF_SPARK = ("spark/", "ListedCommit.java", "CommitProtocol.java")
+_SPARK = "spark43"
+"""Of our Java, for the Hadoop that comes with that Spark."""
 
 
 def image_profile(cache: Path) -> ImageProfile:
@@ -48,7 +50,9 @@ def image_profile(cache: Path) -> ImageProfile:
     """
     read_metadata(ENGINE)  # says which Pythons there are wheels for, where this is none of them
     jars = _support_jars()
-    jar = build_jar(cache / "jvm", "Flink", java_sources(_OF_SPARK), [*jars, *engine_jars(cache)], _SERVICES)
+    jar = build_jar(
+        cache / "jvm", "Flink", java_sources(_SPARK, _OF_SPARK), [*jars, *engine_jars(cache)], _SERVICES
+    )
     files = {f"{FOLDER}/confide.jar": jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
     files |= {f"{FOLDER}/{path.name}": path for path in jars}
     return ImageProfile(

@@ -62,23 +62,26 @@ def build_jar(
     return target
 
 
-def java_sources(without: Sequence[str] = ()) -> list[Path]:
+def java_sources(spark: str, without: Sequence[str] = ()) -> list[Path]:
     """Return the Java sources, from the installed package or from the repository.
 
     Args:
+        spark: folder of those for one version of Spark alone, and of the Hadoop that comes with it.
         without: beginnings of paths below `confide/` to leave out: what belongs to another engine.
 
     Raises:
         MissingDependency: this installation holds none.
     """
     package = Path(str(resources.files("confide")))
-    for folder in (package / "jvm" / "src", package.parent.parent / "jvm" / "src"):
-        ours = folder / "confide"
-        found = sorted(ours.rglob("*.java"))
+    for folder in (package / "jvm", package.parent.parent / "jvm"):
+        found = [
+            path
+            for sources in (folder / "src" / "confide", folder / spark / "confide")
+            for path in sorted(sources.rglob("*.java"))
+            if not path.relative_to(sources).as_posix().startswith(tuple(without))
+        ]
         if found:
-            return [
-                path for path in found if not path.relative_to(ours).as_posix().startswith(tuple(without))
-            ]
+            return found
     raise MissingDependency("the Java sources of confide are not installed")
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pyspark.core.rdd import RDD
+from pyspark import RDD
 
 from confide.errors import LaunchRefused
 

@@ -10,13 +10,17 @@ import os
 
 SECRET_PREFIXES = ("_SPARK_", "CONFIDE_", "PYSPARK_GATEWAY_", "SPARK_CONNECT_AUTHENTICATE_")
 SECRET_NAMES = ("PYTHON_WORKER_FACTORY_SECRET",)
-"""Not needed: Unix sockets in a closed folder take the place of the secret."""
+"""Not needed where Unix sockets in a closed folder take the place of the secret. Without them (Spark 3.5) the JVM shows
+itself to its workers by it; it opens nothing else."""
+UNIX_SOCKETS = "PYTHON_UNIX_DOMAIN_ENABLED"
+"""Variable by which Spark tells its workers."""
 
 
 def main() -> None:
     """Become PySpark's daemon."""
+    unneeded = SECRET_NAMES if os.environ.get(UNIX_SOCKETS) == "true" else ()
     for name in list(os.environ):
-        if name in SECRET_NAMES or name.startswith(SECRET_PREFIXES):
+        if name in unneeded or name.startswith(SECRET_PREFIXES):
             del os.environ[name]
     from pyspark.daemon import manager
 

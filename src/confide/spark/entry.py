@@ -29,7 +29,8 @@ INSTALLATION = Installation(
 )
 
 
-def _sandbox(driver: bool) -> list[str]:
+def python_sandbox(driver: bool) -> list[str]:
+    """Return what to put before the argv of a Python process (`confide.spark.installation.Sandbox`)."""
     if inside_libos():  # each process is an enclave of its own, and there is nothing to nest in it
         return []
     scratch = Path(SCRATCH)
@@ -41,7 +42,7 @@ class _ByRole:
 
     def run(self, context: Context) -> int:
         profile = ExecutorProfile if context.image.role == EXECUTOR else SparkProfile
-        return profile(INSTALLATION, _sandbox).run(context)
+        return profile(INSTALLATION, python_sandbox).run(context)
 
 
 def main() -> None:

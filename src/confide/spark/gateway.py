@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.java_gateway import java_import
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
-from pyspark.core import context as core_context
-from pyspark.core import rdd as core_rdd
-from pyspark.util import _load_from_socket
+from pyspark import RDD, SparkContext, __version__
 
 from confide.errors import LaunchRefused
 from confide.jvm.tls import tls_contexts
+from confide.spark.engine import engine_of
 
-JAVA_IMPORTS = (
-    # What pyspark.java_gateway.launch_gateway imports in Spark 4.3; a test compares.
-    "org.apache.spark.SparkConf",
-    "org.apache.spark.api.java.*",
-    "org.apache.spark.api.python.*",
-    "org.apache.spark.ml.python.*",
-    "org.apache.spark.mllib.api.python.*",
-    "org.apache.spark.resource.*",
-    "org.apache.spark.sql.Encoders",
-    "org.apache.spark.sql.OnSuccessCall",
-    "org.apache.spark.sql.functions",
-    "org.apache.spark.sql.classic.*",
-    "org.apache.spark.sql.api.python.*",
-    "org.apache.spark.sql.hive.*",
-    "scala.Tuple2",
-)
+ENGINE = engine_of(__version__)
+_Load = Callable[[Any, Any], Any]
 
 
 def connect(port: int, secret: Mapping[str, str]) -> ClientServer:
@@ -53,7 +38,7 @@ def connect(port: int, secret: Mapping[str, str]) -> ClientServer:
         python_parameters=PythonParameters(port=0, eager_load=False, ssl_context=server),
     )
     gateway.proc = None  # launch_gateway sets it; the JVM is the agent's child
-    for name in JAVA_IMPORTS:
+    for name in ENGINE.java_imports:
         java_import(gateway.jvm, name)
     return gateway
 
@@ -73,20 +58,28 @@ def install(gateway: ClientServer) -> None:
         return make(self, jconf)
 
     SparkContext._initialize_context = checked  # type: ignore[method-assign]
-    for module in (core_context, core_rdd):
-        module._load_from_socket = _load_to_the_end  # type: ignore[attr-defined]
+    for module in (sys.modules[kind.__module__] for kind in (SparkContext, RDD)):
+        module._load_from_socket = _to_the_end(module._load_from_socket)  # type: ignore[attr-defined]
 
 
-@contextmanager
-def _load_to_the_end(sock_info: Any, serializer: Any) -> Iterator[Any]:
-    """Read what the JVM serves to the driver, and ask how that ended.
+def _to_the_end(load: _Load) -> _Load:
+    """Return what reads all that the JVM serves to the driver, and asks how that ended.
 
     Elements may first be read from storage while they are served (`binaryFiles`). PySpark takes what had come by the
     time of an error for all there is, so that a refused or changed file would look like an empty one.
     """
-    with _load_from_socket(sock_info, serializer) as stream:
-        yield stream
-    sock_info[2].getResult()
+
+    @contextmanager
+    def loaded(sock_info: Any, serializer: Any) -> Iterator[Any]:
+        with load(sock_info, serializer) as stream:
+            yield stream
+        sock_info[2].getResult()
+
+    def elements(sock_info: Any, serializer: Any) -> Iterator[Any]:
+        yield from load(sock_info, serializer)
+        sock_info[2].getResult()
+
+    return loaded if ENGINE.unix_sockets else elements  # whose file is closed with it; which close their own
 
 
 def check(gateway: ClientServer, jconf: Any) -> None:

@@ -14,6 +14,7 @@ from confide.errors import InvalidImage, Misuse
 from confide.jvm.jar import build_jar, java_sources, spark_jars
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
+from confide.spark.engine import SPARK, Engine, installed, require
 from confide.spark.executor import CORES, EXECUTOR, LAUNCH
 from confide.spark.server import LAUNCH as SERVER_LAUNCH
 from confide.spark.server_configuration import ServerConfiguration
@@ -31,19 +32,18 @@ JAR = f"{FOLDER}/confide.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
 
-_SERVICES = {
-    "org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n",
-    "org.apache.spark.sql.jdbc.JdbcConnectionProvider": "confide.spark.VerifiedConnections\n",
-}
+_DATABASES = {"org.apache.spark.sql.jdbc.JdbcConnectionProvider": "confide.spark.VerifiedConnections\n"}
+_MASTERS = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
 
 
-def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
+def check_settings(own: Mapping[str, str], *, server: bool = False, engine: Engine = SPARK) -> None:
     """Return if an image may hold these settings, whether it will run in local mode, with executors elsewhere, or with
     web pages.
 
     Args:
         own: the settings.
         server: the program is a server.
+        engine: which Spark.
 
     Raises:
         Misuse: not a setting of Spark.
@@ -55,7 +55,9 @@ def check_settings(own: Mapping[str, str], *, server: bool = False) -> None:
     somewhere = Job("127.0.0.1", 1, Stores(Path("/"), Path("/"), ""))
     serving = Server("127.0.0.1", 0, KeyStore(Path("/"), "")) if server else None
     for job, pages in ((None, None), (somewhere, None), (None, sample())):
-        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving, pages=pages).check(own)
+        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving, pages=pages, engine=engine).check(
+            own
+        )
 
 
 def read_server(program: Path) -> ServerConfiguration:
@@ -83,36 +85,44 @@ def server_profile(profile: ImageProfile, program: Path) -> ImageProfile:
 
 
 def spark_jar(cache: Path) -> Path:
-    """Return our jar for Spark, building it in the folder `cache` if it is not there yet.
+    """Return our jar for the installed Spark, building it in the folder `cache` if it is not there yet.
 
     Raises:
-        MissingDependency: no Spark, or no Java compiler.
+        MissingDependency: no Spark that there is a profile for, or no Java compiler.
     """
-    return build_jar(cache, "Spark", java_sources(without=("flink/",)), spark_jars(), _SERVICES)
+    engine = installed()
+    services = {**_DATABASES, **(_MASTERS if engine.unix_sockets else {})}
+    return build_jar(cache, "Spark", java_sources(engine.java, without=("flink/",)), spark_jars(), services)
 
 
-def image_profile(jar_cache: Path, *, enclave: bool = False) -> ImageProfile:
-    """Return the Spark profile, building the jar and the class archive first if they are not in the cache.
+def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: bool = False) -> ImageProfile:
+    """Return a profile of Spark, building the jar and the class archive first if they are not in the cache.
 
     Args:
         jar_cache: folder for both.
+        engine: which Spark; None: the one that is installed.
         enclave: for an enclave of a library OS: without the class archive, whose bytes are of this one machine, and
             without pandas, which takes 2,000 files along; the program's own imports bring it.
 
     Raises:
-        MissingDependency: no Spark, or no Java compiler.
+        MissingDependency: another Spark is installed, or none, or no Java compiler.
     """
+    engine = engine or installed()
+    require(engine)
     jar = spark_jar(jar_cache)
     files = {JAR: jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
     if not enclave and (archive := build_archive(jar_cache, jar, java_home(), PurePosixPath(JAR))):
         files[ARCHIVE] = archive
-    return ImageProfile(
-        name="spark",
+    profile = ImageProfile(
+        name=engine.profile,
         entry="confide.spark.entry",
-        distributions=("confide", "pyspark", "numpy") if enclave else ("confide[spark]",),
+        distributions=("confide", "pyspark", "numpy") if enclave else (f"confide[{engine.extra}]",),
         java=True,
         launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST, **PAGES_LAUNCH},
         members={EXECUTOR: LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
         limits=Limits(memory_mib=4096, scratch_mib=4096),
     )
+    if engine.unix_sockets:
+        return profile
+    return replace(profile, entry="confide.spark.entry35", launch={"cores": CORES}, members={})

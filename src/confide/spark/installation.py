@@ -10,26 +10,25 @@ from pathlib import Path, PurePosixPath
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, WORK, Image
 from confide.enclave.libos import GRAMINE, inside_libos
-from confide.enclave.processes import Process
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.jvm.command import heap_mib
 from confide.spark import jvm
+from confide.spark.engine import SPARK, Engine
 from confide.spark.worker import WORKERS, write_launcher
 
 LOCAL, SOCKETS = "local", "sockets"
 FILES = f"{LOCAL}/files"
 """Where an executor puts files that the program hands round (`addFile`, `addPyFile`): Spark's executors take their
 working directory for that, and tell it to Python workers as `.`, so it is that of both."""
-FOLDERS = ("tmp", SOCKETS, LOCAL, FILES, "hadoop", "warehouse", "derby", WORKERS)
+OWN_WORK = "work"
+"""What a JVM finds at `/work` whose storage lies elsewhere: it may write there, and it is gone after the run."""
+FOLDERS = ("tmp", SOCKETS, LOCAL, FILES, "hadoop", "warehouse", "derby", WORKERS, OWN_WORK)
 CLASS = "class"
 """Setting of an image: the class whose `main` is the program, of its jars."""
 LAUNCHER = "worker-python"
 """Beside the agent's socket, where its workers see it not: what Spark starts for the program's functions. At the same
 place in driver and executors."""
-
-STOP_SECONDS = 30.0
-"""How long the JVM may take to stop its context once it is told to."""
 
 Sandbox = Callable[[bool], Sequence[str]]
 """Returns what to put before the argv of a Python process, which runs the user's code. The argument says whether that
@@ -47,6 +46,9 @@ class Installation:
         jar: our jar.
         log_config: log4j2's configuration.
         archive: of classes; need not exist.
+        storage: where the data root lies for the JVM; None: where it lies for the agent.
+        packages: of Python, whose jars are the program's; None: none are.
+        engine: which Spark these are.
     """
 
     java: Path
@@ -55,6 +57,9 @@ class Installation:
     jar: Path
     log_config: Path
     archive: Path | None = None
+    storage: Path | None = None
+    packages: Path | None = None
+    engine: Engine = SPARK
 
     def prepare(self, context: Context, sandbox: Sandbox) -> dict[str, str]:
         """Make the folders in scratch and the launcher of Python workers; return the environment of a JVM."""
@@ -77,6 +82,8 @@ class Installation:
         archive, program = self.archive, Path(context.image.program)
         jars = [*self.jars.glob("*.jar")]
         own = [*([program] if program.suffix == ".jar" else []), *sorted(Path(JARS).glob("*.jar"))]
+        own += self._package_jars()
+        storage = self.storage or context.work
         return jvm.command(
             java=PurePosixPath(self.java),
             class_path=jvm.class_path(
@@ -89,8 +96,15 @@ class Installation:
             main=main,
             enclave_cores=cores(context) if inside_libos() else None,
             spawn=inside_libos() != GRAMINE,
-            storage=PurePosixPath(context.work) if context.work != Path(WORK) else None,
+            storage=PurePosixPath(storage) if storage != Path(WORK) else None,
+            options=self.engine.jvm_options,
         )
+
+    def _package_jars(self) -> list[Path]:
+        """Return the jars that come in packages of the program's, as BigDL's do; not Spark's."""
+        if self.packages is None:
+            return []
+        return sorted(jar for jar in self.packages.rglob("*.jar") if not jar.is_relative_to(self.jars))
 
 
 def launcher_path(context: Context) -> Path:
@@ -121,13 +135,3 @@ def cores(context: Context) -> int:
         most = enclave_cores(context.image.limits)
         return min(int(asked), most) if asked else most
     return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1
-
-
-def stop(java: Process) -> None:
-    """Close the JVM's standard input, which is its sign to stop, and wait for it."""
-    java.close_stdin()
-    try:
-        java.wait(STOP_SECONDS)
-    except TimeoutError:
-        java.kill()
-        java.wait()

@@ -61,6 +61,7 @@ def command(
     enclave_cores: int | None = None,
     spawn: bool = True,
     storage: PurePosixPath | None = None,
+    options: Sequence[str] = (),
 ) -> list[str]:
     """Return the argv of the JVM; it holds no secret. What it prints on standard output is the gateway's port.
 
@@ -75,10 +76,12 @@ def command(
         enclave_cores: cores in an enclave that a library OS runs; None: this is none.
         spawn: as of `enclave_options`.
         storage: where the data root lies for the guard; None: at the path that programs know.
+        options: of the engine (`Engine.jvm_options`).
     """
     return [
         str(java),
         *MODULE_OPTIONS,
+        *options,
         f"-Xmx{heap_mib}m",
         "-Xshare:auto",  # an archive that does not fit is left aside
         *((f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off") if archive else ()),

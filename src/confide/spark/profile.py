@@ -1,10 +1,10 @@
-"""The Spark profile: a JVM and a Python driver in one enclave, and what joins them; or a program for the JVM alone."""
+"""The profiles of Spark: a JVM and a Python driver in one enclave, and what joins them; or a program of the JVM's."""
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,9 +12,11 @@ from confide.enclave.image import WORK
 from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program
 from confide.enclave.profile import Context
+from confide.errors import LaunchRefused
 from confide.jvm.certificates import gateway_secrets
-from confide.spark import jvm
+from confide.spark import jvm, pair
 from confide.spark.cluster_settings import Job
+from confide.spark.engine import NO_LIBOS
 from confide.spark.installation import (
     CLASS,
     Installation,
@@ -22,7 +24,6 @@ from confide.spark.installation import (
     cores,
     launcher_path,
     own_settings,
-    stop,
 )
 from confide.spark.server import Server
 from confide.spark.server_configuration import is_server
@@ -38,13 +39,23 @@ class SparkProfile:
     Attributes:
         installation: where the parts lie.
         sandbox: of Python processes.
+        alone: what to put before the argv of JVM and driver together, where the engine wants a network that holds
+            nothing else.
     """
 
     installation: Installation
     sandbox: Sandbox
+    alone: Sequence[str] = ()
 
     def run(self, context: Context) -> int:
-        """Run the program to its end and return its exit code."""
+        """Run the program to its end and return its exit code.
+
+        Raises:
+            LaunchRefused: the engine wants a network of its own, and a library OS has none.
+        """
+        engine = self.installation.engine
+        if inside_libos() is not None and not engine.unix_sockets:
+            raise LaunchRefused(f"{engine.profile}: {NO_LIBOS}")
         now = datetime.datetime.now(datetime.UTC)
         environment = self.installation.prepare(context, self.sandbox)
         environment["PYSPARK_PYTHON"] = str(launcher_path(context))
@@ -62,6 +73,7 @@ class SparkProfile:
             stores=write_own_stores(now, secrets_folder()) if enclave and job is None else None,
             server=server.settings if server else None,
             pages=pages,
+            engine=engine,
         )
         if server is not None:
             return server.run(table, self.installation, environment)
@@ -75,57 +87,45 @@ class SparkProfile:
     def _run_class(self, context: Context, environment: Mapping[str, str]) -> int:
         """Run a class of the program's jars; no Python but that of its functions, if it has any."""
         name = context.image.settings[CLASS]
+        argv = self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments)
+        return self._run_one(context, environment, argv, context.scratch)
+
+    def _run_python(self, context: Context, environment: Mapping[str, str]) -> int:
+        """Run a program of Python or SQL, and the JVM that does its work."""
+        java = self.installation.java_command(context, jvm.GATEWAY_CLASS)
+        python = [
+            *self.sandbox(True),
+            str(self.installation.python),
+            "-BPm",
+            "confide.spark.driver",
+            context.image.program,
+            *context.arguments,
+        ]
+        if not self.installation.engine.unix_sockets:
+            together = pair.command(self.installation.python, java, python)
+            return self._run_one(context, environment, together, Path(WORK))
+        out = context.output
+        return pair.run(
+            lambda port: Program(java, environment, context.scratch, stdout=port, stderr=out),
+            lambda port: Program(python, environment, Path(WORK), stdin=port, stdout=out, stderr=out),
+            context.start,
+            context.started,
+        )
+
+    def _run_one(self, context: Context, environment: Mapping[str, str], argv: list[str], cwd: Path) -> int:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
-            java = context.start(
+            program = context.start(
                 Program(
-                    argv=self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments),
+                    argv=[*self.alone, *argv],
                     env=environment,
-                    cwd=context.scratch,
+                    cwd=cwd,
                     stdin=nothing.fileno(),
                     stdout=context.output,
                     stderr=context.output,
                 )
             )
         context.started()
-        return java.wait()
-
-    def _run_python(self, context: Context, environment: Mapping[str, str]) -> int:
-        """Run a program of Python or SQL, and the JVM that does its work."""
-        port_in, port_out = os.pipe()
-        # The JVM first: it starts while Python imports; neither has to fork the other.
-        java = context.start(
-            Program(
-                argv=self.installation.java_command(context, jvm.GATEWAY_CLASS),
-                env=environment,
-                cwd=context.scratch,
-                stdout=port_out,
-                stderr=context.output,
-            )
-        )
-        os.close(port_out)
-        python = context.start(
-            Program(
-                argv=[
-                    *self.sandbox(True),
-                    str(self.installation.python),
-                    "-BPm",
-                    "confide.spark.driver",
-                    context.image.program,
-                    *context.arguments,
-                ],
-                env=environment,
-                cwd=Path(WORK),
-                stdin=port_in,
-                stdout=context.output,
-                stderr=context.output,
-            )
-        )
-        os.close(port_in)
-        context.started()
-        try:
-            return python.wait()
-        finally:
-            stop(java)
+        return program.wait()
 
 
 def _job(context: Context) -> Job | None:

@@ -24,7 +24,8 @@ from confide.enclave.profile import Context
 from confide.errors import BrokerUnavailable, ConfideError, Refused, Unavailable
 from confide.jvm.settings import Settings
 from confide.spark import jvm, server_settings
-from confide.spark.installation import Installation, stop
+from confide.spark.installation import Installation
+from confide.spark.pair import stop
 from confide.spark.server_configuration import Kind, ServerConfiguration
 from confide.spark.server_identity import make_chain
 from confide.spark.server_store import certificates, write_key_store

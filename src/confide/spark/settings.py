@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from confide.jvm.settings import REMOTE_SCHEMES, STORES, Forbidden, Setting, Settings
 from confide.spark import cluster_settings, network_settings, server_settings, web_pages
+from confide.spark.engine import SPARK, Engine
 from confide.spark.stores import Stores
 from confide.spark.web_pages import WebPages
 
@@ -22,6 +23,7 @@ def settings(
     server: server_settings.Server | None = None,
     pages: WebPages | None = None,
     executor: bool = False,
+    engine: Engine = SPARK,
 ) -> Settings:
     """Return the table for one run.
 
@@ -36,6 +38,7 @@ def settings(
         server: clients send the queries; None: a program does.
         pages: that Spark shows of the run; None: none.
         executor: takes over the driver's settings, those of pages too, and shows none.
+        engine: which Spark.
     """
     if job is None:
         channel = network_settings.AES if stores is None else network_settings.tls(stores)
@@ -44,10 +47,11 @@ def settings(
         master, network = cluster_settings.master(job), cluster_settings.network(job)
         default = (*_defaults(scratch), cluster_settings.WAIT)
     forbidden = FORBIDDEN
+    sockets = _sockets(scratch) if engine.unix_sockets else ()
     shown = (web_pages.NONE,) if pages is None else pages.settings()
     if executor:
         shown, forbidden = (), (_SSL_OF_OTHERS, *FORBIDDEN[1:])
-    fixed = (*_fixed(scratch, master), *shown, *network, *STORAGE, *(ENCLAVE if enclave else ()))
+    fixed = (*_fixed(scratch, master), *sockets, *shown, *network, *STORAGE, *(ENCLAVE if enclave else ()))
     if server is None:
         fixed = (*fixed, DATABASES)
     else:
@@ -89,8 +93,6 @@ def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
         ),
         Setting("spark.driver.log.persistToDfs.enabled", "false", "logs hold texts of exceptions"),
         # Python <-> JVM.
-        Setting("spark.python.unix.domain.socket.enabled", "true", _CLEAR_NETWORK),
-        Setting("spark.python.unix.domain.socket.dir", str(scratch / "sockets"), _SCRATCH),
         Setting("spark.python.use.daemon", "true", "Python workers would start outside their sandbox"),
         Setting(
             "spark.python.daemon.module", "confide.spark.daemon", "functions would see the run's secrets"
@@ -103,6 +105,13 @@ def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
         ),
         # Places.
         Setting("spark.hadoop.hadoop.tmp.dir", str(scratch / "hadoop"), _SCRATCH),
+    )
+
+
+def _sockets(scratch: PurePosixPath) -> tuple[Setting, ...]:
+    return (
+        Setting("spark.python.unix.domain.socket.enabled", "true", _CLEAR_NETWORK),
+        Setting("spark.python.unix.domain.socket.dir", str(scratch / "sockets"), _SCRATCH),
     )
 
 

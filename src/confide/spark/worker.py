@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from confide.spark.daemon import SECRET_NAMES, SECRET_PREFIXES
+from confide.spark.daemon import SECRET_NAMES, SECRET_PREFIXES, UNIX_SOCKETS
 
 WORKERS = "workers"
 """In scratch: where workers write, temporary files and what they spill."""
@@ -30,10 +30,11 @@ def launcher(python: Path, sandbox: Sequence[str], modules: Path, folder: Path) 
     places = dict.fromkeys(("HOME", "TMPDIR", "SPARK_LOCAL_DIRS"), str(folder))
     return f"""#!{python} -IS
 import os, sys
+unneeded = {SECRET_NAMES!r} if os.environ.get({UNIX_SOCKETS!r}) == "true" else ()
 kept = {{
     name: value
     for name, value in os.environ.items()
-    if name not in {(*SECRET_NAMES, _CRASHES)!r} and not name.startswith({SECRET_PREFIXES!r})
+    if name not in (*unneeded, {_CRASHES!r}) and not name.startswith({SECRET_PREFIXES!r})
 }}
 kept |= {places!r}
 kept["PYTHONPATH"] = os.pathsep.join([*filter(None, [kept.get("PYTHONPATH")]), {str(modules)!r}])

@@ -15,6 +15,7 @@ import pytest
 
 from confide.broker.home import Home
 from confide.keys.names import KeyName
+from confide.spark.engine import installed
 
 pytestmark = [
     pytest.mark.spark,
@@ -44,7 +45,7 @@ DONE = (
     "the program ends",
 )
 """What the program says on its way."""
-ARGUMENTS = ("--arg=--fail", f"--arg={EVENTS}")
+ARGUMENTS = ("--profile", installed().profile, "--arg=--fail", f"--arg={EVENTS}")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import pytest
 
+from confide.spark.engine import installed
+
 pytestmark = pytest.mark.spark
 
 PRELUDE = """
@@ -161,6 +163,7 @@ sample("after")
 """
 
 
+@pytest.mark.skipif(not installed().unix_sockets, reason="all of it is TCP, in a network of its own")
 def test_all_tcp_connections_are_the_gateways(run):
     ran = run(SOCKETS)
     assert ran.code == 0, ran.output

@@ -3,6 +3,7 @@
 import pytest
 
 from confide.errors import LaunchRefused
+from confide.spark.engine import installed
 
 pytestmark = pytest.mark.spark
 
@@ -33,6 +34,8 @@ WEAKENING = {
     "spark.pyspark.python": "/usr/bin/python3",
     "spark.remote": "local",
 }
+if not installed().unix_sockets:
+    del WEAKENING["spark.python.unix.domain.socket.enabled"]  # it has none
 
 ALL = f"""
 from pyspark import SparkConf, SparkContext
@@ -171,5 +174,7 @@ def test_functions_see_no_secret(run):
     assert ran.code == 0, ran.output
     names = {line.split()[1] for line in ran.output.splitlines() if line.startswith("sees ")}
     assert "SPARK_REUSE_WORKER" in names
+    if not installed().unix_sockets:
+        names.remove("PYTHON_WORKER_FACTORY_SECRET")  # by which they know the JVM
     assert not {name for name in names if "SECRET" in name or "TOKEN" in name}
     assert not {name for name in names if name.startswith(("CONFIDE", "_SPARK"))}

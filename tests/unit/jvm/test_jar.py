@@ -58,6 +58,11 @@ def test_services_are_listed_and_name_the_jar(tmp_path):
 
 
 def test_what_belongs_to_another_engine_is_left_out():
-    names = {path.name for path in jar.java_sources(without=("spark/", "CommitProtocol.java"))}
+    names = {
+        path.name
+        for path in jar.java_sources(
+            "spark43", without=("spark/", "ListedCommit.java", "CommitProtocol.java")
+        )
+    }
     assert "GuardFileSystem.java" in names
     assert not names & {"SessionHardening.java", "CommitProtocol.java"}

@@ -9,9 +9,12 @@ import re
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("grpc", reason="clients of Spark Connect are not installed here")
+
 from pyspark.sql.connect.proto import base_pb2
 
-JAVA = Path(__file__).parents[3] / "jvm/src/confide/spark/ClientMessages.java"
+JAVA = Path(__file__).parents[3] / "jvm/spark43/confide/spark/ClientMessages.java"
 REQUESTS = (
     "ExecutePlanRequest AnalyzePlanRequest ConfigRequest AddArtifactsRequest ArtifactStatusesRequest "
     "InterruptRequest ReattachExecuteRequest ReleaseExecuteRequest ReleaseSessionRequest "

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from pyspark.core.rdd import RDD, RDDBarrier
+from pyspark import RDD, RDDBarrier
 
 from confide.errors import LaunchRefused
 from confide.spark import collectives

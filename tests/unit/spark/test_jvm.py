@@ -7,6 +7,7 @@ import pytest
 
 from confide.jvm.enclave import enclave_options
 from confide.spark import jvm
+from confide.spark.engine import SPARK, installed
 
 
 def command(**changes):
@@ -77,4 +78,6 @@ def test_module_options_are_those_of_this_spark():
         check=True,
     ).stdout
     strings = [line.partition("// String ")[2] for line in shown.splitlines() if "// String -" in line]
-    assert sorted(strings) == sorted(jvm.MODULE_OPTIONS)
+    ours = {*jvm.MODULE_OPTIONS, *installed().jvm_options}
+    assert ours >= set(strings)
+    assert installed() is not SPARK or ours == set(strings)

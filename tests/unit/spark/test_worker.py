@@ -22,7 +22,6 @@ def launch(tmp_path, environment, sandbox=()):
 @pytest.mark.parametrize(
     "name",
     [
-        "PYTHON_WORKER_FACTORY_SECRET",
         "_SPARK_AUTH_SECRET",
         "_SPARK_SSL_RPC_KEY_PASSWORD",
         "CONFIDE_AGENT",
@@ -33,6 +32,12 @@ def launch(tmp_path, environment, sandbox=()):
 )
 def test_secrets_are_in_no_environment(tmp_path, name):
     assert "canary" not in launch(tmp_path, {name: "canary"})
+
+
+def test_workers_with_unix_sockets_get_no_secret(tmp_path):
+    given = {"PYTHON_WORKER_FACTORY_SECRET": "canary"}
+    assert "canary" not in launch(tmp_path, {**given, "PYTHON_UNIX_DOMAIN_ENABLED": "true"})
+    assert "canary" in launch(tmp_path, given)  # by which they know the JVM
 
 
 @pytest.mark.parametrize("name", ["PYTHON_UNIX_DOMAIN_ENABLED", "PYTHONPATH", "SPARK_REUSE_WORKER"])

@@ -6,7 +6,7 @@ import java.lang.reflect.Proxy;
 import java.util.TreeMap;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.catalyst.parser.ParserInterface;
-import scala.jdk.javaapi.CollectionConverters;
+import scala.collection.JavaConverters;
 
 /**
  * Spark's parser, asked only in a session with the hardened settings: the text is changed by settings (variables) before
@@ -18,7 +18,7 @@ final class CheckedParser {
   static ParserInterface of(SparkSession session, ParserInterface parser) {
     InvocationHandler handler =
         (proxy, method, arguments) -> {
-          Hardening.checkSession(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
+          Hardening.checkSession(new TreeMap<>(JavaConverters.mapAsJavaMap(session.conf().getAll())));
           try {
             return method.invoke(parser, arguments);
           } catch (InvocationTargetException e) {

@@ -17,7 +17,7 @@ import org.apache.spark.sql.execution.command.AddArchivesCommand;
 import org.apache.spark.sql.execution.command.AddFilesCommand;
 import org.apache.spark.sql.execution.command.AddJarsCommand;
 import org.apache.spark.sql.execution.command.CreateFunctionCommand;
-import scala.jdk.javaapi.CollectionConverters;
+import scala.collection.JavaConverters;
 
 /** What the text of a client's SQL may not ask for: to run programs, to load code, to call methods by their names. */
 final class ClientPlans {
@@ -50,11 +50,11 @@ final class ClientPlans {
     if (refused != null) {
       throw new LaunchRefused(refused + ": code of clients is not measured, and does not run here");
     }
-    CollectionConverters.asJava(node.productIterator()).forEachRemaining(ClientPlans::checkOptions);
-    CollectionConverters.asJava(node.children()).forEach(child -> check((TreeNode<?>) child, seen));
-    CollectionConverters.asJava(node.innerChildren()).forEach(child -> check((TreeNode<?>) child, seen));
+    JavaConverters.asJavaIterator(node.productIterator()).forEachRemaining(ClientPlans::checkOptions);
+    JavaConverters.seqAsJavaList(node.children()).forEach(child -> check((TreeNode<?>) child, seen));
+    JavaConverters.seqAsJavaList(node.innerChildren()).forEach(child -> check((TreeNode<?>) child, seen));
     if (node instanceof LogicalPlan plan) {
-      for (Expression expression : CollectionConverters.asJava(plan.expressions())) {
+      for (Expression expression : JavaConverters.seqAsJavaList(plan.expressions())) {
         check(expression, seen);
       }
     } else if (node instanceof PlanExpression<?> subquery) {
@@ -69,7 +69,7 @@ final class ClientPlans {
     } else if (argument instanceof CatalogStorageFormat storage) {
       checkOptions(storage.properties());
     } else if (argument instanceof scala.collection.immutable.Map<?, ?> options) {
-      CollectionConverters.asJava(options)
+      JavaConverters.mapAsJavaMap(options)
           .forEach(
               (name, value) -> {
                 if (name instanceof String option && value instanceof String given) {

@@ -20,7 +20,7 @@ import org.apache.spark.sql.execution.datasources.HadoopFsRelation;
 import org.apache.spark.sql.execution.datasources.LogicalRelation;
 import org.apache.spark.sql.execution.datasources.v2.DataSourceV2Relation;
 import scala.Function1;
-import scala.jdk.javaapi.CollectionConverters;
+import scala.collection.JavaConverters;
 import scala.runtime.AbstractFunction1;
 import scala.runtime.AbstractFunction2;
 import scala.runtime.BoxedUnit;
@@ -39,8 +39,8 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
             return new AbstractFunction1<LogicalPlan, BoxedUnit>() {
               @Override
               public BoxedUnit apply(LogicalPlan plan) {
-                Hardening.checkSession(new TreeMap<>(CollectionConverters.asJava(session.conf().getAll())));
-                CollectionConverters.asJava(plan.collectLeaves()).forEach(leaf -> {
+                Hardening.checkSession(new TreeMap<>(JavaConverters.mapAsJavaMap(session.conf().getAll())));
+                JavaConverters.seqAsJavaList(plan.collectLeaves()).forEach(leaf -> {
                   checkSet(leaf);
                   checkRead(leaf);
                   checkTable(leaf, session);
@@ -76,7 +76,7 @@ public final class SessionHardening extends AbstractFunction1<SparkSessionExtens
   private static void checkRead(LogicalPlan leaf) {
     Map<String, String> options = Map.of();
     if (leaf instanceof LogicalRelation read && read.relation() instanceof HadoopFsRelation files) {
-      options = CollectionConverters.asJava(files.options());
+      options = JavaConverters.mapAsJavaMap(files.options());
     } else if (leaf instanceof DataSourceV2Relation read) {
       options = read.options();
     }

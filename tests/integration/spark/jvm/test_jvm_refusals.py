@@ -7,6 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from confide.jvm.explanation import explain
+from confide.spark.engine import SPARK, installed
+
+XML = ["xml"] if installed() is SPARK else []  # its data source is new in Spark 4
 
 pytestmark = pytest.mark.spark
 
@@ -54,7 +57,7 @@ def test_writing_where_reading_is_granted(world):
     assert world.spark.read.parquet(world.uri("read/uniform")).count() == 1000
 
 
-@pytest.mark.parametrize("kind", ["csv", "json", "text", "orc", "xml"])
+@pytest.mark.parametrize("kind", ["csv", "json", "text", "orc", *XML])
 def test_another_format_in_a_table(world, kind):
     where = world.fresh("uniform")
     frame = numbers(world).select("name")
@@ -67,7 +70,7 @@ def test_another_format_in_a_table(world, kind):
 IS_A_TABLE = r"NoGrant: read/uniform is a table: read it with spark\.read\.parquet"
 
 
-@pytest.mark.parametrize("kind", ["csv", "text", "json", "binaryFile", "xml"])
+@pytest.mark.parametrize("kind", ["csv", "text", "json", "binaryFile", *XML])
 def test_reading_a_table_as_another_format(world, kind):
     reader = world.spark.read.format(kind).option("rowTag", "r")
     with pytest.raises(Exception, match=IS_A_TABLE):
@@ -204,6 +207,15 @@ def test_the_second_hadoop_interface_is_guarded(world):
     context = jvm.org.apache.hadoop.fs.FileContext.getFileContext(world.spark._jsc.hadoopConfiguration())
     with pytest.raises(Exception, match="NoGrant"):
         context.open(jvm.org.apache.hadoop.fs.Path("/etc/passwd"))
+
+
+def test_a_configuration_of_a_librarys_own_is_guarded(world):
+    jvm = world.spark._jvm
+    fs = jvm.org.apache.hadoop.fs.FileSystem.get(
+        jvm.java.net.URI("file:///"), jvm.org.apache.hadoop.conf.Configuration(False)
+    )
+    with pytest.raises(Exception, match="NoGrant"):
+        fs.open(jvm.org.apache.hadoop.fs.Path("/etc/passwd"))
 
 
 def test_the_sealed_scheme_is_for_sealed_files(world):

@@ -14,8 +14,6 @@ import org.apache.spark.internal.io.FileCommitProtocol.TaskCommitMessage;
 import org.apache.spark.internal.io.FileNameSpec;
 import org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol;
 import scala.Option;
-import scala.collection.immutable.Seq;
-import scala.jdk.javaapi.CollectionConverters;
 
 /**
  * Makes a Spark SQL write a commit that the broker knows: the listing of the location changes when the whole
@@ -23,9 +21,10 @@ import scala.jdk.javaapi.CollectionConverters;
  *
  * <p>Tasks report the files they wrote, with sizes and bindings taken while writing; the driver sends the new
  * complete list. What an overwrite replaces is deleted only after the commit, so that a failed job leaves the
- * old content. Set by {@code spark.sql.sources.commitProtocolClass}.
+ * old content. {@code CommitProtocol} is made of it for each version of Spark, whose ways to hand the tasks' messages
+ * over differ.
  */
-public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
+abstract class ListedCommit extends SQLHadoopMapReduceCommitProtocol {
   private final String output;
   private final boolean dynamicOverwrite;
   private String table;
@@ -43,8 +42,7 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
     }
   }
 
-  /** The constructor that Spark looks for. */
-  public CommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite) {
+  ListedCommit(String jobId, String path, boolean dynamicPartitionOverwrite) {
     super(jobId, path, dynamicPartitionOverwrite);
     output = path;
     dynamicOverwrite = dynamicPartitionOverwrite;
@@ -134,14 +132,13 @@ public class CommitProtocol extends SQLHadoopMapReduceCommitProtocol {
     return true;
   }
 
-  @Override
-  public void commitJob(JobContext job, Seq<TaskCommitMessage> messages) {
-    super.commitJob(job, messages);
+  /** Makes what the tasks wrote the content of the location, once Spark has moved it there. */
+  final void commitListed(JobContext job, List<TaskCommitMessage> messages) {
     try {
       Configuration conf = job.getConfiguration();
       GrantedArea area = area(conf);
       if (area != null) {
-        commit(area, conf, CollectionConverters.asJava(messages));
+        commit(area, conf, messages);
       }
     } catch (IOException e) {
       throw ConfideException.sneak(e);
