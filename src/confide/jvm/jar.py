@@ -53,11 +53,27 @@ def build_jar(
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             classes = Path(scratch, "classes")
             _compile(javac, engine, sources, jars, classes)
-            for interface, names in services.items():
-                listed = classes / "META-INF" / "services" / interface
-                listed.parent.mkdir(parents=True, exist_ok=True)
-                listed.write_text(names, encoding="utf-8")
+            _list(services, classes)
             _zip(classes, Path(scratch, "jar"))
+            Path(scratch, "jar").replace(target)
+    return target
+
+
+def services_jar(cache: Path, services: Mapping[str, str]) -> Path:
+    """Return a jar that names services alone, building it in the folder `cache` if it is not there yet.
+
+    Args:
+        cache: where it is kept.
+        services: as of `build_jar`, of classes that another jar holds.
+    """
+    target = (
+        cache / f"services-{hashlib.sha256(repr(sorted(services.items())).encode()).hexdigest()[:32]}.jar"
+    )
+    if not target.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            _list(services, Path(scratch, "listed"))
+            _zip(Path(scratch, "listed"), Path(scratch, "jar"))
             Path(scratch, "jar").replace(target)
     return target
 
@@ -130,6 +146,13 @@ def _compile(javac: str, engine: str, sources: Sequence[Path], jars: Sequence[Pa
         raise MissingDependency(
             f"a JDK and {engine} that confide compiles with; javac says: {done.stderr[-2000:]}"
         )
+
+
+def _list(services: Mapping[str, str], folder: Path) -> None:
+    for interface, names in services.items():
+        listed = folder / "META-INF" / "services" / interface
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text(names, encoding="utf-8")
 
 
 def _zip(classes: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from confide.enclave.libos import inside_libos
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.spark.executor import EXECUTOR, ExecutorProfile
-from confide.spark.image_spec import ARCHIVE, JAR, LOG_CONFIG
+from confide.spark.image_spec import ARCHIVE, JAR, LAST_JAR, LOG_CONFIG
 from confide.spark.installation import Installation, workers_sandbox
 from confide.spark.profile import SparkProfile
 
@@ -24,6 +24,7 @@ INSTALLATION = Installation(
     python=Path(PYTHON_BINARY),
     jars=Path(SITE, "pyspark/jars"),
     jar=Path(JAR),
+    last_jar=Path(LAST_JAR),
     log_config=Path(LOG_CONFIG),
     archive=Path(ARCHIVE),
 )

@@ -11,7 +11,7 @@ from confide.enclave.java_sources import java_home
 from confide.enclave.launch import HOST
 from confide.enclave.profile import ImageProfile
 from confide.errors import InvalidImage, Misuse
-from confide.jvm.jar import build_jar, java_sources, spark_jars
+from confide.jvm.jar import build_jar, java_sources, services_jar, spark_jars
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
 from confide.spark.engine import SPARK, Engine, installed, require
@@ -29,10 +29,14 @@ FOLDER = "/opt/confide/spark"
 """Where our own parts lie inside the enclave, besides the Python."""
 
 JAR = f"{FOLDER}/confide.jar"
+LAST_JAR = f"{FOLDER}/file-systems.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
 
 _DATABASES = {"org.apache.spark.sql.jdbc.JdbcConnectionProvider": "confide.spark.VerifiedConnections\n"}
+_FILE_SYSTEMS = {"org.apache.hadoop.fs.FileSystem": "confide.LocalGuard\n"}
+"""Hadoop takes the last that is named for a scheme: so the guard is that of `file` in configurations that a library
+makes of its own, too."""
 _MASTERS = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
 
 
@@ -95,6 +99,11 @@ def spark_jar(cache: Path) -> Path:
     return build_jar(cache, "Spark", java_sources(engine.java, without=("flink/",)), spark_jars(), services)
 
 
+def last_jar(cache: Path) -> Path:
+    """Return the jar that stands last on the class path, building it in the folder `cache` if it is not there yet."""
+    return services_jar(cache, _FILE_SYSTEMS)
+
+
 def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: bool = False) -> ImageProfile:
     """Return a profile of Spark, building the jar and the class archive first if they are not in the cache.
 
@@ -110,7 +119,11 @@ def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: boo
     engine = engine or installed()
     require(engine)
     jar = spark_jar(jar_cache)
-    files = {JAR: jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
+    files = {
+        JAR: jar,
+        LAST_JAR: last_jar(jar_cache),
+        LOG_CONFIG: Path(__file__).with_name("log4j2.properties"),
+    }
     if not enclave and (archive := build_archive(jar_cache, jar, java_home(), PurePosixPath(JAR))):
         files[ARCHIVE] = archive
     profile = ImageProfile(

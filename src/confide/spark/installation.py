@@ -44,6 +44,7 @@ class Installation:
         python: the interpreter.
         jars: Spark's jars.
         jar: our jar.
+        last_jar: our services that must come last.
         log_config: log4j2's configuration.
         archive: of classes; need not exist.
         storage: where the data root lies for the JVM; None: where it lies for the agent.
@@ -55,6 +56,7 @@ class Installation:
     python: Path
     jars: Path
     jar: Path
+    last_jar: Path
     log_config: Path
     archive: Path | None = None
     storage: Path | None = None
@@ -78,11 +80,11 @@ class Installation:
         }
 
     def java_command(self, context: Context, *main: str) -> list[str]:
-        """Return the argv of a JVM that runs a class with arguments; the program's jars come last on its class path."""
+        """Return the argv of a JVM that runs a class with arguments; the program's jars come after Spark's."""
         archive, program = self.archive, Path(context.image.program)
         jars = [*self.jars.glob("*.jar")]
         own = [*([program] if program.suffix == ".jar" else []), *sorted(Path(JARS).glob("*.jar"))]
-        own += self._package_jars()
+        own += [*self._package_jars(), self.last_jar]
         storage = self.storage or context.work
         return jvm.command(
             java=PurePosixPath(self.java),

@@ -22,7 +22,7 @@ from confide.enclave.attester import OwnEvidence
 from confide.enclave.image import Image, Limits
 from confide.enclave.profile import Context
 from confide.spark.engine import installed
-from confide.spark.image_spec import spark_jar
+from confide.spark.image_spec import last_jar, spark_jar
 from confide.spark.installation import Installation
 from confide.spark.profile import SparkProfile
 
@@ -116,10 +116,11 @@ def module_context() -> Iterator[tuple[Callable[..., Context], Path]]:
 
 
 @pytest.fixture(scope="session")
-def profile(jar: Path) -> SparkProfile:
+def profile(jar: Path, tmp_path_factory: pytest.TempPathFactory) -> SparkProfile:
     """The profile, without a sandbox around Python."""
     java = Path(shutil.which("java") or "java")
-    installation = Installation(java, Path(sys.executable), JARS, jar, LOG_CONFIG, engine=installed())
+    last = last_jar(tmp_path_factory.mktemp("last"))
+    installation = Installation(java, Path(sys.executable), JARS, jar, last, LOG_CONFIG, engine=installed())
     return SparkProfile(installation, lambda _: ())
 
 

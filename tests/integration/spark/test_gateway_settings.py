@@ -169,6 +169,30 @@ def test_the_jvm_refuses_without_the_drivers_check(run):
     assert "LaunchRefused: spark.eventLog.dir=file:/work/x would weaken" in ran.output
 
 
+LIBRARY = """
+from pyspark.sql import SparkSession
+
+jvm = SparkSession.builder.getOrCreate()._jvm
+hadoop = jvm.org.apache.hadoop
+for defaults in (True, False):
+    fs = hadoop.fs.FileSystem.newInstance(jvm.java.net.URI("file:///"), hadoop.conf.Configuration(defaults))
+    for name in ("/etc/passwd", "/work-not/x"):
+        for act in (fs.open, fs.create):
+            try:
+                act(hadoop.fs.Path(name))
+                print("TAKEN", name)
+            except Exception as error:
+                print("refused", "NoGrant" in str(error))
+"""
+
+
+def test_a_configuration_of_a_librarys_own_is_guarded(run):
+    ran = run(LIBRARY)
+    assert ran.code == 0, ran.output
+    assert "TAKEN" not in ran.output
+    assert ran.output.count("refused True") == 8, ran.output
+
+
 def test_functions_see_no_secret(run):
     ran = run(ENVIRONMENT)
     assert ran.code == 0, ran.output

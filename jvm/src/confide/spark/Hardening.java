@@ -4,12 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import confide.KeyUse;
 import confide.LaunchRefused;
 import confide.SettingsTable;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.net.URI;
 import java.util.Map;
 import java.util.TreeMap;
-import org.apache.hadoop.fs.FileSystem;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.plugin.DriverPlugin;
@@ -125,15 +121,6 @@ public final class Hardening implements SparkPlugin {
     }
   }
 
-  /** Hadoop keeps one file system of a scheme for all: made here, it is the guard for libraries' own configurations too. */
-  private static void guardEveryConfiguration(SparkContext context) {
-    try {
-      FileSystem.get(URI.create("file:///"), context.hadoopConfiguration());
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
   @Override
   public DriverPlugin driverPlugin() {
     return new DriverPlugin() {
@@ -141,7 +128,6 @@ public final class Hardening implements SparkPlugin {
       public Map<String, String> init(SparkContext context, PluginContext plugin) {
         check(context.getConf());
         WebPages.close(context);
-        guardEveryConfiguration(context);
         enforced = true;
         return Map.of();
       }

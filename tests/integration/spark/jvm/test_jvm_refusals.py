@@ -209,15 +209,6 @@ def test_the_second_hadoop_interface_is_guarded(world):
         context.open(jvm.org.apache.hadoop.fs.Path("/etc/passwd"))
 
 
-def test_a_configuration_of_a_librarys_own_is_guarded(world):
-    jvm = world.spark._jvm
-    fs = jvm.org.apache.hadoop.fs.FileSystem.get(
-        jvm.java.net.URI("file:///"), jvm.org.apache.hadoop.conf.Configuration(False)
-    )
-    with pytest.raises(Exception, match="NoGrant"):
-        fs.open(jvm.org.apache.hadoop.fs.Path("/etc/passwd"))
-
-
 def test_the_sealed_scheme_is_for_sealed_files(world):
     for path in ("read/uniform", "other", "uniform/59"):
         with pytest.raises(Exception, match="NoGrant"):
