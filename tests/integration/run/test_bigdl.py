@@ -1,0 +1,82 @@
+"""BigDL 2.4 on Spark 3.5, unmodified: the results of the plain program, on an encrypted table, with sealed models."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_digits
+
+from confide.data.sealed import SealedReader
+from confide.enclave.image import SITE, Limits
+from confide.spark.engine import SPARK35, installed
+from confide.spark.image_spec import image_profile
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(installed() is not SPARK35, reason="Spark 3.5 has an environment of its own"),
+]
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "10_bigdl_lenet.py"
+
+
+def digits() -> pa.Table:
+    found = load_digits()
+    pixels = pa.array((found.data / 16).tolist(), pa.list_(pa.float32()))
+    return pa.table({"id": range(len(found.target)), "pixels": pixels, "label": found.target.astype(float)})
+
+
+def said(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"^(\w+) accuracy (0\.\d+|1\.0+)$", text, re.M)}
+
+
+def plain(folder: Path, packages: Path) -> str:
+    """Run the example as anybody does, with the packages that its image holds."""
+    (folder / "data/digits").mkdir(parents=True)
+    pq.write_table(digits(), folder / "data/digits/part.parquet")
+    environment = {**os.environ, "PYTHONPATH": str(packages), "PYSPARK_PYTHON": sys.executable}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_same_result_as_plain(new_site, new_owner, cache, tmp_path):
+    assert "import confide" not in EXAMPLE.read_text()
+    site = new_site()
+    owner = new_owner("clinic", site.broker("local"), site.root)
+    owner.encrypt(digits(), site.data, "data/digits")
+    lock = EXAMPLE.with_name(EXAMPLE.name + ".lock").read_text()
+    (site.root / "app/job.py.lock").write_text(lock)
+    limits = Limits(memory_mib=3072, scratch_mib=1024, cores=2)
+    profile = image_profile(cache / "jvm")
+    image = site.build(EXAMPLE.read_text(), profile, limits=limits)
+    grants = ("data/digits", "read"), ("out/scores", "write"), ("out/weights", "write")
+    owner.allow(image, *grants, logs="clinic/data", files=("out/model",))
+    assert site.run() == 0, site.log(owner)
+    log = site.log(owner)
+    home = {
+        Path(row["path"]).name: row["content"] for row in owner.read(site.data, "out/weights").to_pylist()
+    }
+    for name in ("lenet.bigdl", "lenet.bin"):
+        with (site.data / "out/model" / name).open("rb") as file, SealedReader(file, owner.keyset) as reader:
+            assert bytes(reader.readall()) == home[name]
+        assert len(home[name]) > 1000
+    assert not list(site.data.rglob("bigdl.log"))
+    expected, found = said(plain(tmp_path, site.folder / "root" / SITE.lstrip("/"))), said(log)
+    assert found.keys() == expected.keys() == {"lenet", "loaded", "classifier"}, log
+    for name, value in expected.items():
+        assert value > 0.85
+        assert found[name] == pytest.approx(value, abs=0.04), name
