@@ -50,14 +50,14 @@ class Reduction:
         else:
             raise Misuse(f"the backend confide does not reduce by {op}")
         inexact = dtype.is_floating_point or dtype.is_complex
-        if self.name == "avg" and not inexact:
-            raise Misuse(f"no average of {dtype}: sum, and divide")
+        if self.name == "avg" and dtype == torch.bool:
+            raise Misuse(f"no average of {dtype}: sum integers, and divide")
         self._inexact = inexact
 
     def finish(self, tensor: torch.Tensor, ranks: int) -> None:
         """Complete the reduction of all ranks' parts."""
-        if self.name == "avg":
-            tensor.div_(ranks)
+        if self.name == "avg":  # of integers towards zero, as by nccl
+            tensor.div_(ranks, rounding_mode=None if self._inexact else "trunc")
 
     def has_nan(self, tensor: torch.Tensor) -> bool:
         """Return whether there is a NaN in it."""

@@ -158,6 +158,10 @@ def collectives():
     average = torch.full((3,), float(rank))
     dist.all_reduce(average, ops.AVG)
     assert torch.equal(average, torch.full((3,), sum(range(ranks)) / ranks))
+    whole = torch.tensor([rank, -rank, 7])
+    dist.all_reduce(whole, ops.AVG)
+    total = sum(range(ranks))
+    assert whole.tolist() == [total // ranks, -(total // ranks), 7]
     dist.barrier()
     return compared
 
@@ -324,7 +328,7 @@ def misuse():
     """What the backend does not do, it says."""
     said = []
     for call in (
-        lambda: dist.all_reduce(torch.ones(2, dtype=torch.int64), dist.ReduceOp.AVG),
+        lambda: dist.all_reduce(torch.ones(2, dtype=torch.bool), dist.ReduceOp.AVG),
         lambda: dist.all_reduce(torch.eye(2).to_sparse()),
     ):
         try:

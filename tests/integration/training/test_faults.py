@@ -70,5 +70,5 @@ def test_a_nan_is_named_and_infinities_are_not(run_ranks):
 def test_what_is_not_supported_is_said(run_ranks):
     for one in run_ranks("misuse"):
         assert one.code == 0, one.errors
-        assert one.result[0].startswith("Misuse: no average of torch.int64")
+        assert one.result[0].startswith("Misuse: no average of torch.bool")
         assert one.result[1].startswith("Misuse: the backend confide moves dense tensors on the CPU")
