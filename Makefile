@@ -20,7 +20,7 @@ demo-serving: setup  ## a model trained on encrypted data and served, told as it
 test: check  ## lint, types, unit and integration tests
 	$(PYTEST) -n auto -m exhaustive tests/unit tests/fuzz
 	$(PYTEST) -n auto tests/cli
-	$(PYTEST) tests/integration
+	$(PYTEST) -n 2 --dist loadfile tests/integration
 
 check: setup  ## lint, types and unit tests
 	.venv/bin/ruff format --check

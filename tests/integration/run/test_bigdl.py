@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(installed() is not SPARK35, reason="Spark 3.5 has an environment of its own"),
 ]
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "10_bigdl_lenet.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "11_bigdl_lenet.py"
 
 
 def digits() -> pa.Table:
