@@ -7,8 +7,8 @@
 # ///
 """BigDL 2.4 as it was written for Spark 3: LeNet on handwritten digits, then a classifier in an ML pipeline.
 
-It knows nothing of encryption. Plain:   python 10_bigdl_lenet.py
-On an encrypted table, models sealed:    confide run --tee simulated --profile spark35 10_bigdl_lenet.py
+It knows nothing of encryption. Plain:   python 11_bigdl_lenet.py
+On an encrypted table, models sealed:    confide run --tee simulated --profile spark35 11_bigdl_lenet.py
 """
 
 from bigdl.dllib.keras.layers import Convolution2D, Dense, Flatten, MaxPooling2D, Reshape

@@ -8,6 +8,7 @@ there has an entry of its own, and so on, back to what owners encrypted themselv
 from __future__ import annotations
 
 import hmac
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from confide.canonical import sha256_hex
 from confide.data.listing import Listing
 from confide.errors import Misuse, Tampered
 
-COMMIT, RELEASE = "commit", "release"
+COMMIT, RELEASE, MEMBER = "commit", "release", "mesh-certificate"
 BY_OWNER = frozenset({"encrypt", "listing"})
 """Kinds of entries of what an owner encrypted: at home, and sent to a broker."""
 
@@ -44,14 +45,17 @@ class Step:
     Attributes:
         version: which.
         entry: that tells of it: a workload's commit, or what its owner encrypted. None: this log has none.
-        releases: entries of what the agent of a commit had been given until then.
-        inputs: what it could read, sorted.
+        releases: entries of what the agents of a commit had been given until then: the one that committed, and those of
+            the other members of its jobs.
+        inputs: what they could read, sorted.
+        writable: locations that they could write, and so read back: files there that no listing has, too.
     """
 
     version: Version
     entry: AuditEntry | None
     releases: tuple[AuditEntry, ...] = ()
     inputs: tuple[Version, ...] = ()
+    writable: tuple[str, ...] = ()
 
 
 def provenance(listing: Listing, entries: Iterable[AuditEntry]) -> list[Step]:
@@ -59,7 +63,7 @@ def provenance(listing: Listing, entries: Iterable[AuditEntry]) -> list[Step]:
 
     1. The log has an entry of this owner, location and serial.
     2. It has the SHA-256 of this very listing.
-    3. For each commit on the way, the log has a release to the same agent before it.
+    3. For each commit on the way, the log has a release to the same agent, with the same evidence, before it.
 
     Args:
         listing: verified, and what the files were checked against.
@@ -70,10 +74,10 @@ def provenance(listing: Listing, entries: Iterable[AuditEntry]) -> list[Step]:
         Tampered: step 2 or 3.
     """
     made: dict[Version, AuditEntry] = {}
-    released: dict[str, list[AuditEntry]] = {}
+    agents = _Agents()
     for entry in entries:
-        if entry.kind == RELEASE and "agent" in entry.fields:
-            released.setdefault(entry.fields["agent"], []).append(entry)
+        if entry.kind in (RELEASE, MEMBER) and "agent" in entry.fields:
+            agents.add(entry)
         elif (entry.kind == COMMIT or entry.kind in BY_OWNER) and "listing" in entry.fields:
             made.setdefault(_made(entry), entry)
     first = Version(listing.owner, listing.location, listing.serial)
@@ -89,15 +93,56 @@ def provenance(listing: Listing, entries: Iterable[AuditEntry]) -> list[Step]:
     while todo:
         version = todo.pop(0)
         if version not in steps:
-            steps[version] = step = _step(version, made.get(version), released)
+            steps[version] = step = _step(version, made.get(version), agents)
             todo += step.inputs
     return list(steps.values())
 
 
-def _step(version: Version, entry: AuditEntry | None, released: Mapping[str, list[AuditEntry]]) -> Step:
+class _Agents:
+    """What agents were given, and which of them were members of one job."""
+
+    def __init__(self) -> None:
+        self._released: dict[str, list[AuditEntry]] = defaultdict(list)
+        self._jobs: dict[str, set[str]] = defaultdict(set)
+        self._members: dict[str, set[str]] = defaultdict(set)
+
+    def add(self, entry: AuditEntry) -> None:
+        agent = entry.fields["agent"]
+        if entry.kind == RELEASE:
+            self._released[agent].append(entry)
+        else:
+            job = entry.fields["uri"].rpartition("/role/")[0]
+            self._jobs[agent].add(job)
+            self._members[job].add(agent)
+
+    def given(self, commit: AuditEntry) -> tuple[AuditEntry, ...]:
+        """Return the releases before a commit to its agent and to the other members of its jobs, in their order.
+
+        Evidence binds a public key, which others can name: a release to it counts as this agent's if it is of the same
+        evidence.
+        """
+        agent = commit.fields["agent"]
+        others = {one for job in self._jobs[agent] for one in self._members[job]} - {agent}
+        own = [one for one in self._released[agent] if _same(one, commit, _WHO)]
+        if not any(one.index < commit.index for one in own):
+            return ()
+        theirs = [
+            one for other in others for one in self._released[other] if _same(one, commit, ("workload",))
+        ]
+        return tuple(sorted((e for e in own + theirs if e.index < commit.index), key=lambda e: e.index))
+
+
+_WHO = ("workload", "measurement", "tee", "role", "svn", "hardware_id")
+
+
+def _same(one: AuditEntry, other: AuditEntry, names: Iterable[str]) -> bool:
+    return all(one.fields[name] == other.fields[name] for name in names)
+
+
+def _step(version: Version, entry: AuditEntry | None, agents: _Agents) -> Step:
     if entry is None or entry.kind != COMMIT:
         return Step(version, entry)
-    releases = tuple(one for one in released.get(entry.fields["agent"], ()) if one.index < entry.index)
+    releases = agents.given(entry)
     if not releases:
         raise Tampered(f"step 3: entry {entry.index} is of an agent that the log knows no release to")
     given = {
@@ -106,7 +151,10 @@ def _step(version: Version, entry: AuditEntry | None, released: Mapping[str, lis
         for location, lay in {**one.fields["reads"], **one.fields["writes"]}.items()
         if lay["serial"]
     }
-    return Step(version, entry, releases, tuple(sorted(given, key=lambda v: (v.location, v.serial, v.owner))))
+    inputs = tuple(sorted(given, key=lambda v: (v.location, v.serial, v.owner)))
+    return Step(
+        version, entry, releases, inputs, tuple(sorted({w for one in releases for w in one.fields["writes"]}))
+    )
 
 
 def _made(entry: AuditEntry) -> Version:

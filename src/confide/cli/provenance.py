@@ -97,7 +97,11 @@ def provenance(
         rows.add_row("", "")
         _show(rows, step)
     stdout.print(rows)
-    say(f"all of it in the log of {log.size} entries, root {log.root.hex()[:16]}…")
+    say(f"all of it is in the log of {log.size} entries, root {log.root.hex()[:16]}…")
+    if broker is not None:
+        say(
+            "shown by a broker elsewhere: what it shows is in its log; that it shows every release is its word"
+        )
 
 
 def _told(step: Step) -> dict[str, Any]:
@@ -116,7 +120,9 @@ def _told(step: Step) -> dict[str, Any]:
         **who,
         "code": _code(fields["measurement"]),
         "releases": [entry.index for entry in step.releases],
+        "executors": sorted({e.fields["measurement"] for e in step.releases} - {fields["measurement"]}),
         "inputs": [_version(version) for version in step.inputs],
+        "writable": list(step.writable),
     }
 
 
@@ -141,7 +147,10 @@ def _code(measurement: str) -> dict[str, str]:
 def _show(rows: Any, step: dict[str, Any]) -> None:
     rows.add_row(step["location"], f"serial {step['serial']}, owner {step['owner']}")
     if step["made_by"] is None:
-        rows.add_row("", "not in this log: encrypted elsewhere, or before the log had what provenance needs")
+        rows.add_row(
+            "",
+            "not in this log, or not this owner's: encrypted elsewhere, or before the log had what this needs",
+        )
         return
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(step["time"]))
     if step["made_by"] == "owner":
@@ -151,7 +160,13 @@ def _show(rows: Any, step: dict[str, Any]) -> None:
     rows.add_row("measurement", f"{step['measurement']} in {step['tee']}{tee_note(step['tee'])}")
     for path, digest in step["code"].items():
         rows.add_row("code", f"{path} SHA-256 {digest}")
+    for executor in step["executors"]:
+        rows.add_row("with", f"{executor}, a member of its job")
     rows.add_row("could read", _inputs(step["inputs"]))
+    if step["writable"]:
+        rows.add_row(
+            "read back", f"files that no listing has, at {', '.join(step['writable'])}, if any lay there"
+        )
 
 
 def _inputs(versions: Sequence[dict[str, Any]]) -> str:

@@ -14,10 +14,11 @@ from confide.enclave.script_metadata import ScriptMetadata, read_metadata
 from confide.errors import InvalidImage
 
 ARCHIVES = (".zip", ".egg")
+_TRAINING = "confide.training"
 _EXPORT = ("onnxscript", "safetensors")
 BROUGHT: Mapping[str, tuple[str, ...]] = {
-    "confide.training.export": _EXPORT,
-    "confide.training.export_model": _EXPORT,
+    f"{_TRAINING}.export": _EXPORT,
+    f"{_TRAINING}.export_model": _EXPORT,
     "torch.utils.tensorboard": ("tensorboard",),
 }
 """What a program imports -> modules that this needs besides what its own distribution requires."""
@@ -128,6 +129,13 @@ def _imported(path: Path) -> set[str]:
             dotted.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             dotted.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    if any(
+        name.partition(".")[0] == "confide" for name in dotted
+    ):  # `from confide import training`, and so on
+        dotted.update(
+            f"{_TRAINING}.{node.attr}" for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+        )
+        dotted.update(f"{_TRAINING}.{node.id}" for node in ast.walk(tree) if isinstance(node, ast.Name))
     brought = (module for name in dotted for module in BROUGHT.get(name, ()))
     return {name.partition(".")[0] for name in dotted}.union(brought)
 

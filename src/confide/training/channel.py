@@ -29,7 +29,7 @@ from confide.training.sealing import (
 SENDING = 3
 """Chunks under way to others."""
 RECEIVING = 16
-"""Receptions posted ahead, of each sender: gloo sends what is waited for at once, without a word in between."""
+"""Receptions posted ahead, of all senders: gloo sends what is waited for at once, without a word in between."""
 _SLOT_BYTES = CHUNK_BYTES + OVERHEAD_BYTES
 COLLECTIVE_TAG = 0
 """gloo's tag of all collectives, which it keeps in order; messages between two ranks have higher ones."""
@@ -90,7 +90,8 @@ class Channel:
         self._gloo, self.rank, self.ranks = gloo, rank, ranks
         self.sealer = Sealer(incarnation, rank)
         self.openers = [Opener(incarnation, other, name) for other, name in enumerate(ranks)]
-        self._windows: list[_Window] = []
+        self._sending: list[_Window] = []
+        self._receiving: list[_Window] = []
 
     def move(
         self, operation: Operation, outgoing: Sequence[Outgoing], incoming: Sequence[Incoming], phase: int = 0
@@ -101,11 +102,15 @@ class Channel:
             Tampered: what came is not what that rank sealed for this.
             Unavailable: a rank is gone, or does not answer in time.
         """
-        while len(self._windows) < len(outgoing) + len(incoming):
-            self._windows.append(_Window())
-        windows = iter(self._windows)
-        sending = [_Sending(self, operation, phase, one, next(windows)) for one in outgoing]
-        receiving = [_Receiving(self, operation, phase, one, next(windows)) for one in incoming]
+        posted = max(2, RECEIVING // max(1, len(incoming)))
+        sending = [
+            _Sending(self, operation, phase, one, window)
+            for one, window in zip(outgoing, _first(self._sending, len(outgoing)), strict=True)
+        ]
+        receiving = [
+            _Receiving(self, operation, phase, one, window, posted)
+            for one, window in zip(incoming, _first(self._receiving, len(incoming)), strict=True)
+        ]
         ahead = [one for one in sending if one.step()]  # so that no rank waits for one that waits for it
         lanes: list[_Sending | _Receiving] = [*ahead, *receiving]
         while lanes:
@@ -147,6 +152,12 @@ class _Window:
         return self._slots[index][:size], self._views[index][:size]
 
 
+def _first(windows: list[_Window], count: int) -> list[_Window]:
+    """Return the first windows, after making those that are missing; they are kept for the next operation."""
+    windows.extend(_Window() for _ in range(count - len(windows)))
+    return windows[:count]
+
+
 class _Sending:
     def __init__(
         self, channel: Channel, operation: Operation, phase: int, message: Outgoing, window: _Window
@@ -186,37 +197,43 @@ class _Sending:
 
 class _Receiving:
     def __init__(
-        self, channel: Channel, operation: Operation, phase: int, message: Incoming, window: _Window
+        self,
+        channel: Channel,
+        operation: Operation,
+        phase: int,
+        message: Incoming,
+        window: _Window,
+        posted: int,
     ) -> None:
         self._channel, self._operation, self._message, self._window = channel, operation, message, window
         self._phase = phase
         self._receiver = EVERYBODY if message.everybody else channel.rank
         self._chunk, self._chunks = 0, chunks(message.size)
-        self._works: list[Any] = [None] * RECEIVING
-        for chunk in range(min(RECEIVING, self._chunks)):
+        self._works: list[Any] = [None] * posted
+        for chunk in range(min(posted, self._chunks)):
             self._post(chunk)
 
     def step(self) -> bool:
         """Open the next chunk, and return whether there is another one."""
         chunk, message = self._chunk, self._message
-        self._channel.wait(self._works[chunk % RECEIVING], self._operation, message.sender)
+        self._channel.wait(self._works[chunk % len(self._works)], self._operation, message.sender)
         start, end = self._range(chunk)
-        _, view = self._window.slot(chunk % RECEIVING, end - start + OVERHEAD_BYTES)
+        _, view = self._window.slot(chunk % len(self._works), end - start + OVERHEAD_BYTES)
         place = Place(message.sender, self._receiver, chunk, message.size)
         opener = self._channel.openers[message.sender]
         opener.open(self._operation, self._phase, place, view, message.place(start, end))
-        if chunk + RECEIVING < self._chunks:
-            self._post(chunk + RECEIVING)
+        if chunk + len(self._works) < self._chunks:
+            self._post(chunk + len(self._works))
         message.used(start, end)
         self._chunk += 1
         return self._chunk < self._chunks
 
     def _post(self, chunk: int) -> None:
         start, end = self._range(chunk)
-        tensor, _ = self._window.slot(chunk % RECEIVING, end - start + OVERHEAD_BYTES)
+        tensor, _ = self._window.slot(chunk % len(self._works), end - start + OVERHEAD_BYTES)
         sender = self._message.sender
         gloo = self._channel.way(sender, self._channel.rank)
-        self._works[chunk % RECEIVING] = gloo.recv([tensor], sender, COLLECTIVE_TAG)
+        self._works[chunk % len(self._works)] = gloo.recv([tensor], sender, COLLECTIVE_TAG)
 
     def _range(self, chunk: int) -> tuple[int, int]:
         return chunk * CHUNK_BYTES, min((chunk + 1) * CHUNK_BYTES, self._message.size)

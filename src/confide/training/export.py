@@ -111,7 +111,8 @@ def _batch(example: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _write_onnx(
     model: nn.Module, batch: Mapping[str, torch.Tensor], outputs: Sequence[str], path: Path
 ) -> Signature:
-    training, fast = model.training, torch.backends.mha.get_fastpath_enabled()
+    modes = [(module, module.training) for module in model.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # of transformers that infer: ONNX has nothing for it
     try:
         with torch.no_grad():
@@ -128,7 +129,8 @@ def _write_onnx(
         raise Misuse(f"torch cannot export this model to ONNX: {_reason(error)}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        model.train(training)
+        for module, training in modes:  # of each: parts may be frozen
+            module.training = training
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     program.save(path, external_data=weights > _MAX_PROTOBUF_BYTES)
     graph = program.model.graph

@@ -27,6 +27,10 @@ _IN_PLACE: Mapping[Any, tuple[str, Callable[[torch.Tensor, torch.Tensor], object
 )
 
 
+_SUMMED_BYTES = 4
+"""Of integers that are averaged, at least: they are summed as they are."""
+
+
 class NaNWarning(RuntimeWarning):
     """A rank brought a NaN to a reduction."""
 
@@ -50,8 +54,8 @@ class Reduction:
         else:
             raise Misuse(f"the backend confide does not reduce by {op}")
         inexact = dtype.is_floating_point or dtype.is_complex
-        if self.name == "avg" and dtype == torch.bool:
-            raise Misuse(f"no average of {dtype}: sum integers, and divide")
+        if self.name == "avg" and not inexact and dtype.itemsize < _SUMMED_BYTES:
+            raise Misuse(f"no average of {dtype}: its sum may not fit; average int32 or int64")
         self._inexact = inexact
 
     def finish(self, tensor: torch.Tensor, ranks: int) -> None:

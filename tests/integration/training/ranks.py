@@ -329,6 +329,7 @@ def misuse():
     said = []
     for call in (
         lambda: dist.all_reduce(torch.ones(2, dtype=torch.bool), dist.ReduceOp.AVG),
+        lambda: dist.all_reduce(torch.full((1,), 100, dtype=torch.int8), dist.ReduceOp.AVG),
         lambda: dist.all_reduce(torch.eye(2).to_sparse()),
     ):
         try:

@@ -110,3 +110,10 @@ def test_examples_that_are_no_batch(tmp_path, example):
     with pytest.raises(Misuse, match="an example is a batch"):
         export_model(nn.Linear(3, 2), example, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_that_are_frozen_stay_so(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+    model[1].eval()
+    export_model(model, {"x": torch.randn(2, 3)}, tmp_path / "out")
+    assert [module.training for module in model.modules()] == [True, True, False, True]

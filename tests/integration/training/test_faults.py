@@ -71,4 +71,5 @@ def test_what_is_not_supported_is_said(run_ranks):
     for one in run_ranks("misuse"):
         assert one.code == 0, one.errors
         assert one.result[0].startswith("Misuse: no average of torch.bool")
-        assert one.result[1].startswith("Misuse: the backend confide moves dense tensors on the CPU")
+        assert one.result[1].startswith("Misuse: no average of torch.int8")
+        assert one.result[2].startswith("Misuse: the backend confide moves dense tensors on the CPU")

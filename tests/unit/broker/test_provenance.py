@@ -30,18 +30,32 @@ class Log:
     def encrypt(self, listing: Listing) -> None:
         self.add({"kind": "encrypt", "owner": listing.owner, **audit_entries.listed(listing)})
 
-    def run(self, agent: str, reads: list[Listing], writes: list[Listing | str], *made: Listing) -> None:
+    def join(self, agent: str, job: str, measurement: str = "ab" * 32) -> None:
+        """A mesh certificate."""
+        release = Release(workload="train", owners=("clinic",), keys={}, grants=(), expires=2**40)
+        uri = f"spiffe://{'0' * 64}/job/{job * 32}/role/executor"
+        self.add(audit_entries.mesh_certificate(_claims(agent, measurement), release, uri, 1, 2**40))
+
+    def run(
+        self,
+        agent: str,
+        reads: list[Listing],
+        writes: list[Listing | str],
+        *made: Listing,
+        measurement: str = "ab" * 32,
+    ) -> None:
         """A release to an agent and its commits."""
         grants = [_grant(one, Access.READ) for one in reads] + [_grant(one, Access.WRITE) for one in writes]
         release = Release(workload="train", owners=("clinic",), keys={}, grants=tuple(grants), expires=2**40)
-        self.add(audit_entries.release(_claims(agent), release, [], "confide/release/default"))
+        claims = _claims(agent, measurement)
+        self.add(audit_entries.release(claims, release, [], "confide/release/default"))
         for listing in made:
-            self.add(audit_entries.commit(_claims(agent), "train", listing))
+            self.add(audit_entries.commit(claims, "train", listing))
 
 
-def _claims(agent: str) -> Claims:
+def _claims(agent: str, measurement: str = "ab" * 32) -> Claims:
     key = {"kty": "EC", "crv": "P-256", "alg": "ECDH-ES+A256KW", "x": agent, "y": agent}
-    return Claims(Tee.SIMULATED, "ab" * 32, "driver", 0, False, "cd" * 32, key)
+    return Claims(Tee.SIMULATED, measurement, "driver", 0, False, "cd" * 32, key)
 
 
 def _grant(at: Listing | str, access: Access) -> Grant:
@@ -121,6 +135,44 @@ def test_what_the_log_does_not_know_is_said(log):
     log.run("E", [unknown], [MODEL], model := _listing("out/model", 2))
     steps = {step.version.location: step for step in provenance(model, log.entries)}
     assert steps["data/unknown"].entry is None
+
+
+def test_where_it_could_read_back_what_no_listing_has_is_said(log):
+    assert provenance(MODEL, log.entries)[0].writable == ("out/model",)
+    log.run("F", [DATA], ["state/checkpoints", MODEL], model := _listing("out/model", 2))
+    assert provenance(model, log.entries)[0].writable == ("out/model", "state/checkpoints")
+
+
+def test_executors_of_the_job_count_and_those_of_other_jobs_do_not(log):
+    driver, model = _claims("G"), _listing("out/model", 2)
+    newer = _listing("data/train", 2, content="1")
+    log.encrypt(newer)
+    log.join("G", "1")
+    log.join("H", "1", "ef" * 32)
+    log.join("I", "2")
+    log.run("H", [newer], [], measurement="ef" * 32)
+    log.run("I", [_listing("data/elsewhere")], [])
+    log.run("G", [DATA], [MODEL], model)
+    step = provenance(model, log.entries)[0]
+    assert [entry.fields["measurement"] for entry in step.releases] == ["ef" * 32, driver.measurement]
+    assert {(v.location, v.serial) for v in step.inputs} == {
+        ("data/train", 1),
+        ("data/train", 2),
+        ("out/model", 1),
+    }
+
+
+def test_a_release_to_this_key_of_other_evidence_does_not_count(log):
+    log.run("J", [_listing("data/evil")], [], measurement="ef" * 32)
+    log.run("J", [DATA], [MODEL], model := _listing("out/model", 2))
+    assert [v.location for v in provenance(model, log.entries)[0].inputs] == ["data/train", "out/model"]
+
+
+def test_step_3_only_a_release_of_other_evidence(log):
+    log.run("K", [DATA], [MODEL], measurement="ef" * 32)
+    log.add(audit_entries.commit(_claims("K"), "train", model := _listing("out/model", 2)))
+    with pytest.raises(Tampered, match="step 3"):
+        provenance(model, log.entries)
 
 
 @pytest.mark.parametrize(

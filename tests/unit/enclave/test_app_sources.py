@@ -80,3 +80,22 @@ def test_two_of_one_name(program, tmp_path):
         path.write_text("")
     with pytest.raises(InvalidImage, match="two files"):
         read_app(program, (), (tmp_path / "helper.py", tmp_path / "a/helper.py"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from confide.training import export_model",
+        "from confide import training\ntraining.export_model",
+        "import confide.training as t\nt.export_model(1)",
+        "from confide.training import *\nexport_model(1)",
+    ],
+)
+def test_what_leaves_a_model_is_taken_along_however_it_is_called(program, text):
+    program.write_text(text)
+    assert read_app(program).imports == {"confide", "onnxscript", "safetensors"}
+
+
+def test_another_s_export_model_takes_nothing_along(program):
+    program.write_text("import other\nother.export_model(1)")
+    assert read_app(program).imports == {"other"}
