@@ -32,6 +32,8 @@ ROOM = 0.8
 """So full a store may be for new requests; the rest is for answers."""
 MAX_DELIVERIES = 5
 """So many workers may end with a request before it is given up."""
+TAKEN_BYTES = 16 * 1024 * 1024
+"""Of requests that are taken out at once; the last of them may be larger."""
 
 _SUBMIT = """
 local known = redis.call('HMGET', KEYS[2], 'digest', 'head', 'body')
@@ -58,6 +60,44 @@ redis.call('PUBLISH', ARGV[6], ARGV[7])
 """
 """The first answer stands; where nothing is known of the request any more, nobody waits. A script is one step, as a
 transaction is, in the file that Redis reads at its start too."""
+
+_SIZE = """
+local function size(fields)
+  local sum = 0
+  for place = 2, #fields, 2 do sum = sum + #fields[place] end
+  return sum
+end
+local found, left = {}, tonumber(ARGV[4])
+"""
+_TAKE = (
+    _SIZE
+    + """
+while #found < tonumber(ARGV[3]) and left > 0 do
+  local taken = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], '>')
+  if not taken then break end
+  local entry = taken[1][2][1]
+  found[#found + 1] = {entry[1], entry[2], 0}
+  left = left - size(entry[2])
+end
+return found
+"""
+)
+_TAKE_OVER = (
+    _SIZE
+    + """
+for _, each in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[5], '-', '+', ARGV[3])) do
+  if left <= 0 then break end
+  local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[5], each[1], 'RETRYCOUNT', each[4])
+  if claimed[1] then
+    found[#found + 1] = {claimed[1][1], claimed[1][2], each[4]}
+    left = left - size(claimed[1][2])
+  end
+end
+return found
+"""
+)
+"""One by one, so that no more is read than is wanted: how large an entry is shows when it is taken. Who takes over has
+not tried yet, and may end before it does."""
 
 
 class RedisQueue:
@@ -144,28 +184,38 @@ class RedisQueue:
         await self._redis.set(READY, b"1", px=READY_MS)
 
     async def take(self, most: int, wait_ms: int) -> list[Entry]:
-        """Take out requests that nobody has had yet; wait for the first of them."""
-        taken = await self._take(most, wait_ms)
-        if 0 < len(taken) < most:  # it came while this waited: those that came right behind it go with it
+        """Take out requests that nobody has had yet, of a bounded size in all; wait for the first of them."""
+        found: Any = await self._redis.xreadgroup(
+            GROUP, self._consumer, {STREAM: ">"}, count=1, block=wait_ms
+        )
+        taken = [_entry(name, fields, 1) for name, fields in found[0][1]] if found else []
+        left = TAKEN_BYTES - sum(len(each.head) + len(each.body) for each in taken)
+        if 0 < len(taken) < most and left > 0:  # those that came right behind it go with it
             with contextlib.suppress(RedisError, OSError):  # what is out is out
-                taken += await self._take(most - len(taken), None)
+                taken += await self._taken(_TAKE, most - len(taken), left)
         return taken
 
-    async def _take(self, most: int, wait_ms: int | None) -> list[Entry]:
-        found: Any = await self._redis.xreadgroup(
-            GROUP, self._consumer, {STREAM: ">"}, count=most, block=wait_ms
-        )
-        return [_entry(name, fields, 1) for name, fields in found[0][1]] if found else []
-
     async def take_over(self, idle_ms: int, most: int) -> list[Entry]:
-        """Take over requests that somebody has had for so long without a sign of life."""
-        pending: Any = await self._redis.xpending_range(STREAM, GROUP, "-", "+", most, idle=idle_ms)
-        counts = {each["message_id"]: int(each["times_delivered"]) for each in pending}
-        if not counts:
-            return []
-        # Who comes second finds them no longer idle.
-        claimed: Any = await self._redis.xclaim(STREAM, GROUP, self._consumer, idle_ms, list(counts))
-        return [_entry(name, fields, counts[name] + 1) for name, fields in claimed]
+        """Take over requests, of a bounded size in all, that somebody has had for so long without a sign of life.
+
+        It does not count as a delivery until `count` says so.
+        """
+        return await self._taken(_TAKE_OVER, most, TAKEN_BYTES, idle_ms)
+
+    async def _taken(self, script: str, most: int, size: int, *more: int) -> list[Entry]:
+        found: Any = await self._redis.eval(script, 1, STREAM, GROUP, self._consumer, most, size, *more)
+        return [
+            _entry(name, dict(zip(fields[::2], fields[1::2], strict=True)), deliveries + 1)
+            for name, fields, deliveries in found
+        ]
+
+    async def count(self, entries: Iterable[Entry]) -> None:
+        """Count requests that were taken over as delivered. Doing it again changes nothing."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for each in entries:
+                more: dict[str, Any] = {"retrycount": each.deliveries, "justid": True}
+                pipe.xclaim(STREAM, GROUP, self._consumer, 0, [each.entry], **more)
+            await pipe.execute()
 
     async def hold(self, entries: Iterable[Entry]) -> None:
         """Give a sign of life of requests that are being answered."""

@@ -89,16 +89,13 @@ class Relay:
 
     async def _lane(self) -> None:
         """Take requests that nobody has had yet."""
-        most = BATCH_REQUESTS
         while await self._going():
             try:
-                entries = await self._queue.take(most, WAIT_MS)
+                entries = await self._queue.take(BATCH_REQUESTS, WAIT_MS)
             except (RedisError, OSError) as error:
                 await self._lost_queue(error)
                 continue
             self._held.update((entry.entry, entry) for entry in entries)
-            largest = max((len(entry.body) for entry in entries), default=0)
-            most = max(1, min(BATCH_REQUESTS, 16 * BATCH_BYTES // max(1, largest)))
             for batch in _batches(entries):
                 async with self._lanes:
                     await self._answer(batch)
@@ -138,6 +135,9 @@ class Relay:
                     self._held.pop(entry.entry, None)
                 elif entry.deliveries > MAX_DELIVERIES:
                     self._put_down(waiting.pop(number), _abandoned())
+            if waiting and self._up.is_set():
+                again = [entry for entry in waiting.values() if entry.deliveries > 1]
+                await self._insist(self._queue.count, again)
             if waiting:
                 await self._post(waiting)
         except WorkerGone as gone:

@@ -24,7 +24,7 @@ from confide.serving.failures import InvalidRequest, NotKnown, Unreachable
 from confide.serving.frames import RequestHead
 from confide.serving.front_end_server import GivenCertificate
 from confide.serving.redis_link import RedisLink, check
-from confide.serving.redis_queue import KEPT_MS, MAX_DELIVERIES, STREAM
+from confide.serving.redis_queue import KEPT_MS, MAX_DELIVERIES, STREAM, TAKEN_BYTES, RedisQueue
 from confide.serving.sealed import HEADER_BYTES, MEDIA_TYPE, seal_fresh
 
 from ... import models
@@ -359,6 +359,67 @@ def test_a_worker_that_does_not_answer_costs_no_request_a_try(server, store, fro
         time.sleep(3)
         with Attested(tmp_path).served() as other, relay(other, server.link(), idle_s=0.2):
             assert asked.result().status_code == 200
+
+
+def queue_test(server, test):
+    """Run a test of the queue itself, as one relay has it."""
+
+    async def body():
+        async with server.link("worker").connect() as redis:
+            queue = RedisQueue(redis, "here")
+            await queue.create()
+            await test(queue)
+
+    asyncio.run(body())
+
+
+def test_no_more_is_read_at_once_than_is_wanted(server, store):
+    size = 5 * 1024 * 1024
+    for number in range(10):
+        store.xadd(STREAM, {"id": f"{number:032x}", "head": b"{}", "body": bytes(size)})
+    store.xadd(STREAM, {"id": "ab" * 16, "head": b"{}", "body": b"small"})
+
+    async def test(queue):
+        taken = []
+        while some := await queue.take(64, 10):
+            assert sum(len(each.body) for each in some) < TAKEN_BYTES + size
+            taken += some
+        assert [int(each.id, 16) for each in taken[:10]] == list(range(10))
+        assert (len(taken), taken[-1].body) == (11, b"small")
+        others = RedisQueue(queue._redis, "there")
+        over = []
+        while some := await others.take_over(500, 64) if over else await eventually_some(others):
+            assert sum(len(each.body) for each in some) < TAKEN_BYTES + size
+            over += some
+        assert [each.entry for each in over] == [each.entry for each in taken]
+
+    async def eventually_some(queue):
+        await asyncio.sleep(0.6)
+        return await queue.take_over(500, 64)
+
+    queue_test(server, test)
+
+
+def test_what_is_taken_over_counts_as_tried_when_a_worker_gets_it(server, store):
+    store.xadd(STREAM, {"id": "ab" * 16, "head": b"{}", "body": b"x"})
+
+    def delivered():
+        return store.xpending_range(STREAM, "workers", "-", "+", 1)[0]["times_delivered"]
+
+    async def test(queue):
+        await queue.take(64, 10)
+        for _ in range(7):  # each relay ended before its worker was asked
+            (over,) = await queue.take_over(0, 64)
+        assert (over.deliveries, delivered()) == (2, 1)
+        await queue.count([over])
+        await queue.count([over])
+        assert delivered() == 2
+        assert [each.deliveries for each in await queue.take_over(0, 64)] == [3]
+        store.delete(STREAM)
+        await queue.create()
+        assert await queue.take_over(0, 64) == []
+
+    queue_test(server, test)
 
 
 def test_a_slow_answer_is_waited_for_and_made_once(server, store, front, worker):
