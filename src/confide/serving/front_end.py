@@ -7,7 +7,6 @@ Requests in clear are not taken, so that none gets into the queue.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -37,12 +36,11 @@ from confide.serving.frames import AnswerHead, RequestHead
 from confide.serving.identity import PATH
 from confide.serving.metrics import CONTENT_TYPE
 from confide.serving.queue_entries import Answered, Asked
-from confide.serving.redis_queue import RedisQueue
 from confide.serving.sealed import CONTEXT_HEADER, ERROR_HEADER, MEDIA_TYPE
 from confide.serving.waiting import Waiting
 
-MAX_BODY_MIB = 64
-"""Workers take what their owner's configuration allows, which may be less."""
+MAX_BODY_MIB = 16
+"""As workers do, unless their owner says otherwise."""
 _PASSED_ON = ("content-type", ERROR_HEADER, "retry-after")
 _TRACE = "traceparent"
 
@@ -52,11 +50,10 @@ class FrontEnd:
 
     Args:
         waiting: puts requests into the queue and waits for their answers.
-        queue: that it is.
     """
 
-    def __init__(self, waiting: Waiting, queue: RedisQueue) -> None:
-        self._waiting, self._queue = waiting, queue
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
         self._admission = Admission(Configuration(max_body_mib=MAX_BODY_MIB))
         self._introductions = RateLimit(time.monotonic, 1, 20)
         registry = self._registry = CollectorRegistry()
@@ -89,9 +86,9 @@ class FrontEnd:
             case "GET", "/v2/health/live":
                 await send_answer(send, 200, b"")
             case "GET", "/v2/health/ready":
-                await send_answer(send, 200 if await self._queue.ready() else 503, b"")
+                await send_answer(send, 200 if self._waiting.ready else 503, b"")
             case "GET", "/metrics":
-                await send_answer(send, 200, await self._metrics(), content_type=CONTENT_TYPE.encode())
+                await send_answer(send, 200, self._metrics(), content_type=CONTENT_TYPE.encode())
             case _:
                 raise NotFound("no such endpoint: a front end takes sealed requests alone")
 
@@ -135,10 +132,9 @@ class FrontEnd:
         head = RequestHead("GET", PATH, f"nonce={nonce}" if nonce else "")
         await _pass_on(send, await self._waiting.answer(Asked.single(head.encode())))
 
-    async def _metrics(self) -> bytes:
+    def _metrics(self) -> bytes:
         self._waits.set(len(self._waiting))
-        with contextlib.suppress(RedisError, OSError):
-            self._length.set(await self._queue.length())
+        self._length.set(self._waiting.length)
         return bytes(generate_latest(self._registry))
 
 

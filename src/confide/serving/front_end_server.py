@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from redis.exceptions import RedisError
 
 from confide.broker.ca import CertificateAuthority
 from confide.broker.https import BoundedServer, https_server, server_tls
@@ -123,32 +122,24 @@ class FrontEndServer:
 
     async def _serve(self) -> None:
         async with self._link.connect() as redis:
-            queue = RedisQueue(redis, max_waiting=self._max_waiting)
-            waiting = Waiting(redis, queue)
-            self._server = https_server(FrontEnd(waiting, queue), self._tls)
+            waiting = Waiting(redis, RedisQueue(redis, max_waiting=self._max_waiting))
+            self._server = https_server(FrontEnd(waiting), self._tls)
             self._server.should_exit = self._stopping
             async with asyncio.TaskGroup() as tasks:
                 beside = [
-                    tasks.create_task(each) for each in (waiting.run(), self._renew(), self._tell(queue))
+                    tasks.create_task(each) for each in (waiting.run(), self._renew(), self._tell(waiting))
                 ]
                 await self._server.serve(sockets=[self._listener])
                 for task in beside:
                     task.cancel()
 
-    async def _tell(self, queue: RedisQueue) -> None:
+    async def _tell(self, waiting: Waiting) -> None:
         while self._server is None or not self._server.started:
             await asyncio.sleep(0.01)
         self._on_state("listening")
-        while not await self._has_worker(queue):
+        while not waiting.ready:
             await asyncio.sleep(_LOOK_S)
         self._on_state("ready")
-
-    @staticmethod
-    async def _has_worker(queue: RedisQueue) -> bool:
-        try:
-            return await queue.ready()
-        except (RedisError, OSError):
-            return False
 
     async def _renew(self) -> None:
         while True:

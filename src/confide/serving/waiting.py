@@ -44,13 +44,18 @@ class Waiting:
     Args:
         redis: holds the queue.
         queue: what they are put into.
+
+    Attributes:
+        ready: whether a worker was, when the queue was last looked at: each second, whoever asks how often.
+        length: how many requests were in the queue then.
     """
 
     def __init__(self, redis: Redis, queue: RedisQueue) -> None:
         self._redis, self._queue = redis, queue
         self._waits: dict[bytes, _Wait] = {}
-        self._new: list[_Wait] = []
+        self._new: dict[_Wait, None] = {}
         self._any, self._room = asyncio.Event(), True
+        self.ready, self.length = False, 0
 
     def __len__(self) -> int:
         return len(self._waits)
@@ -85,10 +90,11 @@ class Waiting:
             wait.clients -= 1
             if not wait.clients and self._waits.get(asked.id) is wait:
                 del self._waits[asked.id]  # whoever asks again finds the answer in the queue
+                self._new.pop(wait, None)  # nobody counts its bytes any more
 
     def _put(self, wait: _Wait) -> None:
         wait.put_in = False
-        self._new.append(wait)
+        self._new[wait] = None
         self._any.set()
 
     async def _put_in(self) -> None:
@@ -114,18 +120,22 @@ class Waiting:
 
     def _some(self) -> list[_Wait]:
         """Take what is new: as much as goes at once."""
-        size, count = 0, 0
-        for wait in self._new[:MOST_AT_ONCE]:
+        some: list[_Wait] = []
+        size = 0
+        for wait in self._new:
             size += len(wait.asked.body)
-            if count and size > MOST_BYTES:
+            if len(some) == MOST_AT_ONCE or (some and size > MOST_BYTES):
                 break
-            count += 1
-        some, self._new = self._new[:count], self._new[count:]
+            some.append(wait)
+        for wait in some:
+            del self._new[wait]
         return [wait for wait in some if not wait.answer.done()]
 
     def _not_put_in(self, some: Iterable[_Wait], error: Exception) -> None:
         now = time.monotonic()
         for wait in some:
+            if not wait.clients:
+                continue
             if now - wait.since > GIVE_UP_S:
                 self._fail(wait, Unreachable(f"the queue: {type(error).__name__}"))
             else:
@@ -146,8 +156,13 @@ class Waiting:
             await asyncio.sleep(LOOK_S)
             before = time.monotonic() - LOOK_S
             old = [name for name, wait in self._waits.items() if wait.put_in and wait.since < before]
-            with contextlib.suppress(RedisError, OSError):
+            try:
                 self._room = await self._queue.has_room()
+                self.ready, self.length = await self._queue.ready(), await self._queue.length()
+            except (RedisError, OSError):
+                self._room = self.ready = False
+                continue
+            with contextlib.suppress(RedisError, OSError):
                 for place in range(0, len(old), MOST_AT_ONCE):
                     for name in await self._read(old[place : place + MOST_AT_ONCE]):
                         if (wait := self._waits.get(name)) is not None:

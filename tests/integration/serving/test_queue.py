@@ -23,9 +23,19 @@ from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest, NotKnown, Unreachable
 from confide.serving.frames import RequestHead
 from confide.serving.front_end_server import GivenCertificate
+from confide.serving.queue_entries import Asked
 from confide.serving.redis_link import RedisLink, check
-from confide.serving.redis_queue import KEPT_MS, MAX_DELIVERIES, STREAM, TAKEN_BYTES, RedisQueue
+from confide.serving.redis_queue import (
+    KEPT_MS,
+    MAX_DELIVERIES,
+    READY,
+    READY_MS,
+    STREAM,
+    TAKEN_BYTES,
+    RedisQueue,
+)
 from confide.serving.sealed import HEADER_BYTES, MEDIA_TYPE, seal_fresh
+from confide.serving.waiting import Waiting
 
 from ... import models
 from ...redis_server import FRONT_END, WORKER, redis_server
@@ -359,6 +369,62 @@ def test_a_worker_that_does_not_answer_costs_no_request_a_try(server, store, fro
         time.sleep(3)
         with Attested(tmp_path).served() as other, relay(other, server.link(), idle_s=0.2):
             assert asked.result().status_code == 200
+
+
+def test_strangers_that_look_ask_the_store_nothing(server, store, front):
+    store.config_resetstat()
+    with httpx.Client(verify=client_tls(front.ca), base_url=front.url, trust_env=False) as http:
+        for _ in range(50):
+            assert http.get("/v2/health/ready").status_code == 503
+            assert http.get("/metrics").status_code == 200
+        asked = store.info("commandstats")
+        assert all(asked.get(f"cmdstat_{name}", {"calls": 0})["calls"] < 50 for name in ("exists", "xlen"))
+        store.set(READY, "1", px=READY_MS)
+        store.xadd(STREAM, {"x": "y"})
+        eventually(lambda: http.get("/v2/health/ready").status_code == 200)
+        eventually(lambda: b"confide_queue_requests 1.0" in http.get("/metrics").content)
+
+
+def test_where_it_is_not_known_whether_there_is_room_there_is_none(server, store, front, worker):
+    with relay(worker.url, server.link()):
+        data, _ = sealed()
+        before = Raw(front)(data).content
+        store.acl_setuser("front", commands=["-info"], enabled=True)
+        try:
+            eventually(lambda: Raw(front)(sealed()[0]).headers.get("confide-error") == "Overloaded")
+            assert Raw(front)(data).content == before
+        finally:
+            store.acl_setuser("front", commands=["+info"], enabled=True)
+        eventually(lambda: Raw(front)(sealed()[0]).status_code == 200)
+
+
+def test_what_nobody_waits_for_is_not_kept_and_not_put_in(server, store):
+    async def body():
+        async with server.link("front").connect() as redis:
+            waiting = Waiting(redis, RedisQueue(redis))
+            first, second = (Asked.sealed(INFER, b"{}", sealed()[0]) for _ in range(2))
+            gone = [asyncio.ensure_future(waiting.answer(first)) for _ in range(2)]
+            stays = asyncio.ensure_future(waiting.answer(second))
+            await asyncio.sleep(0)
+            for each in gone:
+                each.cancel()
+            await asyncio.gather(*gone, return_exceptions=True)
+            running = asyncio.ensure_future(waiting.run())
+            while not await asyncio.to_thread(store.xlen, STREAM):
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+            for each in (running, stays):
+                each.cancel()
+            await asyncio.gather(running, stays, return_exceptions=True)
+            return second.id
+
+    stays = asyncio.run(body())
+    assert [fields[b"id"] for _, fields in store.xrange(STREAM)] == [stays]
+
+
+def test_a_request_has_a_bounded_size(store, front):
+    assert Raw(front)(bytes(16 * 1024 * 1024 + 1)).headers["confide-error"] == "TooLarge"
+    assert store.xlen(STREAM) == 0
 
 
 def queue_test(server, test):
