@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from confide.errors import ConfideError
 from confide.serving.failures import InvalidRequest
 from confide.serving.frames import BATCH_TYPE, AnswerHead, Frame, RequestHead
 
@@ -45,6 +46,7 @@ async def _answer(
     try:
         head = RequestHead.decode(frame.head)
         headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in head.headers.items()]
+        query, _ = head.query.encode(), head.path.encode()
     except (InvalidRequest, UnicodeEncodeError):
         refused = AnswerHead(InvalidRequest.http_status, {"confide-error": InvalidRequest.__name__})
         await sent(Frame(frame.number, refused.encode(), b""))
@@ -54,7 +56,7 @@ async def _answer(
         "type": "http",
         "method": head.method,
         "path": head.path,
-        "query_string": head.query.encode(),
+        "query_string": query,
         "headers": headers,
         "client": client,
         "in_batch": True,
@@ -75,4 +77,8 @@ async def _answer(
         if not message.get("more_body", False):
             await sent(Frame(frame.number, answer.encode(), b"".join(pieces)))
 
-    await application(scope, receive, send)
+    try:
+        await application(scope, receive, send)
+    except Exception:  # noqa: BLE001 - one request stops no batch: its own answer is all that is missing
+        failed = AnswerHead(ConfideError.http_status, {"confide-error": ConfideError.__name__})
+        await sent(Frame(frame.number, failed.encode(), b""))

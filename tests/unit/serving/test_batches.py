@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confide.serving.batches import answer_batch
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
 from confide.serving.failures import InvalidRequest
@@ -76,15 +77,37 @@ def test_each_is_answered_as_if_it_were_alone(run):
             (RequestHead("POST", INFER).encode(), b"{}"),
             (RequestHead("POST", BATCH_PATH).encode(), Frame(0, *one).encode()),
             (json.dumps({"method": "GET", "path": "/v2", "headers": {"é€": "x"}}).encode(), b""),
+            (json.dumps({"method": "GET", "path": PATH, "query": "\ud800"}).encode(), b""),
+            (json.dumps({"method": "GET", "path": "/v2/\ud800"}).encode(), b""),
         ]
         answers = await ask(worker, *wanted)
-        assert [head.status for head, _ in answers] == [200, 400, 400, 200, 200, 403, 404, 400]
+        assert [head.status for head, _ in answers] == [200, 400, 400, 200, 200, 403, 404, 400, 400, 400]
         assert key.open(answers[0][1]).status == 200
         assert answers[1][0].headers["confide-error"] == "Tampered"
         assert json.loads(answers[3][1]) == {"nonce": "7"}
         assert answers[5][0].headers["confide-error"] == "NotTaken"
 
     run(test)
+
+
+def test_an_application_that_fails_on_one_answers_the_others():
+    async def application(scope, receive, send):
+        if scope["path"] == "/fails":
+            raise KeyError
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def body():
+        heads = [RequestHead("GET", path).encode() for path in ("/a", "/fails", "/b")]
+        sent = []
+
+        async def send(message):
+            sent.append(message.get("body", b""))
+
+        await answer_batch(application, [Frame(n, head, b"") for n, head in enumerate(heads)], None, send)
+        return {frame.number: AnswerHead.decode(frame.head).status for frame in frames(b"".join(sent))}
+
+    assert asyncio.run(body()) == {0: 204, 1: 500, 2: 204}
 
 
 def test_each_counts_as_a_request_and_by_its_bytes(run):
