@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from confide.errors import Misuse
+from confide.serving.client_transport import client_tls
 from confide.serving.failures import Unreachable
 from confide.serving.redis_queue import ANSWERED, GROUP, READY, STREAM
 
@@ -27,7 +28,12 @@ ANSWER_S = 30.0
 """Of a command that does not block; a store that is being loaded takes long."""
 MAX_CONNECTIONS = 64
 """More than a relay or a front end has at once."""
-_KEEPS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+_KEEPS = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "maxmemory-policy": "noeviction",
+}
 """Settings with which Redis has on disk what it said it has, and forgets nothing to make room."""
 Commands: TypeAlias = Sequence[tuple[str, ...]]
 
@@ -130,22 +136,14 @@ class RedisLink:
         Raises:
             Misuse: the authority is no certificate.
         """
-        if self.authority is not None:
-            try:
-                ssl.create_default_context(cadata=self.authority.decode("ascii"))
-            except (ssl.SSLError, ValueError):
-                raise Misuse("the queue's authority is not a certificate in PEM form") from None
-        return Redis(
+        pool = ConnectionPool(
+            connection_class=_Verified,
+            tls=self._tls(),
             host=self.host,
             port=self.port,
             db=self.database,
             username=self.user,
             password=self.password or None,
-            ssl=True,
-            ssl_cert_reqs="required",
-            ssl_check_hostname=True,
-            ssl_ca_data=None if self.authority is None else self.authority.decode("ascii"),
-            ssl_min_version=ssl.TLSVersion.TLSv1_3,
             socket_connect_timeout=CONNECT_S,
             socket_timeout=ANSWER_S,
             max_connections=MAX_CONNECTIONS,
@@ -153,6 +151,22 @@ class RedisLink:
             decode_responses=False,
             protocol=2,
         )
+        return Redis.from_pool(pool)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self.authority is not None:
+            return client_tls(self.authority)
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return context
+
+
+class _Verified(SSLConnection):
+    """A connection in a context as it is: the client's own always trusts the system's authorities, too."""
+
+    def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = tls
 
 
 async def check(link: RedisLink, needed: Commands = ()) -> None:

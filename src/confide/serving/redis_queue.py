@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from confide.errors import ConfideError
-from confide.serving.failures import Abandoned, Duplicate, InvalidRequest, Overloaded
+from confide.serving.failures import Abandoned, Duplicate, InvalidRequest, Overloaded, Unreachable
 from confide.serving.frames import AnswerHead
 from confide.serving.queue_entries import Answered, Asked, Entry
 from confide.serving.sealed import ERROR_HEADER, MAX_AHEAD_MS, MEDIA_TYPE
@@ -49,7 +49,8 @@ redis.call('XADD', KEYS[1], '*', 'id', ARGV[4], 'head', ARGV[5], 'body', ARGV[6]
 return {'waits'}
 """
 _ANSWER = """
-local known = redis.call('HMGET', KEYS[2], 'digest', 'head')
+local known = redis.pcall('HMGET', KEYS[2], 'digest', 'head')
+if known.err and not string.find(known.err, 'WRONGTYPE', 1, true) then return known end
 if known[1] and not known[2] then
   redis.call('HSET', KEYS[2], 'head', ARGV[1], 'body', ARGV[2])
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
@@ -58,7 +59,8 @@ redis.call('XACK', KEYS[1], ARGV[4], ARGV[5])
 redis.call('XDEL', KEYS[1], ARGV[5])
 redis.call('PUBLISH', ARGV[6], ARGV[7])
 """
-"""The first answer stands; where nothing is known of the request any more, nobody waits. A script is one step, as a
+"""The first answer stands; where nothing is known of the request any more, or what is there is no record of one, nobody
+waits: no answer is put down again and again, with all that come after it. A script is one step, as a
 transaction is, in the file that Redis reads at its start too."""
 
 _SIZE = """
@@ -146,6 +148,10 @@ class RedisQueue:
     def _submitted(self, found: Any) -> Answered | ConfideError | None:
         if isinstance(found, OutOfMemoryError):
             return Overloaded("the queue's store is full", 5.0)
+        if isinstance(found, ResponseError) and "WRONGTYPE" in str(
+            found
+        ):  # nor are those beside it put in again
+            return Unreachable("what is in the queue is no record of a request")
         if isinstance(found, RedisError):
             raise found
         match found[0]:

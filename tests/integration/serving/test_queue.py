@@ -291,6 +291,24 @@ def test_what_is_no_request_stops_no_batch(server, store, front, worker, head):
     assert store.xpending(STREAM, "workers")["pending"] == 0
 
 
+def test_a_record_that_is_none_stops_neither_answers_nor_requests(server, store, front, worker):
+    with ThreadPoolExecutor(4) as pool:
+        (one, _), (two, _) = sealed(), sealed()
+        names = [f"confide:request:{data[1:HEADER_BYTES].hex()}" for data in (one, two)]
+        asked = pool.submit(Raw(front), one)
+        eventually(lambda: store.xlen(STREAM) == 1)
+        others = [pool.submit(Raw(front), sealed()[0]) for _ in range(3)]
+        eventually(lambda: store.xlen(STREAM) == 4)
+        store.delete(names[0])
+        for name in names:
+            store.set(name, "x")
+        assert Raw(front)(two).headers["confide-error"] == "Unreachable"
+        with relay(worker.url, server.link("worker")):
+            eventually(lambda: store.xlen(STREAM) == 0)
+            store.delete(names[0])
+            assert [each.result().status_code for each in (*others, asked)] == [200] * 4
+
+
 def test_a_request_that_the_store_lost_is_put_in_again(server, store, front, worker):
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(Raw(front), sealed()[0])
@@ -605,6 +623,7 @@ def test_urls_that_are_refused(url):
     [
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec", "always"),
+        ("no-appendfsync-on-rewrite", "yes", "no"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
     ],
 )
@@ -651,6 +670,20 @@ def test_a_store_that_is_not_the_one_it_should_be_is_refused(server, store, tmp_
             asyncio.run(check(stranger))
     with pytest.raises(Misuse):
         asyncio.run(check(RedisLink(**{**vars(link), "password": "wrong"})))
+
+
+def test_an_authority_that_is_named_is_the_only_one(server, store, tmp_path, monkeypatch):
+    other = CertificateAuthority.create(int(time.time())).certificate_pem
+    (tmp_path / "other.pem").write_bytes(other)
+    link = server.link()
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.folder / "ca.pem"))  # the system's
+    asyncio.run(check(RedisLink(**{**vars(link), "authority": None})))
+    with pytest.raises(Unreachable):
+        asyncio.run(check(RedisLink(**{**vars(link), "authority": other})))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
+    asyncio.run(check(link))
+    with pytest.raises(Misuse, match="PEM"):
+        RedisLink(**{**vars(link), "authority": b"x"}).connect()
 
 
 def test_each_user_may_do_what_it_needs_and_no_more(server, store):
