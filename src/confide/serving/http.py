@@ -68,6 +68,7 @@ class Application:
         self._service, self._introduce, self._ready = service, introduce, ready
         self._admission = admission
         self._introductions = RateLimit(time.monotonic, 1, 20)
+        self._introductions_in_batches = RateLimit(time.monotonic, 10, 200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -163,7 +164,8 @@ class Application:
     async def _introduction(self, scope: Scope, send: Send) -> None:
         nonce = nonce_of(scope)
         if nonce:  # evidence is made for it
-            take(self._introductions, client_of(scope))
+            many = scope.get("in_batch")  # all clients of a front end, which has taken each of them by itself
+            take(self._introductions_in_batches if many else self._introductions, client_of(scope))
         await send_json(send, await self._introduce(nonce))
 
     def _metrics(self) -> bytes:

@@ -90,6 +90,21 @@ def test_each_is_answered_as_if_it_were_alone(run):
     run(test)
 
 
+def test_evidence_is_for_many_clients_in_batches_and_bounded_there_too(run):
+    async def test(worker):
+        nonce = (RequestHead("GET", PATH, "nonce=7").encode(), b"")
+        for _ in range(21):
+            alone = await worker.http.get(f"{PATH}?nonce=7")
+        assert alone.status_code == 429
+        answers = await ask(worker, *[nonce] * 100)
+        assert {head.status for head, _ in answers} == {200}
+        answers = await ask(worker, *[nonce] * 250)
+        assert {head.status for head, _ in answers} == {200, 429}
+        assert (await ask(worker, (RequestHead("GET", PATH).encode(), b"")))[0][0].status == 200
+
+    run(test)
+
+
 def test_an_application_that_fails_on_one_answers_the_others():
     async def application(scope, receive, send):
         if scope["path"] == "/fails":
