@@ -38,7 +38,7 @@ FRONT_END = (
     "+subscribe +unsubscribe"
 )
 WORKER = (
-    "~confide:* &confide:* +ping +config|get +acl|dryrun +eval +hmget +hset +pexpire +set +publish +multi +exec "
+    "~confide:* &confide:* +ping +config|get +acl|dryrun +eval +hmget +hset +pexpire +set +publish "
     "+xgroup|create +xgroup|delconsumer +xinfo|consumers +xreadgroup +xpending +xclaim +xack +xdel"
 )
 """What docs/serving.md says that the two users need, and no more."""

@@ -78,6 +78,11 @@ class Entry:
     deliveries: int = 1
 
     @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.head) + len(self.body)
+
+    @property
     def is_request(self) -> bool:
         """Whether it is one: whoever has the store can put anything there."""
         return _ID.fullmatch(self.id) is not None

@@ -20,6 +20,7 @@ from confide.serving.queue_entries import Answered, Asked, Entry
 from confide.serving.sealed import ERROR_HEADER, MAX_AHEAD_MS, MEDIA_TYPE
 
 STREAM, GROUP, ANSWERED, READY = "confide:requests", "workers", "confide:answered", "confide:ready"
+WAITING = "confide:waiting"
 _REQUEST = b"confide:request:"
 WAITS_MS = 2 * MAX_AHEAD_MS
 """So long it is known that a request waits: longer than anybody waits for its answer."""
@@ -32,6 +33,8 @@ ROOM = 0.8
 """So full a store may be for new requests; the rest is for answers."""
 MAX_DELIVERIES = 5
 """So many workers may end with a request before it is given up."""
+WAITING_BYTES = 1024 * 1024 * 1024
+"""Of requests that may wait or be under way, whether their clients still wait or have gone."""
 TAKEN_BYTES = 16 * 1024 * 1024
 """Of requests that are taken out at once; the last of them may be larger."""
 
@@ -42,23 +45,36 @@ if known[1] then
   if known[2] then return {'answered', known[2], known[3]} end
   return {'waits'}
 end
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) then return {'full'} end
+local length, bytes, most = redis.call('XLEN', KEYS[1]), #ARGV[5] + #ARGV[6], tonumber(ARGV[7])
+if length > 0 then bytes = bytes + (tonumber(redis.call('HMGET', KEYS[3], 'bytes')[1]) or 0) end
+if length >= tonumber(ARGV[2]) or bytes > most then return {'full'} end
 redis.call('HSET', KEYS[2], 'digest', ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('HSET', KEYS[3], 'bytes', bytes)
 redis.call('XADD', KEYS[1], '*', 'id', ARGV[4], 'head', ARGV[5], 'body', ARGV[6])
 return {'waits'}
 """
-_ANSWER = """
+_REMOVE = """
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('XDEL', KEYS[1], ARGV[2]) == 1 then
+  local bytes = tonumber(redis.call('HMGET', KEYS[3], 'bytes')[1]) or 0
+  redis.call('HSET', KEYS[3], 'bytes', math.max(0, bytes - tonumber(ARGV[3])))
+end
+"""
+_ANSWER = (
+    """
 local known = redis.pcall('HMGET', KEYS[2], 'digest', 'head')
 if known.err and not string.find(known.err, 'WRONGTYPE', 1, true) then return known end
 if known[1] and not known[2] then
-  redis.call('HSET', KEYS[2], 'head', ARGV[1], 'body', ARGV[2])
-  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  redis.call('HSET', KEYS[2], 'head', ARGV[4], 'body', ARGV[5])
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
-redis.call('XACK', KEYS[1], ARGV[4], ARGV[5])
-redis.call('XDEL', KEYS[1], ARGV[5])
-redis.call('PUBLISH', ARGV[6], ARGV[7])
 """
+    + _REMOVE
+    + """
+redis.call('PUBLISH', ARGV[7], ARGV[8])
+"""
+)
 """The first answer stands; where nothing is known of the request any more, or what is there is no record of one, nobody
 waits: no answer is put down again and again, with all that come after it. A script is one step, as a
 transaction is, in the file that Redis reads at its start too."""
@@ -109,10 +125,18 @@ class RedisQueue:
         redis: holds it.
         consumer: name of the relay in the group.
         max_waiting: requests that may wait or be under way.
+        max_bytes: the same of the bytes that they have together.
     """
 
-    def __init__(self, redis: Redis, consumer: str = "", max_waiting: int = 10_000) -> None:
-        self._redis, self._consumer, self._max_waiting = redis, consumer, max_waiting
+    def __init__(
+        self,
+        redis: Redis,
+        consumer: str = "",
+        max_waiting: int = 10_000,
+        max_bytes: int = WAITING_BYTES,
+    ) -> None:
+        self._redis, self._consumer = redis, consumer
+        self._max_waiting, self._max_bytes = max_waiting, max_bytes
 
     async def create(self) -> None:
         """Make stream and group, unless they are there."""
@@ -141,8 +165,8 @@ class RedisQueue:
         async with self._redis.pipeline(transaction=False) as pipe:
             for each in requests:
                 most = self._max_waiting if room else 0
-                said = (each.digest, most, WAITS_MS, each.id, each.head, each.body)
-                pipe.eval(_SUBMIT, 2, STREAM, _REQUEST + each.id, *said)
+                said = (each.digest, most, WAITS_MS, each.id, each.head, each.body, self._max_bytes)
+                pipe.eval(_SUBMIT, 3, STREAM, _REQUEST + each.id, WAITING, *said)
             return [self._submitted(found) for found in await pipe.execute(raise_on_error=False)]
 
     def _submitted(self, found: Any) -> Answered | ConfideError | None:
@@ -195,7 +219,7 @@ class RedisQueue:
             GROUP, self._consumer, {STREAM: ">"}, count=1, block=wait_ms
         )
         taken = [_entry(name, fields, 1) for name, fields in found[0][1]] if found else []
-        left = TAKEN_BYTES - sum(len(each.head) + len(each.body) for each in taken)
+        left = TAKEN_BYTES - sum(each.size for each in taken)
         if 0 < len(taken) < most and left > 0:  # those that came right behind it go with it
             with contextlib.suppress(RedisError, OSError):  # what is out is out
                 taken += await self._taken(_TAKE, most - len(taken), left)
@@ -249,16 +273,15 @@ class RedisQueue:
         async with self._redis.pipeline(transaction=False) as pipe:
             for entry, answered in answers:
                 kept = _kept_ms(answered.head)
-                said = (answered.head, answered.body, kept, GROUP, entry.entry, ANSWERED, entry.id)
-                pipe.eval(_ANSWER, 2, STREAM, _REQUEST + entry.id, *said)
+                said = (answered.head, answered.body, kept, ANSWERED, entry.id)
+                gone = (GROUP, entry.entry, entry.size)
+                pipe.eval(_ANSWER, 3, STREAM, _REQUEST + entry.id, WAITING, *gone, *said)
             await pipe.execute()
 
     async def discard(self, entry: Entry) -> None:
         """Remove what is no request, and so has nobody to be told."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xack(STREAM, GROUP, entry.entry)
-            pipe.xdel(STREAM, entry.entry)
-            await pipe.execute()
+        keys = (STREAM, _REQUEST + entry.id, WAITING)
+        await self._redis.eval(_REMOVE, 3, *keys, GROUP, entry.entry, entry.size)
 
     async def forget_consumers(self, idle_ms: int) -> None:
         """Remove relays that have gone, and left nothing."""

@@ -20,10 +20,10 @@ from confide.serving import Client, InputQueue, OutputQueue, redis_link
 from confide.serving.client_transport import client_tls
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
-from confide.serving.failures import InvalidRequest, NotKnown, Unreachable
+from confide.serving.failures import InvalidRequest, NotKnown, Overloaded, Unreachable
 from confide.serving.frames import RequestHead
 from confide.serving.front_end_server import GivenCertificate
-from confide.serving.queue_entries import Asked
+from confide.serving.queue_entries import Answered, Asked
 from confide.serving.redis_link import RedisLink, check
 from confide.serving.redis_queue import (
     KEPT_MS,
@@ -32,6 +32,7 @@ from confide.serving.redis_queue import (
     READY_MS,
     STREAM,
     TAKEN_BYTES,
+    WAITING,
     RedisQueue,
 )
 from confide.serving.sealed import HEADER_BYTES, MEDIA_TYPE, seal_fresh
@@ -445,11 +446,38 @@ def test_a_request_has_a_bounded_size(store, front):
     assert store.xlen(STREAM) == 0
 
 
-def queue_test(server, test):
+def test_the_queue_is_bounded_in_bytes_though_its_clients_have_gone(server, store):
+    asked = [Asked.sealed(INFER, b"{}", sealed()[0]) for _ in range(4)]
+    each = len(asked[0].head) + len(asked[0].body)
+
+    async def test(queue):
+        queue = RedisQueue(queue._redis, "here", max_bytes=3 * each)
+        for _ in range(2):  # what was answered, or deleted, makes room, once
+            found = await queue.submit(asked)
+            assert found[:3] == [None] * 3
+            assert isinstance(found[3], Overloaded)
+            first, *more = await queue.take(64, 10)
+            for _ in range(2):
+                await queue.answer([(first, Answered(b"{}", b""))])
+            assert [type(one) for one in await queue.submit(asked)] == [Answered, *[type(None)] * 3]
+            store.delete(f"confide:request:{first.id.decode()}")
+            assert isinstance((await queue.submit(asked))[0], Overloaded)
+            for entry in (*more, *more, *await queue.take(64, 10)):
+                await queue.discard(entry)
+            assert (await queue.length(), store.hget(WAITING, "bytes")) == (0, b"0")
+            store.flushall()
+            await queue.create()
+        store.hset(WAITING, "bytes", 2**40)  # of a stream that was lost
+        assert await queue.submit(asked[:3]) == [None] * 3
+
+    queue_test(server, test, "pool")
+
+
+def queue_test(server, test, user="worker"):
     """Run a test of the queue itself, as one relay has it."""
 
     async def body():
-        async with server.link("worker").connect() as redis:
+        async with server.link(user).connect() as redis:
             queue = RedisQueue(redis, "here")
             await queue.create()
             await test(queue)
@@ -470,16 +498,13 @@ def test_no_more_is_read_at_once_than_is_wanted(server, store):
             taken += some
         assert [int(each.id, 16) for each in taken[:10]] == list(range(10))
         assert (len(taken), taken[-1].body) == (11, b"small")
-        others = RedisQueue(queue._redis, "there")
+        names = [each.entry for each in taken]
+        store.xclaim(STREAM, "workers", "here", 0, names, idle=120_000, justid=True)
         over = []
-        while some := await others.take_over(500, 64) if over else await eventually_some(others):
+        while some := await RedisQueue(queue._redis, "there").take_over(60_000, 64):
             assert sum(len(each.body) for each in some) < TAKEN_BYTES + size
             over += some
-        assert [each.entry for each in over] == [each.entry for each in taken]
-
-    async def eventually_some(queue):
-        await asyncio.sleep(0.6)
-        return await queue.take_over(500, 64)
+        assert [each.entry for each in over] == names
 
     queue_test(server, test)
 
