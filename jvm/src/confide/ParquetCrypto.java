@@ -2,7 +2,9 @@ package confide;
 
 import java.io.IOException;
 import java.security.SecureRandom;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
@@ -20,8 +22,8 @@ import org.apache.parquet.hadoop.metadata.ColumnPath;
  * Says with which keys a Parquet file is written and read: by the grant of the place where it lies, and by
  * nothing that a program can set.
  *
- * <p>Every column is named, and so encrypted: one with a key of its own under that (with all its leaves), any other
- * under the table's, which is the footer's. Only in scratch, which is private to the enclave, Parquet stays plain.
+ * <p>Every column is encrypted: one with a key of its own under that (with all its leaves), any other under the
+ * table's, which is the footer's ({@link EveryColumn}). Only in scratch, which is private to the enclave, Parquet stays plain.
  */
 public final class ParquetCrypto implements EncryptionPropertiesFactory, DecryptionPropertiesFactory {
   private static final SecureRandom RANDOM = new SecureRandom();
@@ -35,22 +37,25 @@ public final class ParquetCrypto implements EncryptionPropertiesFactory, Decrypt
     }
     ParquetKms kms = new ParquetKms(guard().keys(), grant.tableId());
     byte[] footerKey = dataKey();
-    Map<ColumnPath, ColumnEncryptionProperties> columns = new HashMap<>();
+    Map<ColumnPath, ColumnEncryptionProperties> owned = new HashMap<>();
+    List<ColumnPath> others = new ArrayList<>();
     for (String[] leaf : context.getSchema().getPaths()) {
       String key = grant.keyOf(leaf[0]);
       ColumnPath path = ColumnPath.get(leaf);
-      ColumnEncryptionProperties.Builder column = ColumnEncryptionProperties.builder(path);
-      if (!key.equals(grant.key)) {
+      if (key.equals(grant.key)) {
+        others.add(path);
+      } else {
         byte[] columnKey = dataKey();
-        column.withKey(columnKey).withKeyMetaData(KeyMaterial.write(kms, key, columnKey, false));
+        owned.put(path, ColumnEncryptionProperties.builder(path)
+            .withKey(columnKey)
+            .withKeyMetaData(KeyMaterial.write(kms, key, columnKey, false))
+            .build());
       }
-      columns.put(path, column.build());
     }
-    return FileEncryptionProperties.builder(footerKey)
+    FileEncryptionProperties.Builder properties = FileEncryptionProperties.builder(footerKey)
         .withFooterKeyMetadata(KeyMaterial.write(kms, grant.key, footerKey, true))
-        .withAlgorithm(ParquetCipher.AES_GCM_V1)
-        .withEncryptedColumns(columns)
-        .build();
+        .withAlgorithm(ParquetCipher.AES_GCM_V1);
+    return EveryColumn.build(properties, owned, others);
   }
 
   @Override

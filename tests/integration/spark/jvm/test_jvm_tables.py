@@ -8,6 +8,8 @@ from decimal import Decimal
 import pytest
 from pyspark.sql import Row
 
+from confide.spark.engine import SPARK, installed
+
 pytestmark = pytest.mark.spark
 
 
@@ -24,6 +26,28 @@ def test_spark_writes_python_reads_spark_reads(world, kind):
     rows = [row.asDict() for row in people(world).collect()]
     assert sorted(world.python(where).to_pylist(), key=lambda row: row["id"]) == rows
     assert world.spark.read.parquet(world.uri(where)).orderBy("id").collect() == [Row(**row) for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["tables", "uniform"])
+def test_a_column_that_nobody_named_is_encrypted(world, kind):
+    jvm = world.spark._jvm
+    parquet = jvm.org.apache.parquet
+    schema = parquet.schema.MessageTypeParser.parseMessageType(
+        "message rows { required int64 id; required binary ssn; }"
+    )
+    made = jvm.confide.ParquetCrypto().getFileEncryptionProperties(
+        jvm.org.apache.hadoop.conf.Configuration(),
+        jvm.org.apache.hadoop.fs.Path(world.uri(world.fresh(kind))),
+        parquet.hadoop.api.WriteSupport.WriteContext(schema, jvm.java.util.HashMap()),
+    )
+    leaf = parquet.hadoop.metadata.ColumnPath.fromDotString
+    columns = {name: made.getColumnProperties(leaf(name)) for name in ("id", "ssn", "unnamed")}
+    own_key = kind == "tables"
+    assert columns["id"].isEncrypted()
+    assert columns["ssn"].isEncrypted()
+    assert columns["ssn"].isEncryptedWithFooterKey() is not own_key
+    # Spark 3.5's Parquet has no word for it where a column has a key of its own: there every leaf is named.
+    assert columns["unnamed"].isEncrypted() or (own_key and installed() is not SPARK)
 
 
 def test_a_relative_path_is_under_the_data_root(world):
