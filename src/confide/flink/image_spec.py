@@ -12,6 +12,7 @@ from confide.enclave.profile import ImageProfile
 from confide.enclave.script_metadata import read_metadata
 from confide.errors import MissingDependency
 from confide.flink.profile import FOLDER, LOG_CONFIG
+from confide.jvm.core_site import CORE_SITE
 from confide.jvm.jar import build_jar, java_sources, spark_jars
 
 ENGINE = Path(__file__).with_name("engine.py")
@@ -50,9 +51,8 @@ def image_profile(cache: Path) -> ImageProfile:
     """
     read_metadata(ENGINE)  # says which Pythons there are wheels for, where this is none of them
     jars = _support_jars()
-    jar = build_jar(
-        cache / "jvm", "Flink", java_sources(_SPARK, _OF_SPARK), [*jars, *engine_jars(cache)], _SERVICES
-    )
+    sources, engine = java_sources(_SPARK, _OF_SPARK), [*jars, *engine_jars(cache)]
+    jar = build_jar(cache / "jvm", "Flink", sources, engine, _SERVICES, CORE_SITE)
     files = {f"{FOLDER}/confide.jar": jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
     files |= {f"{FOLDER}/{path.name}": path for path in jars}
     return ImageProfile(

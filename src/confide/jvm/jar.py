@@ -30,6 +30,7 @@ def build_jar(
     sources: Sequence[Path],
     jars: Sequence[Path],
     services: Mapping[str, str] = MappingProxyType({}),
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Return the jar of `confide.*` classes, building it in the folder `cache` if it is not there yet.
 
@@ -42,18 +43,20 @@ def build_jar(
         sources: what to compile.
         jars: of the engine, to compile against.
         services: interface -> classes of ours that implement it, a line each (`java.util.ServiceLoader`).
+        files: path in the jar -> content, of what else it holds.
 
     Raises:
         MissingDependency: no Java compiler, or the sources do not compile against this engine.
     """
     javac = _javac()
-    target = cache / f"confide-{_identity(sources, jars, services, javac)[:32]}.jar"
+    files = {**_listed(services), **files}
+    target = cache / f"confide-{_identity(sources, jars, files, javac)[:32]}.jar"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             classes = Path(scratch, "classes")
             _compile(javac, engine, sources, jars, classes)
-            _list(services, classes)
+            _write(files, classes)
             _zip(classes, Path(scratch, "jar"))
             Path(scratch, "jar").replace(target)
     return target
@@ -72,7 +75,7 @@ def services_jar(cache: Path, services: Mapping[str, str]) -> Path:
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            _list(services, Path(scratch, "listed"))
+            _write(_listed(services), Path(scratch, "listed"))
             _zip(Path(scratch, "listed"), Path(scratch, "jar"))
             Path(scratch, "jar").replace(target)
     return target
@@ -125,7 +128,7 @@ def _javac() -> str:
     return found
 
 
-def _identity(sources: Sequence[Path], jars: Sequence[Path], services: Mapping[str, str], javac: str) -> str:
+def _identity(sources: Sequence[Path], jars: Sequence[Path], files: Mapping[str, str], javac: str) -> str:
     digest = hashlib.sha256()
     version = subprocess.run([javac, "-version"], capture_output=True, check=True, timeout=60)
     digest.update(version.stdout + version.stderr)
@@ -133,8 +136,8 @@ def _identity(sources: Sequence[Path], jars: Sequence[Path], services: Mapping[s
         digest.update(f"{source.name}\0{hashlib.sha256(source.read_bytes()).hexdigest()}\n".encode())
     for jar in jars:
         digest.update(f"{jar.name}\n".encode())
-    for interface, names in sorted(services.items()):
-        digest.update(f"{interface}\0{names}\n".encode())
+    for path, text in sorted(files.items()):
+        digest.update(f"{path}\0{text}\n".encode())
     return digest.hexdigest()
 
 
@@ -148,11 +151,15 @@ def _compile(javac: str, engine: str, sources: Sequence[Path], jars: Sequence[Pa
         )
 
 
-def _list(services: Mapping[str, str], folder: Path) -> None:
-    for interface, names in services.items():
-        listed = folder / "META-INF" / "services" / interface
-        listed.parent.mkdir(parents=True, exist_ok=True)
-        listed.write_text(names, encoding="utf-8")
+def _listed(services: Mapping[str, str]) -> dict[str, str]:
+    return {f"META-INF/services/{interface}": names for interface, names in services.items()}
+
+
+def _write(files: Mapping[str, str], folder: Path) -> None:
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
 
 
 def _zip(classes: Path, target: Path) -> None:

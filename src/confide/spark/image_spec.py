@@ -11,6 +11,7 @@ from confide.enclave.java_sources import java_home
 from confide.enclave.launch import HOST
 from confide.enclave.profile import ImageProfile
 from confide.errors import InvalidImage, Misuse
+from confide.jvm.core_site import CORE_SITE
 from confide.jvm.jar import build_jar, java_sources, services_jar, spark_jars
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
@@ -35,8 +36,8 @@ ARCHIVE = f"{FOLDER}/classes.jsa"
 
 _DATABASES = {"org.apache.spark.sql.jdbc.JdbcConnectionProvider": "confide.spark.VerifiedConnections\n"}
 _FILE_SYSTEMS = {"org.apache.hadoop.fs.FileSystem": "confide.LocalGuard\n"}
-"""Hadoop takes the last that is named for a scheme: so the guard is that of `file` in configurations that a library
-makes of its own, too."""
+"""Hadoop takes the last that is named for a scheme: so the guard is that of `file` in configurations without defaults,
+too, which hold no `core-site.xml`."""
 _MASTERS = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
 
 
@@ -96,7 +97,8 @@ def spark_jar(cache: Path) -> Path:
     """
     engine = installed()
     services = {**_DATABASES, **(_MASTERS if engine.unix_sockets else {})}
-    return build_jar(cache, "Spark", java_sources(engine.java, without=("flink/",)), spark_jars(), services)
+    sources = java_sources(engine.java, without=("flink/",))
+    return build_jar(cache, "Spark", sources, spark_jars(), services, CORE_SITE)
 
 
 def last_jar(cache: Path) -> Path:

@@ -20,6 +20,7 @@ def test_built_once_and_the_same_again(tmp_path):
     with zipfile.ZipFile(first) as opened:
         names = opened.namelist()
     assert "confide/GuardFileSystem.class" in names
+    assert "core-site.xml" in names
     assert names == sorted(names)
     assert [path.name for path in (tmp_path / "a").iterdir()] == [first.name]
 
@@ -55,6 +56,15 @@ def test_services_are_listed_and_name_the_jar(tmp_path):
     assert made != plain
     with zipfile.ZipFile(made) as opened:
         assert opened.read("META-INF/services/java.lang.Runnable") == b"A\n"
+
+
+def test_other_files_name_the_jar(tmp_path):
+    source = tmp_path / "A.java"
+    source.write_text("class A {}")
+    made = [jar.build_jar(tmp_path / "cache", "Spark", [source], [], {}, {"a.xml": text}) for text in "xy"]
+    assert made[0] != made[1]
+    with zipfile.ZipFile(made[1]) as opened:
+        assert opened.read("a.xml") == b"y"
 
 
 def test_what_belongs_to_another_engine_is_left_out():
