@@ -55,10 +55,24 @@ public final class GuardFileSystem extends FileSystem {
     workingDirectory = scheme.equals("file") ? new Path("file:" + guard.root()) : raw.getWorkingDirectory();
   }
 
-  /** The qualified path in storage's own scheme, which {@code sealed:} paths have too. */
+  /**
+   * The qualified path in storage's own scheme, which {@code sealed:} paths have too; refused where another file system
+   * than the guard would open it.
+   */
   static Path under(Path path, Configuration conf) throws IOException {
     FileSystem fs = path.getFileSystem(conf);
-    return fs instanceof SealedFileSystem ? ((SealedFileSystem) fs).under(path) : fs.makeQualified(path);
+    if (fs instanceof SealedFileSystem sealed) {
+      return sealed.under(path);
+    }
+    guarding(fs, path);
+    return fs.makeQualified(path);
+  }
+
+  private static GuardFileSystem guarding(FileSystem fs, Path path) throws ConfideException {
+    if (LocalGuard.unwrap(fs) instanceof GuardFileSystem guard) {
+      return guard;
+    }
+    throw new ConfideException("NoGrant", "not a guarded path: " + path);
   }
 
   /** Whether a path lies in a granted location, and not in scratch or the program. */
@@ -69,11 +83,7 @@ public final class GuardFileSystem extends FileSystem {
   /** The granted area that a path lies in; null if it lies in none. */
   static GrantedArea granted(Path path, Configuration conf) throws IOException {
     Path qualified = under(path, conf);
-    FileSystem fs = LocalGuard.unwrap(qualified.getFileSystem(conf));
-    if (!(fs instanceof GuardFileSystem)) {
-      throw new ConfideException("NoGrant", "not a guarded path: " + path);
-    }
-    Area area = ((GuardFileSystem) fs).area(qualified);
+    Area area = guarding(qualified.getFileSystem(conf), path).area(qualified);
     return area instanceof GrantedArea ? (GrantedArea) area : null;
   }
 

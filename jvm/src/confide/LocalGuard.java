@@ -1,7 +1,9 @@
 package confide;
 
 import java.io.IOException;
+import java.net.URI;
 import java.util.concurrent.CompletableFuture;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocalFileSystem;
@@ -25,6 +27,20 @@ public final class LocalGuard extends LocalFileSystem {
   /** The guard itself, whether or not it is wrapped. */
   static FileSystem unwrap(FileSystem fs) {
     return fs instanceof LocalGuard ? ((LocalGuard) fs).getRawFileSystem() : fs;
+  }
+
+  /**
+   * Refuses unless the guard is what Hadoop has for {@code file:}. Where nothing is there yet, it then is: Hadoop keeps
+   * the first that is asked for, whatever configuration anybody comes with later.
+   *
+   * @param conf which names the guard
+   * @throws LaunchRefused when other code was first
+   */
+  public static void require(Configuration conf) throws IOException {
+    FileSystem found = FileSystem.get(URI.create("file:///"), conf);
+    if (!(unwrap(found) instanceof GuardFileSystem)) {
+      throw new LaunchRefused("fs.file.impl: " + found.getClass().getName() + " was opened in place of the guard");
+    }
   }
 
   @Override

@@ -170,19 +170,46 @@ def test_the_jvm_refuses_without_the_drivers_check(run):
 
 
 LIBRARY = """
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
-jvm = SparkSession.builder.getOrCreate()._jvm
-hadoop = jvm.org.apache.hadoop
-for defaults in (True, False):
-    fs = hadoop.fs.FileSystem.newInstance(jvm.java.net.URI("file:///"), hadoop.conf.Configuration(defaults))
+SparkContext._ensure_initialized()
+jvm = SparkContext._jvm
+hadoop, root = jvm.org.apache.hadoop, jvm.java.net.URI("file:///")
+early = hadoop.conf.Configuration()
+early.set("fs.file.impl", "org.apache.hadoop.fs.LocalFileSystem")
+before = hadoop.fs.FileSystem.get(root, early)
+SparkContext()
+create = jvm.java.util.EnumSet.of(hadoop.fs.CreateFlag.CREATE)
+options = SparkContext._gateway.new_array(hadoop.fs.Options.CreateOpts, 0)
+for fs in (
+    hadoop.fs.FileSystem.newInstance(root, hadoop.conf.Configuration(True)),
+    hadoop.fs.FileSystem.newInstance(root, hadoop.conf.Configuration(False)),
+    before,
+    hadoop.fs.FileContext.getFileContext(root, hadoop.conf.Configuration()),
+):
+    def write(path):
+        fs.create(path, create, options) if "FileContext" in str(fs.getClass()) else fs.create(path)
+
     for name in ("/etc/passwd", "/work-not/x"):
-        for act in (fs.open, fs.create):
+        for act in (fs.open, write):
             try:
                 act(hadoop.fs.Path(name))
                 print("TAKEN", name)
             except Exception as error:
-                print("refused", "NoGrant" in str(error))
+                print("refused", "NoGrant" in str(error), "" if "NoGrant" in str(error) else str(error))
+"""
+
+FIRST = """
+from pyspark import SparkContext
+
+SparkContext._ensure_initialized()
+jvm = SparkContext._jvm
+hadoop = jvm.org.apache.hadoop
+hadoop.fs.FileSystem.closeAll()
+conf = hadoop.conf.Configuration()
+conf.set("fs.file.impl", "org.apache.hadoop.fs.LocalFileSystem")
+hadoop.fs.FileSystem.get(jvm.java.net.URI("file:///"), conf)
+SparkContext()
 """
 
 
@@ -190,7 +217,13 @@ def test_a_configuration_of_a_librarys_own_is_guarded(run):
     ran = run(LIBRARY)
     assert ran.code == 0, ran.output
     assert "TAKEN" not in ran.output
-    assert ran.output.count("refused True") == 8, ran.output
+    assert ran.output.count("refused True") == 16, ran.output
+
+
+def test_spark_does_not_start_where_another_file_system_is_in_place_of_the_guard(run):
+    ran = run(FIRST)
+    assert ran.code == 1
+    assert "LaunchRefused: fs.file.impl: org.apache.hadoop.fs.LocalFileSystem was opened" in ran.output
 
 
 def test_functions_see_no_secret(run):

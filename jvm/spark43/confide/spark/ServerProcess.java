@@ -21,13 +21,13 @@ final class ServerProcess {
 
   /** Runs a server until standard input ends. */
   static void run(Server server) throws Exception {
+    PrintStream port = System.out;
+    System.setOut(System.err);
     JsonNode secret = AgentClient.fromEnvironment().secret("server");
     Hardening.installServer(secret);
     // A schema that a client names for XML may name others, and those would not be read through the guard.
     System.setProperty("javax.xml.accessExternalDTD", "");
     System.setProperty("javax.xml.accessExternalSchema", "");
-    PrintStream port = System.out;
-    System.setOut(System.err);
     SparkSession session = SparkSession.builder().getOrCreate();
     ConnectionProvider$.MODULE$.providers(); // read once for the JVM, and now by the hardened setting
     port.println(server.start(session, secret));

@@ -17,13 +17,13 @@ public final class Gateway {
 
   /** Prints the gateway's port, and nothing else ever, to standard output. */
   public static void main(String[] args) throws Exception {
+    PrintStream port = System.out;
+    System.setOut(System.err);
     JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
     Hardening.install(secret);
     TlsGatewayServer server =
         TlsGatewayServer.create(new MutualTls(secret.path("tls")), secret.path("token").asText());
     server.start();
-    PrintStream port = System.out;
-    System.setOut(System.err);
     port.println(server.getListeningPort());
     port.close();
     warmUp();

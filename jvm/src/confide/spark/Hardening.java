@@ -3,15 +3,20 @@ package confide.spark;
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.KeyUse;
 import confide.LaunchRefused;
+import confide.LocalGuard;
 import confide.SettingsTable;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.Map;
 import java.util.TreeMap;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.plugin.DriverPlugin;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
 import org.apache.spark.api.plugin.SparkPlugin;
+import org.apache.spark.deploy.SparkHadoopUtil;
 import scala.Tuple2;
 
 /**
@@ -45,25 +50,35 @@ public final class Hardening implements SparkPlugin {
         });
   }
 
-  /** Takes {@code properties}, which become Spark's settings, and the table, {@code settings}. */
-  static synchronized void install(JsonNode secret) {
+  /**
+   * Takes {@code properties}, which become Spark's settings, and the table, {@code settings}; then opens {@code file:},
+   * before code of the program could.
+   */
+  static synchronized void install(JsonNode secret) throws IOException {
     if (table != null) {
       throw new LaunchRefused("the hardened settings are already in place");
     }
     table = new SettingsTable(secret.path("settings"));
+    Configuration hadoop = new Configuration();
     for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
-      System.setProperty(property.getKey(), property.getValue().asText());
+      String name = property.getKey();
+      String value = property.getValue().asText();
+      System.setProperty(name, value);
+      if (name.startsWith(HADOOP)) {
+        hadoop.set(name.substring(HADOOP.length()), value);
+      }
     }
+    LocalGuard.require(hadoop);
   }
 
   /** The same in the JVM of an executor, which follows the driver's commits. */
-  static void installExecutor(JsonNode secret) {
+  static void installExecutor(JsonNode secret) throws IOException {
     install(secret);
     executor = true;
   }
 
   /** The same in the JVM of a server: it outlives commits of others, and nobody measured its clients. */
-  static void installServer(JsonNode secret) {
+  static void installServer(JsonNode secret) throws IOException {
     install(secret);
     server = true;
   }
@@ -121,12 +136,21 @@ public final class Hardening implements SparkPlugin {
     }
   }
 
+  private static void requireGuard(SparkConf conf) {
+    try {
+      LocalGuard.require(SparkHadoopUtil.get().newConfiguration(conf));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   @Override
   public DriverPlugin driverPlugin() {
     return new DriverPlugin() {
       @Override
       public Map<String, String> init(SparkContext context, PluginContext plugin) {
         check(context.getConf());
+        requireGuard(context.getConf());
         WebPages.close(context);
         enforced = true;
         return Map.of();
@@ -145,6 +169,7 @@ public final class Hardening implements SparkPlugin {
       @Override
       public void init(PluginContext plugin, Map<String, String> extra) {
         check(plugin.conf());
+        requireGuard(plugin.conf()); // Spark runs executors as a Hadoop user of their own, with file systems of its own
         enforced = true;
       }
     };

@@ -44,6 +44,17 @@ def test_reading_the_host(world, path):
         world.spark.sparkContext.textFile(path).collect()
 
 
+def test_parquet_that_another_file_system_would_open(world):
+    jvm = world.spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(world.uri("read/uniform"))
+    conf = jvm.org.apache.hadoop.conf.Configuration()
+    assert jvm.confide.ParquetCrypto().getFileDecryptionProperties(conf, path) is not None
+    conf.set("fs.file.impl", "org.apache.hadoop.fs.LocalFileSystem")
+    conf.set("fs.file.impl.disable.cache", "true")
+    with pytest.raises(Exception, match="not a guarded path"):
+        jvm.confide.ParquetCrypto().getFileDecryptionProperties(conf, path)
+
+
 @pytest.mark.parametrize("path", ["/opt/confide/x", "/app/x"])
 def test_writing_the_program(world, path):
     with pytest.raises(Exception, match="NoGrant"):
