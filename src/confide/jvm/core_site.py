@@ -1,7 +1,7 @@
 """What Hadoop takes for `file:` in configurations that a library makes of its own, in our jars.
 
 They come first on the class path, and Hadoop reads one `core-site.xml`. `final` is for files that are read later; who
-sets the name in a configuration of his own gets what he asks for.
+sets the name in a configuration of his own gets what he asks for, where Hadoop keeps none.
 """
 
 from __future__ import annotations
