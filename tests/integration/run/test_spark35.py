@@ -39,12 +39,14 @@ def attempt(act):
 print("driver", reach())
 print("functions", spark.sparkContext.parallelize([1], 1).map(reach).collect()[0])
 print("jvm", attempt(lambda: jvm.java.net.Socket("127.0.0.1", port)))
-for name in ("/work/plain.txt", "plain.txt", "/work/out/files/plain.txt"):
+for name in ("/work/plain.txt", "plain.txt", "/work/out/files/plain.txt", "/data/plain.txt"):
     def write():
         file = jvm.java.io.FileWriter(name)
         file.write("in clear")
         file.close()
-    print("write" + str(len(name)), attempt(write))
+    print("write:" + name, attempt(write))
+mounted = [entry.getName() for entry in jvm.java.io.File("/").listFiles()]
+print("storage", sorted(len(name) for name in mounted if set(name) <= set("0123456789abcdef")), "data" in mounted)
 conf = jvm.org.apache.hadoop.conf.Configuration(False)
 path = jvm.org.apache.hadoop.fs.Path("/work/out/unlisted/x")
 fs = jvm.org.apache.hadoop.fs.FileSystem.newInstance(path.toUri(), conf)
@@ -70,7 +72,9 @@ def test_alone_in_its_network_and_without_storage_in_clear(new_site, new_owner, 
     said = dict(line.split(" ", 1) for line in site.log(owner).splitlines() if " " in line)
     alone = "ConnectionRefusedError ['lo'] [] False"
     assert (said["driver"], said["functions"], said["jvm"]) == (alone, alone, "refused")
-    assert (said["write15"], said["write9"], said["write25"]) == ("TAKEN", "TAKEN", "refused")
+    assert (said["write:/work/plain.txt"], said["write:plain.txt"]) == ("TAKEN", "TAKEN")
+    assert said["write:/work/out/files/plain.txt"] == said["write:/data/plain.txt"] == "refused"
+    assert said["storage"] == "[32] False"
     assert said["own"] == "configuration refused"
     assert said["read"] == "back 100 100"
     assert owner.read(site.data, "out/table").sort_by("id")["twice"].to_pylist() == list(range(0, 200, 2))
