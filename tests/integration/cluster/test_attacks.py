@@ -88,7 +88,7 @@ def outcome(site, stand):
             except Exception as error:
                 wrong[attack.__name__] = error
             given[attack.__name__] = stage.releases() - before
-        attend.join(200)
+        attend.join(900)
         stage.finish()
     return {"code": code, "log": driver_log(site, stand), "wrong": wrong, "given": given, "stage": stage}
 

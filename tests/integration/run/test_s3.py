@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -46,7 +47,10 @@ def bucket(site):
             yield server
         finally:
             subprocess.run(["fusermount", "-uz", folder], check=False)
-            mounting.wait(30)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                mounting.wait(30)
+            mounting.kill()
+            mounting.wait()
 
 
 @pytest.fixture(scope="module")
