@@ -205,6 +205,8 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden(r"spark\.metrics\..+", "metrics would be written where anybody reads them"),
     Forbidden(r"spark\.(remote|api\.mode|connect\..+)", "Spark Connect listens in clear"),
     Forbidden(r"spark\.python\.profile\.dump", _SCRATCH),
+    # Written past Hadoop's file systems, whether there are web pages or not: plans with literals, texts of exceptions.
+    Forbidden(r"spark\.(ui\.store\.path|driver\.log\.localDir)", _SCRATCH),
     Forbidden(r"spark\.hadoop\.fs\..+\.impl(\.disable\.cache)?", _GUARD),
     Forbidden(r"spark\.hadoop\.parquet\.(crypto|encryption)\..+", "tables would not be encrypted as granted"),
     Forbidden(r"spark\.sql\.parquet\.output\.committer\.class", "files would bypass the commit"),

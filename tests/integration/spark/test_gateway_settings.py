@@ -31,6 +31,8 @@ WEAKENING = {
     "spark.jars.packages": "com.example:thing:1.0",
     "spark.jars": "/work/thing.jar",
     "spark.metrics.conf": "/work/metrics.properties",
+    "spark.ui.store.path": "/work/out/report",
+    "spark.driver.log.localDir": "/work/out/report",
     "spark.pyspark.python": "/usr/bin/python3",
     "spark.remote": "local",
 }

@@ -31,6 +31,8 @@ from confide.spark.settings import settings
         ("spark.hadoop.fs.mine.impl", "x"),
         ("spark.eventLog.dir", "file:///work"),
         ("spark.pyspark.python", "python3"),
+        ("spark.ui.store.path", "/work/out/report"),
+        ("spark.driver.log.localDir", "/work/out/report"),
     ],
 )
 def test_one_that_weakens_is_refused_by_name(name, value):
