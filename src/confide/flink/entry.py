@@ -7,6 +7,8 @@ from confide.enclave import early
 CHILDREN = early.prepare()  # before anything else is imported
 
 # ruff: noqa: E402
+import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from confide.enclave import agent
@@ -27,12 +29,13 @@ INSTALLATION = Installation(
 
 def main() -> None:
     """Run as the first process of an enclave; never returns."""
-    sandbox: list[str] = []
+    installation, sandbox = INSTALLATION, []
     if not inside_libos():  # where each process is an enclave of its own, and there is nothing to nest in it
-        sandbox = sandbox_prefix(
-            {SCRATCH: Path(SCRATCH), STORAGE: Path(WORK)}, agent_socket=True, network=False
-        )
-    agent.main(FlinkProfile(INSTALLATION, sandbox), CHILDREN, asked=True)
+        storage = f"/{secrets.token_hex(16)}"
+        installation = replace(INSTALLATION, storage=Path(storage))
+        binds = {SCRATCH: Path(SCRATCH), storage: Path(WORK)}
+        sandbox = sandbox_prefix(binds, agent_socket=True, network=False)
+    agent.main(FlinkProfile(installation, sandbox), CHILDREN, asked=True)
 
 
 if __name__ == "__main__":

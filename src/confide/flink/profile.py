@@ -32,7 +32,7 @@ FOLDER = "/opt/confide/flink"
 
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 STORAGE = "/data"
-"""Where the data root lies for the guard, inside the sandbox."""
+"""Where the data root lies for the guard under a library OS; elsewhere at a name made for the run."""
 
 _MAX_PORT_BYTES = 16
 

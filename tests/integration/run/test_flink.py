@@ -382,11 +382,12 @@ def look():
 
     def seen(_):
         found = sorted(path.name for path in Path("/work").iterdir())
-        try:
-            Path("/work/plain.txt").write_text("x")
-            found.append("written")
-        except OSError as error:
-            found.append(type(error).__name__)
+        for place in ("/work", "/data"):
+            try:
+                Path(place, "plain.txt").write_text("x")
+                found.append("written")
+            except OSError as error:
+                found.append(type(error).__name__)
         with open("/proc/net/dev") as devices:
             found += [line.split(":")[0].strip() for line in devices if ":" in line]
         return str(found)
@@ -659,7 +660,7 @@ def test_no_file_system_of_hadoop_leads_past_the_guard(ran):
 
 
 def test_a_function_sees_neither_storage_nor_a_network(ran):
-    assert ran.line("look") == "TAKEN look ['OSError', 'lo']"
+    assert ran.line("look") == "TAKEN look ['OSError', 'FileNotFoundError', 'lo']"
 
 
 def test_storage_holds_nothing_in_clear(ran):
