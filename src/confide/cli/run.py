@@ -163,6 +163,10 @@ def run(
     libos = options.libos
     if ui is not None and libos is not None:
         raise Misuse("--ui: an enclave of a library OS has no threads for Spark's web server")
+    if ui is not None and guest is not None:
+        raise Misuse("--ui: nobody reaches a port of a guest that is started here")
+    if ui is None and name:
+        raise Misuse("--name goes with --ui ADDRESS:PORT")
     pages = [] if ui is None else launch_parameters({"ui": ui}, name)
     if dry_run is not None:
         from confide.cli.kubernetes import CLUSTER, print_objects

@@ -213,6 +213,20 @@ def test_settings_that_a_program_asks_for(owner, token):
         assert setting.partition("=")[0] in said
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--name", "spark.clinic.example"),
+        ("--ui", "127.0.0.1:4440", "--libos", "gramine"),
+        ("--ui", "127.0.0.1:4440", "--guest", "guest"),
+    ],
+)
+def test_where_there_are_none(owner, token, options):
+    code, said = owner.run("run", "--tee", "simulated", *options, "study.py")
+    assert code == 64, said
+    assert f"confide: Misuse: {options[0]}" in said
+
+
 @pytest.mark.parametrize("address", ["4440", "0.0.0.0:4440", "x:y", "127.0.0.1:99999"])
 def test_addresses_that_are_none(owner, token, address):
     code, said = owner.run("run", "--tee", "simulated", "--ui", address, "study.py")
