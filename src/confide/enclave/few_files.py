@@ -2,7 +2,7 @@
 
 Two archives take their places, of byte code and data, stored and not compressed, so that reading them takes no library:
 Python's standard library, where every Python looks for it first (`lib/python3XX.zip`), and the packages that hold
-hundreds of time zones, which are made to be read from archives.
+hundreds of time zones, which are made to be read from archives. Arrow's C++ reads none: it has UTC, and no other zone.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from pathlib import Path
 from confide.enclave.bytecode import source_of
 from confide.enclave.image import PYTHON, SITE, SITE_ARCHIVE
 from confide.enclave.layers import Layer, Source, cached_layer, known_layer
+from confide.enclave.python_sources import ZONES, ZONES_PACKAGED
 
 _FORMAT = "2"
 _LANDMARK = "os.py"
 """By this file Python finds where it is installed; it stays beside the archive."""
 _TZDATA, _PYTZ = f"{SITE}/tzdata/".lstrip("/"), f"{SITE}/pytz/".lstrip("/")
+_UTC = f"{ZONES}UTC"
 _READS_ARCHIVES = b"importlib.resources"
 
 
@@ -49,16 +51,17 @@ def time_zones(layers: list[Layer], cache: Path) -> list[Layer]:
     Raises:
         StorageUnavailable: the cache cannot be written.
     """
-    packages = [_TZDATA] + ([_PYTZ] if _pytz_reads_archives(layers) else [])
+    packages = [_TZDATA, ZONES] + ([_PYTZ] if _pytz_reads_archives(layers) else [])
     moved: dict[str, Path] = {}
     left = []
     for layer in layers:
         inside = [file.path for file in layer.files if file.path.startswith(tuple(packages))]
         moved |= {path: layer.root / path for path in inside}
-        left.append(replace(layer, files=tuple(file for file in layer.files if file.path not in moved)))
+        gone = moved.keys() - {_UTC}
+        left.append(replace(layer, files=tuple(file for file in layer.files if file.path not in gone)))
     if not moved:
         return layers
-    archive = _archive({path.removeprefix(f"{SITE}/".lstrip("/")): place for path, place in moved.items()})
+    archive = _archive({_packaged(path): place for path, place in moved.items()})
     return [*left, cached_layer(cache, "site-archive", {SITE_ARCHIVE.lstrip("/"): archive})]
 
 
@@ -90,6 +93,11 @@ def _archive(files: Mapping[str, Path]) -> bytes:
             entry.create_system = 3  # whatever system this is
             archive.writestr(entry, files[path].read_bytes())
     return stream.getvalue()
+
+
+def _packaged(path: str) -> str:
+    """Return where a file lies in its distribution."""
+    return path.replace(ZONES, ZONES_PACKAGED).removeprefix(f"{SITE}/".lstrip("/"))
 
 
 def _pytz_reads_archives(layers: list[Layer]) -> bool:

@@ -65,13 +65,21 @@ _NOT_IN_SITE_SUFFIXES = [
     ".typed",
 ]
 _DIST_INFO = frozenset({"METADATA", "entry_points.txt"})
+ZONES, ZONES_PACKAGED = "usr/share/zoneinfo/", "tzdata/zoneinfo/"
+"""Time zones lie where systems have them: Arrow's C++ looks for them there alone, and Python there first."""
 NOT_INSIDE = frozenset({"typer", "rich", "starlette", "uvicorn", "packaging"})
 _CODE_AND_ROOTS = (".py", ".pem", ".der")
 NOT_OF_CONFIDE = ("cli/", "broker/server")
 
 SITE_RULES = sha256_hex(
     repr(
-        (sorted(_NOT_IN_SITE_FOLDERS), _NOT_IN_SITE_PATHS, _NOT_IN_SITE_SUFFIXES, sorted(_DIST_INFO))
+        (
+            sorted(_NOT_IN_SITE_FOLDERS),
+            _NOT_IN_SITE_PATHS,
+            _NOT_IN_SITE_SUFFIXES,
+            sorted(_DIST_INFO),
+            ZONES,
+        )
     ).encode()
 )
 """Changes whenever other files of a distribution are taken along."""
@@ -136,8 +144,14 @@ def files_of(folder: Path, name: str) -> dict[str, Source]:
             continue
         path = folder.parent / relative
         if path.is_file():
-            files[f"{SITE.lstrip('/')}/{relative}"] = path
+            files[_inside(relative)] = path
     return files
+
+
+def _inside(relative: str) -> str:
+    if relative.startswith(ZONES_PACKAGED) and not relative.endswith(".py"):
+        return ZONES + relative.removeprefix(ZONES_PACKAGED)
+    return f"{SITE.lstrip('/')}/{relative}"
 
 
 def recorded(folder: Path) -> dict[str, str]:

@@ -89,9 +89,11 @@ def worker():
 
     def needs(_):
         import os, tempfile
+        import pyarrow as pa, pyarrow.compute as pc
         import beside
+        tokyo = pc.hour(pa.array([0], pa.timestamp("s", "Asia/Tokyo")))[0].as_py()
         with tempfile.NamedTemporaryFile() as file:
-            yield beside.VALUE, table.value[9], os.path.dirname(file.name)
+            yield beside.VALUE, table.value[9], tokyo, os.path.dirname(file.name)
     def looks(_):
         import os
         yield sorted(os.listdir("/scratch")), os.listdir("/work"), os.path.exists("/run/confide")
@@ -182,7 +184,7 @@ def test_a_function_does_not_leave_its_sandbox(site, clinic, clean):
         line.split(" ", 1) for line in site.log(clinic).splitlines() if line.isascii() and " " in line
     )
     assert said["TRIED"] == "['refused']"
-    assert said["NEEDED"] == "[(7, 9, '/scratch/workers')]"
+    assert said["NEEDED"] == "[(7, 9, 9, '/scratch/workers')]"
     assert said["LOOKED"] == "[(['local', 'sockets', 'workers'], [], False)]"
     assert said["SPILLED"] == "200000"
 

@@ -63,23 +63,25 @@ def test_the_same_files_give_the_same_bytes(layer, tmp_path):
     assert one.files == other.files
 
 
+UTC = "usr/share/zoneinfo/UTC"
+
+
 def zones(tmp_path, **pytz: bytes) -> list[Layer]:
     sources = {
         "tzdata": {
-            "tzdata/__init__.py": b"",
-            "tzdata/zoneinfo/__init__.py": b"",
-            "tzdata/zoneinfo/UTC": b"TZif2",
+            "opt/confide/site/tzdata/__init__.py": b"",
+            "opt/confide/site/tzdata/zoneinfo/__init__.py": b"",
+            "usr/share/zoneinfo/UTC": b"TZif2",
+            "usr/share/zoneinfo/Asia/Tokyo": b"TZif3",
         },
-        "pytz": pytz and {"pytz/__init__.py": pytz["text"], "pytz/zoneinfo/UTC": b"TZif1"},
-        "other": {"other/__init__.py": b"import tzdata"},
+        "pytz": pytz
+        and {
+            "opt/confide/site/pytz/__init__.py": pytz["text"],
+            "opt/confide/site/pytz/zoneinfo/UTC": b"TZif1",
+        },
+        "other": {"opt/confide/site/other/__init__.py": b"import tzdata"},
     }
-    return [
-        cached_layer(
-            tmp_path / "cache", name, {f"opt/confide/site/{path}": text for path, text in files.items()}
-        )
-        for name, files in sources.items()
-        if files
-    ]
+    return [cached_layer(tmp_path / "cache", name, files) for name, files in sources.items() if files]
 
 
 def left(layers: list[Layer]) -> set[str]:
@@ -89,10 +91,11 @@ def left(layers: list[Layer]) -> set[str]:
 
 def test_time_zones_are_read_from_an_archive(tmp_path):
     made = time_zones(zones(tmp_path, text=b"from importlib.resources import files"), tmp_path / "cache")
-    assert left(made) == {"/other/__init__.py", ".zip"}
+    assert left(made) == {"/other/__init__.py", ".zip", UTC}
     path = str(made[-1].root / "opt/confide/site.zip")
     code = (
-        "from importlib.resources import files; print(files('tzdata.zoneinfo').joinpath('UTC').read_bytes())"
+        "from importlib.resources import files; zones = files('tzdata.zoneinfo')\n"
+        "print(*(zones.joinpath(name).read_bytes() for name in ('UTC', 'Asia/Tokyo')))"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {path!r}); {code}"],
@@ -100,12 +103,12 @@ def test_time_zones_are_read_from_an_archive(tmp_path):
         text=True,
         check=False,
     )
-    assert done.stdout == "b'TZif2'\n", done.stderr
+    assert done.stdout == "b'TZif2' b'TZif3'\n", done.stderr
 
 
 def test_a_pytz_that_reads_files_alone_stays_as_it_is(tmp_path):
     made = time_zones(zones(tmp_path, text=b"import os"), tmp_path / "cache")
-    assert left(made) == {"/other/__init__.py", "/pytz/__init__.py", "/pytz/zoneinfo/UTC", ".zip"}
+    assert left(made) == {"/other/__init__.py", "/pytz/__init__.py", "/pytz/zoneinfo/UTC", ".zip", UTC}
 
 
 def test_without_time_zones_there_is_no_archive(tmp_path):
