@@ -96,7 +96,7 @@ def difference(one: str, other: str) -> str:
 
 def settled(printed: str) -> str:
     """Return what a stream printed, whatever batches it was cut into: each line once, without frames and times."""
-    lines = (_MOMENT.sub("TIME", line).replace(" ", "") for line in printed.splitlines())
+    lines = (_MOMENT.sub("TIME", line).replace(" ", "") for line in _lines(printed))
     return "\n".join(sorted({line for line in lines if line and not _FRAME.match(line)}))
 
 
