@@ -26,6 +26,7 @@ MODULES = {
     "startup": "benchmarks.startup.bench",
     "verify": "benchmarks.verify",
     "serving": "benchmarks.serving.bench",
+    "serving-resnet": "benchmarks.serving.resnet",
     "serving-queue": "benchmarks.serving.queue",
     "training": "benchmarks.training.bench",
     "epochs": "benchmarks.training.epochs",

@@ -142,3 +142,46 @@ def softened(path: Path) -> Path:
         helper.make_node("Add", ["x", "none"], ["y"]),
     ]
     return save(path, nodes, [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 4])])
+
+
+def resnet18(path: Path, classes: int = 1000) -> Path:
+    """ResNet-18 (He et al., 2015, table 1) as it is served: of one image, normalisation folded into the convolutions.
+
+    Its weights are random; what it costs does not depend on them.
+    """
+    draw = np.random.default_rng(18)
+    nodes, weights = [], []
+
+    def convolve(source: str, name: str, shape: tuple[int, int, int], stride: int) -> str:
+        outputs, inputs, size = shape
+        kernel = draw.normal(0, (2 / (inputs * size * size)) ** 0.5, (outputs, inputs, size, size))
+        weights.append((f"{name}.weight", kernel.astype(np.float32)))
+        weights.append((f"{name}.bias", np.zeros(outputs, np.float32)))
+        given = [source, f"{name}.weight", f"{name}.bias"]
+        pads = [size // 2] * 4
+        nodes.append(helper.make_node("Conv", given, [name], strides=[stride] * 2, pads=pads))
+        return name
+
+    def relu(source: str) -> str:
+        nodes.append(helper.make_node("Relu", [source], [f"{source}.relu"]))
+        return f"{source}.relu"
+
+    last = relu(convolve("x", "stem", (64, 3, 7), 2))
+    nodes.append(
+        helper.make_node("MaxPool", [last], ["pool"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    )
+    last, width = "pool", 64
+    for stage, wide in enumerate((64, 128, 256, 512)):
+        for block in range(2):
+            name, stride = f"{stage}.{block}", 2 if stage and not block else 1
+            inner = relu(convolve(last, f"{name}.1", (wide, width, 3), stride))
+            outer = convolve(inner, f"{name}.2", (wide, wide, 3), 1)
+            beside = convolve(last, f"{name}.beside", (wide, width, 1), stride) if wide != width else last
+            nodes.append(helper.make_node("Add", [outer, beside], [name]))
+            last, width = relu(name), wide
+    nodes.append(helper.make_node("GlobalAveragePool", [last], ["mean"]))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
+    nodes.append(helper.make_node("Gemm", ["flat", "fc.weight", "fc.bias"], ["y"]))
+    weights.append(("fc.weight", draw.normal(0, 0.01, (width, classes)).astype(np.float32)))
+    weights.append(("fc.bias", np.zeros(classes, np.float32)))
+    return save(path, nodes, [("x", FLOAT, ["n", 3, 224, 224])], [("y", FLOAT, ["n", classes])], weights)

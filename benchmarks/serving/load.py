@@ -27,14 +27,14 @@ Made = Callable[[], tuple[bytes, dict[str, str]]]
 
 def maker(form: str, given: dict[str, Any]) -> tuple[Made, ssl.SSLContext | None]:
     """Return what makes requests of a form, and how TLS is verified."""
-    x = np.random.default_rng(7).standard_normal((1, 16)).astype(np.float32)
+    x = np.random.default_rng(7).standard_normal(given["shape"]).astype(np.float32)
     if form == "raw":
         context = ssl.create_default_context(cafile=given["ca"])
         return lambda: (x.tobytes(), {}), context
     if form in ("json", "oip-json"):
         document: dict[str, Any] = {"x": x.tolist()}
         if form == "oip-json":
-            tensor = {"name": "x", "datatype": "FP32", "shape": [1, 16], "data": x.ravel().tolist()}
+            tensor = {"name": "x", "datatype": "FP32", "shape": given["shape"], "data": x.ravel().tolist()}
             document = {"inputs": [tensor]}
         data = json.dumps(document).encode()
         return lambda: (data, {"content-type": "application/json"}), None
@@ -44,8 +44,8 @@ def maker(form: str, given: dict[str, Any]) -> tuple[Made, ssl.SSLContext | None
     body = write_request({"x": x}, [])
     if form == "plain":
         return lambda: (bytes(body.data), {"inference-header-content-length": str(body.json_bytes)}), context
-    client.infer("mlp", {"x": x})
-    target, headers = Target("infer", "mlp"), {"content-type": MEDIA_TYPE}
+    client.infer(given["model"], {"x": x})
+    target, headers = Target("infer", given["model"]), {"content-type": MEDIA_TYPE}
 
     def sealed() -> tuple[bytes, dict[str, str]]:
         content = RequestContent(body, int(time.time() * 1000) + 30_000)

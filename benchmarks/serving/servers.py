@@ -55,12 +55,15 @@ class Running:
 
 
 @contextmanager
-def ours(owner: Owner) -> Iterator[Running]:
-    """Serve by `confide serve`; requests in clear are allowed, so that they can be measured too."""
+def ours(owner: Owner, model: str = "mlp") -> Iterator[Running]:
+    """Serve the owner's `model.onnx` by `confide serve`, on one core.
+
+    Requests in clear are allowed, so that they can be measured too.
+    """
     (owner.folder / "serving.toml").write_text(
-        'version = 1\nmodels = ["mlp.onnx"]\nplain_requests = true\nrate_per_s = 1000000\nburst = 1000000\n'
+        f'version = 1\nmodels = ["{model}.onnx"]\nplain_requests = true\nrate_per_s = 1000000\nburst = 1000000\n'
     )
-    shutil.copy(owner.folder / "model.onnx", owner.folder / "mlp.onnx")
+    shutil.copy(owner.folder / "model.onnx", owner.folder / f"{model}.onnx")
     owner.confide(
         "policy", "allow", "serving.toml", "--profile", "serving", "--requests", KEY, "--cores", "1"
     )
@@ -71,7 +74,9 @@ def ours(owner: Owner) -> Iterator[Running]:
         pid,
         url,
     ):
-        yield Running(pid, url, "/v2/models/mlp/infer", "plain", {"accepted": str(accepted)})
+        yield Running(
+            pid, url, f"/v2/models/{model}/infer", "plain", {"accepted": str(accepted), "model": model}
+        )
 
 
 @contextmanager
