@@ -7,13 +7,17 @@ import contextlib
 import ssl
 import time
 
+import httpx
 import pytest
 
 from confide.broker.ca import CertificateAuthority
 from confide.errors import InvalidFormat
 from confide.serving.configuration import Configuration
 from confide.serving.envelope import Target
-from confide.serving.sealed import seal_fresh
+from confide.serving.frames import BATCH_PATH, Frame, frames
+from confide.serving.front_end import FrontEnd
+from confide.serving.queue_entries import Answered
+from confide.serving.sealed import MEDIA_TYPE, seal_fresh
 from confide.serving.service import Service
 from confide.serving.traces import Traces
 
@@ -96,6 +100,33 @@ def test_sealed_requests_and_gRPC(run):
     requests = [(span, said) for span, said in run(test) if span.name == "infer"]
     assert sorted(said["confide.form"] for _, said in requests) == ["plain", "sealed"]
     assert {span.trace_id.hex() for span, _ in requests} == {TRACE}
+
+
+class StraightThrough:
+    """In place of a queue and the relay: what a front end asks goes to a worker at once, as the relay sends it."""
+
+    def __init__(self, worker):
+        self._worker = worker
+
+    async def answer(self, request):
+        frame = Frame(0, request.head, request.body)
+        answer = await self._worker.http.post(BATCH_PATH, content=frame.encode())
+        (found,) = frames(answer.content)
+        return Answered(found.head, found.body)
+
+
+def test_a_trace_goes_on_behind_a_front_end(run):
+    async def test(worker):
+        front_end = httpx.ASGITransport(FrontEnd(StraightThrough(worker)))
+        sealed, key = seal_fresh(content([1, 2, 3, 4]), Target("infer", "scale"), POOL.public[0])
+        headers = {"content-type": MEDIA_TYPE, "traceparent": PARENT}
+        async with httpx.AsyncClient(transport=front_end, base_url="https://front-end") as http:
+            answer = await http.post("/v2/models/scale/infer", content=sealed, headers=headers)
+        assert key.open(answer.content).status == 200
+
+    spans = {span.name: span for span, _ in run(test)}
+    assert set(spans) == {"infer", "queue", "batch"}
+    assert (spans["infer"].trace_id.hex(), spans["infer"].parent_span_id.hex()) == (TRACE, SPAN)
 
 
 def test_a_model_that_there_is_not_is_not_named(run, collector):
