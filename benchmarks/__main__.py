@@ -18,6 +18,7 @@ from benchmarks.report import Report
 MODULES = {
     "tpch": "benchmarks.tpch.bench",
     "cluster": "benchmarks.cluster",
+    "sort": "benchmarks.sort.bench",
     "executors": "benchmarks.executors.bench",
     "write": "benchmarks.write.bench",
     "encrypt": "benchmarks.encrypt",

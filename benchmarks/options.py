@@ -13,6 +13,7 @@ class Options:
         runs: interleaved runs of each side.
         scale: TPC-H scale factor.
         file_bytes: size of the file that is encrypted.
+        sort_bytes: size of what Spark sorts.
         rounds: attest-and-release rounds of one run, and proofs.
         audit_entries: sizes of the audit log.
         plain_only: leave out what needs a working `confide run`.
@@ -21,10 +22,18 @@ class Options:
     runs: int = 5
     scale: float = 1.0
     file_bytes: int = 2 * 1000**3
+    sort_bytes: int = 5 * 1000**3
     rounds: int = 300
     audit_entries: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     plain_only: bool = False
 
 
-QUICK = Options(runs=2, scale=0.01, file_bytes=20 * 1000**2, rounds=10, audit_entries=(100, 1_000))
+QUICK = Options(
+    runs=2,
+    scale=0.01,
+    file_bytes=20 * 1000**2,
+    sort_bytes=50 * 1000**2,
+    rounds=10,
+    audit_entries=(100, 1_000),
+)
 """Shows that everything runs; measures nothing."""

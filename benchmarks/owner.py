@@ -42,13 +42,19 @@ class Owner:
         return os.pread(self.passphrase_fd, 4096, 0)
 
     def allow(
-        self, program: Path, *, reads: Iterable[str] = (), writes: Iterable[str] = (), executors: bool = False
+        self,
+        program: Path,
+        *,
+        reads: Iterable[str] = (),
+        writes: Iterable[str] = (),
+        executors: bool = False,
+        more: Iterable[str] = (),
     ) -> None:
-        """Put a policy into force that lets this program run, read and write these locations."""
+        """Put a policy into force that lets this program run, read and write these locations, with more options."""
         read = [word for location in reads for word in ("--read", location)]
         write = [word for location in writes for word in ("--write", f"{location}={KEY}")]
         workers = ["--workers"] if executors else []
-        self.confide("policy", "allow", program, *read, *write, "--logs", KEY, *workers)
+        self.confide("policy", "allow", program, *read, *write, "--logs", KEY, *workers, *more)
         self.confide("policy", "apply", "policy.toml")
 
 

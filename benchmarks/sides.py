@@ -40,10 +40,12 @@ class Cluster:
     Attributes:
         executors: how many.
         spark_home: whose `work` Spark's own workers write.
+        more: options of `confide run`, as the policy has them.
     """
 
     executors: int
     spark_home: Path
+    more: tuple[str, ...] = ()
 
     def plain_options(self, heap_mib: int) -> str:
         """Return those of Spark: a master and workers that it starts itself; executors share no disk."""
@@ -54,7 +56,7 @@ class Cluster:
 
     def confide_options(self) -> tuple[str, ...]:
         """Return those of `confide run`."""
-        return ("--workers", str(self.executors), "--worker-cores", "1")
+        return ("--workers", str(self.executors), "--worker-cores", "1", *self.more)
 
 
 @dataclass(frozen=True)

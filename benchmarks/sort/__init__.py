@@ -1,0 +1,1 @@
+"""What a sort costs that all goes through a shuffle."""
