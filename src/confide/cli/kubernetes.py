@@ -38,8 +38,7 @@ def print_objects(
         LaunchRefused: the image does not take these arguments or parameters.
     """
     from confide.enclave.kubernetes import DATA_CLAIM, IMAGES_CLAIM, PodRun, objects
-    from confide.enclave.launch import ARGS, BROKER_PREFIX, check_launch, join_arguments
-    from confide.spark.executor import EXECUTOR
+    from confide.enclave.launch import ARGS, BROKER_PREFIX, EXECUTOR, check_launch, join_arguments
 
     if not tee:
         raise Misuse("which TEE do the pods have? Give --tee")

@@ -240,7 +240,7 @@ def image_of_executors(
         InvalidImage: it cannot be built.
     """
     from confide.enclave.image import IMAGE_FILE
-    from confide.spark.executor import EXECUTOR
+    from confide.enclave.launch import EXECUTOR
 
     if folder is None and (program / IMAGE_FILE).is_file():
         raise Misuse(

@@ -153,12 +153,12 @@ def run(
         confide run --dry-run k8s --tee tdx --broker https://kbs.example:8443 --broker-ca clinic-ca.pem job-image
     """
     from confide.cli.enclaves import enclave_for_run
+    from confide.enclave.executors import run_job
     from confide.enclave.guest.qemu import GuestMachine
+    from confide.enclave.job_file import told_in, wait_for_job
+    from confide.enclave.launch import EXECUTOR
     from confide.enclave.run import RunRequest, check_tee
     from confide.enclave.run import run as run_image
-    from confide.spark.executor import EXECUTOR
-    from confide.spark.executors import run_job
-    from confide.spark.job_file import told_in, wait_for_job
 
     libos = options.libos
     if ui is not None and libos is not None:

@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from confide.broker.mesh_names import JOB
+from confide.broker.mesh_names import JOB, MEMBER
 from confide.enclave.image import Image
 from confide.errors import LaunchRefused
 
@@ -25,7 +25,20 @@ MAX_ARGUMENTS = 64
 HOST = r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])"
 ADDRESS = rf"{HOST}:[0-9]{{1,5}}"
 APPLICATION = r"[A-Za-z0-9._-]{1,128}"
+CORES = r"[1-9][0-9]{0,2}"
 BROKER_URL = re.compile(rf"https://{HOST}(?::[0-9]{{1,5}})?/?")
+EXECUTOR = "executor"
+"""Role of who does a driver's work in an enclave of its own: Spark's executors, Flink's task managers."""
+EXECUTORS = r"[1-9][0-9]{0,3}"
+EXECUTOR_LAUNCH = {
+    JOB: r"[0-9a-f]{32}",
+    MEMBER: r"[1-9][0-9]{0,8}",
+    DRIVER: ADDRESS,
+    "application": APPLICATION,
+    "host": HOST,
+    "cores": CORES,
+}
+"""Launch parameters of an executor: all of them are needed. Its name in the job is its number."""
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 
 

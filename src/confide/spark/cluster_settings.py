@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from confide.enclave.launch import HOST
 from confide.jvm.settings import Setting
+from confide.jvm.stores import Stores
 from confide.spark.network_settings import STRANGERS, tls
-from confide.spark.stores import Stores
 
 MASTER = r"confide://[1-9][0-9]{0,4}"
 

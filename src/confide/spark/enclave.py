@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from confide.enclave.enclave_needs import EnclaveNeeds, enclave_cores
 from confide.enclave.image import Image
+from confide.enclave.launch import EXECUTOR
 from confide.jvm.command import heap_mib
 from confide.jvm.enclave import THREAD_STACK_MIB, THREADS, jvm_mib
-from confide.spark.executor import EXECUTOR
 from confide.spark.installation import CLASS
 
 SPARK_THREADS = 96

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from confide.enclave import agent
 from confide.enclave.image import JAVA, PYTHON_BINARY, SCRATCH, SITE
+from confide.enclave.launch import EXECUTOR
 from confide.enclave.libos import inside_libos
 from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
-from confide.spark.executor import EXECUTOR, ExecutorProfile
+from confide.spark.executor import ExecutorProfile
 from confide.spark.image_spec import ARCHIVE, JAR, LAST_JAR, LOG_CONFIG
 from confide.spark.installation import Installation, workers_sandbox
 from confide.spark.profile import SparkProfile

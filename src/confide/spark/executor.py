@@ -6,29 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from confide.broker.mesh_names import JOB, MEMBER
-from confide.enclave.launch import ADDRESS, APPLICATION, DRIVER, HOST
+from confide.broker.mesh_names import MEMBER
+from confide.enclave.launch import DRIVER
 from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program
 from confide.enclave.profile import Context
+from confide.jvm.stores import write_stores
 from confide.spark import jvm
 from confide.spark.cluster_settings import Job
 from confide.spark.installation import FILES, Installation, Sandbox, cores, own_settings
 from confide.spark.settings import settings
-from confide.spark.stores import write_stores
-
-EXECUTOR = "executor"
-"""The role."""
-CORES = r"[1-9][0-9]{0,2}"
-LAUNCH = {
-    JOB: r"[0-9a-f]{32}",
-    MEMBER: r"[1-9][0-9]{0,8}",
-    DRIVER: ADDRESS,
-    "application": APPLICATION,
-    "host": HOST,
-    "cores": CORES,
-}
-"""Launch parameters of an executor: all of them are needed. Its name in the job is Spark's executor id."""
 
 
 @dataclass(frozen=True)

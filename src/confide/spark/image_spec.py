@@ -8,21 +8,20 @@ from pathlib import Path, PurePosixPath
 
 from confide.enclave.image import SCRATCH, Limits
 from confide.enclave.java_sources import java_home
-from confide.enclave.launch import HOST
+from confide.enclave.launch import CORES, EXECUTOR, EXECUTOR_LAUNCH, EXECUTORS, HOST
 from confide.enclave.profile import ImageProfile
 from confide.errors import InvalidImage, Misuse
 from confide.jvm.core_site import CORE_SITE
 from confide.jvm.jar import build_jar, java_sources, services_jar, spark_jars
+from confide.jvm.stores import Stores
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
 from confide.spark.engine import SPARK, Engine, installed, require
-from confide.spark.executor import CORES, EXECUTOR, LAUNCH
 from confide.spark.server import LAUNCH as SERVER_LAUNCH
 from confide.spark.server_configuration import ServerConfiguration
 from confide.spark.server_settings import Server
 from confide.spark.server_store import KeyStore
 from confide.spark.settings import settings
-from confide.spark.stores import Stores
 from confide.spark.web_pages import LAUNCH as PAGES_LAUNCH
 from confide.spark.web_pages import sample
 
@@ -133,8 +132,8 @@ def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: boo
         entry="confide.spark.entry",
         distributions=("confide", "pyspark", "numpy") if enclave else (f"confide[{engine.extra}]",),
         java=True,
-        launch={"cores": CORES, "executors": r"[1-9][0-9]{0,3}", "host": HOST, **PAGES_LAUNCH},
-        members={EXECUTOR: LAUNCH},
+        launch={"cores": CORES, "executors": EXECUTORS, "host": HOST, **PAGES_LAUNCH},
+        members={EXECUTOR: EXECUTOR_LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
         limits=Limits(memory_mib=4096, scratch_mib=4096),
     )

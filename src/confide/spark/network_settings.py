@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from confide.jvm.settings import Setting
-from confide.spark.stores import Stores
+from confide.jvm.stores import Stores
 
 STRANGERS = "strangers could speak to the processes of this run"
 _CLEAR = "bytes would cross the network in clear"

@@ -14,6 +14,7 @@ from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.errors import LaunchRefused
 from confide.jvm.certificates import gateway_secrets
+from confide.jvm.stores import write_own_stores, write_stores
 from confide.spark import jvm, pair
 from confide.spark.cluster_settings import Job
 from confide.spark.engine import NO_LIBOS
@@ -28,7 +29,6 @@ from confide.spark.installation import (
 from confide.spark.server import Server
 from confide.spark.server_configuration import is_server
 from confide.spark.settings import settings
-from confide.spark.stores import write_own_stores, write_stores
 from confide.spark.web_pages import WebPages
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from confide.spark.stores import write_private
+from confide.jvm.stores import write_private
 
 
 @dataclass(frozen=True)

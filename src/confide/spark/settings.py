@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from confide.jvm.settings import REMOTE_SCHEMES, STORES, Forbidden, Setting, Settings
+from confide.jvm.stores import Stores
 from confide.spark import cluster_settings, network_settings, server_settings, web_pages
 from confide.spark.engine import SPARK, Engine
-from confide.spark.stores import Stores
 from confide.spark.web_pages import WebPages
 
 

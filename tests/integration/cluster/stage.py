@@ -22,8 +22,8 @@ from confide.enclave.simulated.host import host_key
 from confide.enclave.simulated.issuer import SimulatedIssuer
 from confide.errors import ConfideError
 from confide.jvm.jar import spark_jars
+from confide.jvm.stores import write_stores
 from confide.spark import jvm
-from confide.spark.stores import write_stores
 
 EXECUTOR_CLASS = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 

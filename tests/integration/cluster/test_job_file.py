@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
+from confide.enclave.executors import run_job
+from confide.enclave.job_file import told_in, wait_for_job
 from confide.enclave.run import run
-from confide.spark.executors import run_job
-from confide.spark.job_file import told_in, wait_for_job
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
 

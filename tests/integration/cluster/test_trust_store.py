@@ -17,9 +17,9 @@ from confide.broker.mesh_member import MeshIdentity
 from confide.broker.release import Release
 from confide.enclave.agent_socket import AgentSocket
 from confide.jvm.jar import spark_jars
+from confide.jvm.stores import write_stores
 from confide.spark import jvm
 from confide.spark.image_spec import spark_jar
-from confide.spark.stores import write_stores
 
 pytestmark = pytest.mark.spark
 

@@ -23,6 +23,7 @@ from confide.data.parquet_reader import TableReader
 from confide.data.sealed import SealedReader
 from confide.data.tables import encrypt_table
 from confide.enclave.build import Recipe, build_cached
+from confide.enclave.executors import run_job
 from confide.enclave.image import Image, Limits, measurement
 from confide.enclave.profile import ImageProfile
 from confide.enclave.run import RunRequest, run
@@ -31,7 +32,6 @@ from confide.keys.material import Keyset
 from confide.keys.names import KeyName
 from confide.keys.passphrase_file import Argon2Cost
 from confide.keys.signing import generate_signing_key, raw_public
-from confide.spark.executors import run_job
 from confide.spark.image_spec import image_profile as spark_profile
 
 CHEAP = Argon2Cost(memory_kib=19 * 1024, iterations=2, lanes=1)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from confide.broker.mesh_names import JOB, MEMBER
+from confide.enclave.executors import run_job
 from confide.enclave.gramine.build import unsigned_enclave
 from confide.enclave.gramine.installation import check_version, find_gramine
 from confide.enclave.gramine.start import GramineEnclave
@@ -16,7 +17,6 @@ from confide.enclave.image import Image, Limits
 from confide.enclave.run import run
 from confide.errors import MeasurementRefused, MissingDependency
 from confide.spark.enclave import enclave_needs
-from confide.spark.executors import run_job
 from confide.spark.image_spec import image_profile
 
 

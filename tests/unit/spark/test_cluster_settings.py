@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from confide.enclave.launch import EXECUTOR_LAUNCH
+from confide.jvm.stores import Stores
 from confide.spark.cluster_settings import Job
-from confide.spark.executor import LAUNCH
 from confide.spark.settings import settings
-from confide.spark.stores import Stores
 
 SECRET = "5a" * 32
 STORES = Stores(Path("/run/confide/member.p12"), Path("/run/confide/job.p12"), SECRET)
@@ -91,4 +91,4 @@ def test_the_secret_is_in_no_text():
     ],
 )
 def test_an_executor_s_launch_parameters_hold_no_arguments_of_their_own(name, value):
-    assert not re.fullmatch(LAUNCH[name], value)
+    assert not re.fullmatch(EXECUTOR_LAUNCH[name], value)

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from confide.jvm.enclave import direct_mib
+from confide.jvm.stores import Stores
 from confide.spark.settings import settings
-from confide.spark.stores import Stores
 
 TABLE = settings(PurePosixPath("/scratch"), cores=3)
 

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from confide.errors import LaunchRefused
+from confide.jvm.stores import Stores
 from confide.spark.cluster_settings import Job
 from confide.spark.server_store import KeyStore
 from confide.spark.settings import settings
-from confide.spark.stores import Stores
 from confide.spark.web_pages import WebPages, sample
 
 SCRATCH = PurePosixPath("/scratch")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from confide.broker.mesh_certificate import Member, issue_member, job_authority
 from confide.broker.mesh_member import MeshIdentity
-from confide.spark.stores import write_own_stores, write_stores
+from confide.jvm.stores import write_own_stores, write_stores
 
 SECRET = "ab" * 32
 

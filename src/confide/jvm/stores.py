@@ -1,4 +1,4 @@
-"""The key stores that Spark's TLS reads: in the enclave's own memory, under a secret of the job or the run."""
+"""The key stores that an engine's TLS reads: in the enclave's own memory, under a secret of the job or the run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_own_stores(now: datetime.datetime, folder: Path) -> Stores:
         now: with a time zone.
         folder: closed to others, in memory.
     """
-    own = Identity.new("spark", now)
+    own = Identity.new("own", now)
     return _write(own.key, own.certificate, own.certificate, secrets.token_hex(32), folder)
 
 

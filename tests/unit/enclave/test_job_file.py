@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from confide.enclave.job_file import MAX_BYTES, told_in, wait_for_job
 from confide.errors import Misuse, Unavailable
-from confide.spark.job_file import MAX_BYTES, told_in, wait_for_job
 
 OPENED = {"state": "opened", "job": "1f", "driver": "10.0.0.5:4012", "application": "app-1"}
 

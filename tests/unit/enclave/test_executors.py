@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from confide.enclave import executors
+from confide.enclave.executors import _Executors
 from confide.enclave.run import RunRequest
 from confide.errors import Unavailable
-from confide.spark import executors
-from confide.spark.executors import _Executors
 
 OPENED = {"job": "1" * 32, "driver": "127.0.0.1:1", "application": "app-1"}
 TOO_LONG = Path("x" * 5000)
