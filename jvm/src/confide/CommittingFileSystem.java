@@ -20,6 +20,11 @@ import org.apache.hadoop.fs.Path;
  * checkpoints are, get into no listing.
  */
 public final class CommittingFileSystem extends FilterFileSystem {
+  /** Commits of other processes, one after the other, that one of this process waits for. */
+  private static final int MAX_CONFLICTS = 1000;
+  /** One change at a time; no grant's own lock, as taking over what others committed locks one grant after the other. */
+  private static final Object CHANGES = new Object();
+
   private final GuardFileSystem guarded;
 
   private CommittingFileSystem(GuardFileSystem guarded) {
@@ -121,12 +126,41 @@ public final class CommittingFileSystem extends FilterFileSystem {
     }
   }
 
+  /**
+   * Commits a change, on top of what other processes committed meanwhile. Whoever committed last writes the copy of the
+   * listing; one that was written all the same and is no longer the newest is followed by a newer one.
+   */
   private static void change(GrantedArea area, Path path, List<ListedFile> added, Predicate<String> removed)
       throws IOException {
-    synchronized (area.grant) {
-      JsonNode jws = area.guard.commit(area.grant, added, removed);
-      ListingCopy.write(area, area.absolute(path, Listing.FILE_NAME), jws);
+    synchronized (CHANGES) {
+      JsonNode jws = commit(area, added, removed);
+      while (!isBehind(area)) {
+        ListingCopy.write(area, area.absolute(path, Listing.FILE_NAME), jws);
+        if (!isBehind(area)) {
+          return;
+        }
+        jws = commit(area, List.of(), file -> false);
+      }
     }
+  }
+
+  private static JsonNode commit(GrantedArea area, List<ListedFile> added, Predicate<String> removed)
+      throws IOException {
+    for (int attempt = 1; ; attempt++) {
+      try {
+        return area.guard.commit(area.grant, added, removed);
+      } catch (ConfideException e) {
+        if (!e.kind().equals("Conflict") || attempt == MAX_CONFLICTS || !area.guard.refresh()) {
+          throw e;
+        }
+      }
+    }
+  }
+
+  /** Whether another process has committed since this one; it is known here from then on. */
+  private static boolean isBehind(GrantedArea area) throws IOException {
+    long own = area.grant.listing().serial;
+    return area.guard.refresh() && area.grant.listing().serial > own;
   }
 
   /** The location of sealed files that a path lies in; null if it lies in none. */

@@ -96,7 +96,7 @@ def allow(
     if guest is not None and (workers or executor_image is not None):
         raise Misuse("--workers: executors do not run in guests that are started by `confide run`")
     if workers:
-        check_executors(options.profile)
+        check_executors(options.profile, options.libos)
     with open_home(context) as home:
         name = sole_owner(home.store, owner)
         brokers = authorities(home, broker_ca or [])

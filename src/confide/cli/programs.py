@@ -151,6 +151,8 @@ def image_of(program: Path, brokers: Mapping[str, str], options: ProgramOptions)
     if not program.exists() or (program.is_dir() and options.profile != "serving"):
         raise Misuse(f"no program at {program}")
     _check_spark(program, options)  # before anything is built
+    if options.role == "executor":
+        check_executors(options.profile, options.libos)
     cache = default_cache(os.environ.get("XDG_CACHE_HOME"))
     profile = image_profile(options.profile, cache, options.libos)
     if _is_server(program, options):
@@ -218,16 +220,18 @@ def _is_server(program: Path, options: ProgramOptions) -> bool:
     return options.profile == "spark" and is_server(program)
 
 
-def check_executors(profile: str) -> None:
-    """Return unless the profile is one of Spark that has no executors.
+def check_executors(profile: str, libos: str | None) -> None:
+    """Return if programs of the profile have executors, in enclaves of that library OS if one is named.
 
     Raises:
-        Misuse: it is, and why.
+        Misuse: they have none, and why.
     """
     from confide.spark.engine import ENGINES, NO_EXECUTORS
 
     if profile in ENGINES and not ENGINES[profile].unix_sockets:
         raise Misuse(f"profile {profile} has no executors: {NO_EXECUTORS}")
+    if profile == "flink" and libos is not None:
+        raise Misuse(f"Flink's task managers do not run in enclaves of their own under {libos} yet")
 
 
 def image_of_executors(

@@ -74,7 +74,11 @@ def run(
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(min=0, max=9999, help="Spark executors, each in an enclave of its own. 0: local mode."),
+        typer.Option(
+            min=0,
+            max=9999,
+            help="Executors (of Flink: task managers), each in an enclave of its own. 0: none, all in one.",
+        ),
     ] = 0,
     local_workers: Annotated[
         int | None,
@@ -201,7 +205,7 @@ def run(
     if workers and len(broker or []) > 1:
         raise Misuse("--workers: a job has one broker, at which all its owners are (docs/cluster.md)")
     if workers:
-        check_executors(options.profile)
+        check_executors(options.profile, options.libos)
     of_workers = {
         "--local-workers": local_workers,
         "--worker-cores": worker_cores,
@@ -250,12 +254,14 @@ def run(
                         arguments=(),
                         launch=member,
                     )
-                    driver = replace(
-                        request, launch={**request.launch, "host": here, "executors": str(workers)}
+                    flink = built.image.profile == "flink"  # whose driver counts slots
+                    of_driver = {"host": here, "executors": str(workers)} | (
+                        {"cores": str(each)} if flink else {}
                     )
+                    driver = replace(request, launch={**request.launch, **of_driver})
                     started = workers if local_workers is None else local_workers
                     with told_in(job, report.status) as told:
-                        code = run_job(driver, executor, started, told)
+                        code = run_job(driver, executor, started, told, end_alone=not flink)
                 else:
                     code = run_image(request, report.status)
         except MeasurementRefused as error:

@@ -25,7 +25,12 @@ PAUSE_SECONDS = 1.0
 
 
 def run_job(
-    driver: RunRequest, executor: RunRequest, count: int, on_status: OnStatus = lambda _: None
+    driver: RunRequest,
+    executor: RunRequest,
+    count: int,
+    on_status: OnStatus = lambda _: None,
+    *,
+    end_alone: bool = True,
 ) -> int:
     """Run a driver to its end with `count` executors, and return its exit code.
 
@@ -37,12 +42,13 @@ def run_job(
         executor: with the launch parameters `host` and `cores`.
         count: how many executors.
         on_status: as for `confide.enclave.run.run`; what executors say carries `executor`, their number.
+        end_alone: executors end by themselves when their driver has; Flink's task managers would look for it a while.
 
     Raises:
         as `confide.enclave.run.run`, for the driver; and for an executor that was refused.
     """
     with start(driver, on_status) as enclave:
-        executors = _Executors(enclave, executor, count, on_status)
+        executors = _Executors(enclave, executor, count, on_status, end_alone=end_alone)
 
         def told(status: Mapping[str, Any]) -> None:
             on_status(status)
@@ -60,7 +66,16 @@ def run_job(
 
 
 class _Executors:
-    def __init__(self, driver: Enclave, request: RunRequest, count: int, on_status: OnStatus) -> None:
+    def __init__(
+        self,
+        driver: Enclave,
+        request: RunRequest,
+        count: int,
+        on_status: OnStatus,
+        *,
+        end_alone: bool = True,
+    ) -> None:
+        self._last_words = ((lambda _: None,) if end_alone else ()) + (Enclave.stop, Enclave.kill)
         self._driver, self._request, self._count, self._on_status = driver, request, count, on_status
         self._numbers = itertools.count(1)
         self._left = max(3, count)  # replacements
@@ -87,7 +102,7 @@ class _Executors:
     def end(self) -> None:
         """Let executors end as the driver told them to; stop and then kill those that do not."""
         self._ending.set()
-        for last_word in (lambda _: None, Enclave.stop, Enclave.kill):
+        for last_word in self._last_words:
             with self._lock:
                 for enclave in self._running.values():
                     last_word(enclave)

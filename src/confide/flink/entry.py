@@ -1,4 +1,4 @@
-"""First process of a Flink image: the agent, with the Flink profile."""
+"""First process of a Flink image: the agent, with the profile of the image's role."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from pathlib import Path
 
 from confide.enclave import agent
 from confide.enclave.image import JAVA, PYTHON_BINARY, SCRATCH, SITE, WORK
+from confide.enclave.launch import EXECUTOR
 from confide.enclave.libos import inside_libos
+from confide.enclave.profile import Context
 from confide.enclave.workload_sandbox import sandbox_prefix
-from confide.flink.profile import FOLDER, LOG_CONFIG, STORAGE, FlinkProfile, Installation
+from confide.flink.installation import FOLDER, LOG_CONFIG, STORAGE, Installation
+from confide.flink.profile import FlinkProfile
+from confide.flink.task_manager import TaskManagerProfile
 
 INSTALLATION = Installation(
     java=Path(JAVA, "bin/java"),
@@ -27,15 +31,24 @@ INSTALLATION = Installation(
 )
 
 
+class _ByRole:
+    """What the measured image says that it is: a driver, or a task manager of one."""
+
+    def run(self, context: Context) -> int:
+        if inside_libos():  # where each process is an enclave of its own, and there is nothing to nest in it
+            return FlinkProfile(INSTALLATION, lambda _: []).run(context)
+        storage = f"/{secrets.token_hex(16)}"
+        binds = {SCRATCH: Path(SCRATCH), storage: Path(WORK)}
+        profile = TaskManagerProfile if context.image.role == EXECUTOR else FlinkProfile
+        return profile(
+            replace(INSTALLATION, storage=Path(storage)),
+            lambda network: sandbox_prefix(binds, agent_socket=True, network=network),
+        ).run(context)
+
+
 def main() -> None:
     """Run as the first process of an enclave; never returns."""
-    installation, sandbox = INSTALLATION, []
-    if not inside_libos():  # where each process is an enclave of its own, and there is nothing to nest in it
-        storage = f"/{secrets.token_hex(16)}"
-        installation = replace(INSTALLATION, storage=Path(storage))
-        binds = {SCRATCH: Path(SCRATCH), storage: Path(WORK)}
-        sandbox = sandbox_prefix(binds, agent_socket=True, network=False)
-    agent.main(FlinkProfile(installation, sandbox), CHILDREN, asked=True)
+    agent.main(_ByRole(), CHILDREN, asked=True)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from confide.enclave.image import PYTHON, SITE, Limits
+from confide.enclave.launch import CORES, EXECUTOR, EXECUTOR_LAUNCH, EXECUTORS, HOST
 from confide.enclave.locked import locked_wheels, wheel_layers
 from confide.enclave.profile import ImageProfile
 from confide.enclave.script_metadata import read_metadata
 from confide.errors import MissingDependency
-from confide.flink.profile import FOLDER, LOG_CONFIG
+from confide.flink.installation import FOLDER, LOG_CONFIG
 from confide.jvm.core_site import CORE_SITE
 from confide.jvm.jar import build_jar, java_sources, spark_jars
 
 ENGINE = Path(__file__).with_name("engine.py")
 """Declares and locks the distributions of the engine."""
-
-CORES = r"[1-9][0-9]{0,2}"
 
 _HADOOP = (
     "hadoop-client-api",
@@ -60,7 +59,8 @@ def image_profile(cache: Path) -> ImageProfile:
         entry="confide.flink.entry",
         engine=ENGINE,
         java=True,
-        launch={"cores": CORES},
+        launch={"cores": CORES, "executors": EXECUTORS, "host": HOST},
+        members={EXECUTOR: EXECUTOR_LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()} | _shared_python(),
         limits=Limits(memory_mib=4096, scratch_mib=4096),
     )

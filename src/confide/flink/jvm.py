@@ -41,6 +41,13 @@ DIRECT_MIB = 128
 """Direct buffers of a mini cluster, however large the heap: 64 MiB for the network, 64 MiB to read batches again."""
 
 GATEWAY_CLASS = "confide.flink.Gateway"
+TASK_MANAGER_CLASS = "confide.flink.TaskManager"
+
+_OF_MEMBERS = (
+    # The certificates of a job's members hold no addresses: whoever runs the cluster chooses them.
+    "-Dorg.apache.flink.shaded.netty4.io.netty.handler.ssl.defaultEndpointVerificationAlgorithm=NONE",
+    "-Dconfide.loopback=open",
+)
 
 
 def command(
@@ -51,10 +58,12 @@ def command(
     scratch: PurePosixPath,
     storage: PurePosixPath,
     heap_mib: int,
+    main: str,
+    member: bool = False,
     enclave_cores: int | None = None,
     spawn: bool = True,
 ) -> list[str]:
-    """Return the argv of the JVM, without the file for the gateway's port, which comes last; it holds no secret.
+    """Return the argv of the JVM, without the arguments of its class; it holds no secret.
 
     Args:
         java: the `java` program.
@@ -63,6 +72,8 @@ def command(
         scratch: private scratch space.
         storage: where the data root lies for the guard.
         heap_mib: largest Java heap, MiB.
+        main: class.
+        member: whether it is one of a job's members, which reach one another over a network.
         enclave_cores: cores in an enclave that a library OS runs; None: this is none.
         spawn: as of `enclave_options`.
     """
@@ -88,7 +99,8 @@ def command(
             if enclave_cores
             else ()
         ),
+        *(_OF_MEMBERS if member else ()),
         "-cp",
         ":".join(map(str, class_path)),
-        GATEWAY_CLASS,
+        main,
     ]

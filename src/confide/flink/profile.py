@@ -3,6 +3,9 @@
 Elsewhere than under a library OS the driver starts the JVM, as PyFlink's does, in one sandbox of the enclave. The
 sandbox has a network of its own with nothing in it but the two processes, and finds storage at a place that programs do
 not know: Flink runs Python functions inside its JVM, and what they `open()` must not be storage.
+
+Where task managers run in enclaves of their own (`task_manager.py`), the JVM holds the job manager, and the sandbox is
+in the enclave's network, in which they reach it.
 """
 
 from __future__ import annotations
@@ -11,57 +14,23 @@ import contextlib
 import datetime
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import WORK
-from confide.enclave.libos import GRAMINE, inside_libos, secrets_folder
+from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program, copy_stream
 from confide.enclave.profile import Context
-from confide.flink import jvm
+from confide.errors import LaunchRefused
+from confide.flink.cluster_settings import Job
 from confide.flink.gateway import STOP_SECONDS, python_in_jvm
+from confide.flink.installation import Installation, Sandbox, cores, own_folder
+from confide.flink.jvm import GATEWAY_CLASS
 from confide.flink.settings import settings
-from confide.flink.stores import write_store
 from confide.jvm.certificates import gateway_secrets
-from confide.jvm.command import heap_mib
-
-FOLDER = "/opt/confide/flink"
-"""Where our own jar, and those that it needs, lie inside the enclave."""
-
-LOG_CONFIG = f"{FOLDER}/log4j2.properties"
-STORAGE = "/data"
-"""Where the data root lies for the guard under a library OS; elsewhere at a name made for the run."""
+from confide.jvm.stores import write_own_stores, write_stores
 
 _MAX_PORT_BYTES = 16
-
-
-@dataclass(frozen=True)
-class Installation:
-    """Where the parts lie inside the enclave.
-
-    Attributes:
-        java: the `java` program.
-        python: the interpreter.
-        flink: the package `pyflink`, which is Flink's home.
-        jars: folder of our jar and those that it needs.
-        log_config: log4j2's configuration.
-        storage: the data root, as the JVM sees it.
-    """
-
-    java: Path
-    python: Path
-    flink: Path
-    jars: Path
-    log_config: Path
-    storage: Path
-
-    def class_path(self) -> list[PurePosixPath]:
-        """Return our jars first, then Flink's, in the order of their names."""
-        ours = sorted(self.jars.glob("*.jar"), key=lambda path: (path.name != "confide.jar", path.name))
-        theirs = [*sorted(self.flink.glob("lib/*.jar")), *sorted(self.flink.glob("opt/flink-python-*.jar"))]
-        return [PurePosixPath(path) for path in (*ours, *theirs)]
 
 
 @dataclass(frozen=True)
@@ -70,31 +39,30 @@ class FlinkProfile:
 
     Attributes:
         installation: where the parts lie.
-        sandbox: what to put before the argv of the driver.
+        sandbox: of the driver, which starts the JVM in it.
     """
 
     installation: Installation
-    sandbox: Sequence[str]
+    sandbox: Sandbox
 
     def run(self, context: Context) -> int:
-        """Run the program to its end and return its exit code."""
-        scratch, parts = context.scratch, self.installation
-        (scratch / "tmp").mkdir(mode=0o700)
-        now = datetime.datetime.now(datetime.UTC)
-        store = write_store(secrets_folder() / "flink", now)
-        table = settings(PurePosixPath(scratch), PurePosixPath(parts.python), store, cores=_cores(context))
-        gateway, driver = gateway_secrets(now)
-        gateway |= {"properties": table.values(), "settings": table.rules()}
-        java = jvm.command(
-            java=PurePosixPath(parts.java),
-            class_path=parts.class_path(),
-            log_config=PurePosixPath(parts.log_config),
-            scratch=PurePosixPath(scratch),
-            storage=PurePosixPath(parts.storage),
-            heap_mib=heap_mib(context.image.limits.memory_mib),
-            enclave_cores=_cores(context) if inside_libos() else None,
-            spawn=inside_libos() != GRAMINE,
+        """Run the program to its end and return its exit code.
+
+        Raises:
+            LaunchRefused: it is to have task managers elsewhere, under a library OS.
+        """
+        (context.scratch / "tmp").mkdir(mode=0o700)
+        now, job = datetime.datetime.now(datetime.UTC), _job(context)
+        table = settings(
+            PurePosixPath(context.scratch),
+            PurePosixPath(self.installation.python),
+            write_own_stores(now, own_folder()),
+            cores=cores(context) if job is None else int(context.launch.get("cores", "1")),
+            job=job,
         )
+        gateway, driver = gateway_secrets(now)
+        gateway |= {"properties": table.values(), "settings": table.rules(), "cluster": job is not None}
+        java = self.installation.java_command(context, GATEWAY_CLASS, member=job is not None)
         if inside_libos():
             context.secrets.update(gateway=gateway, driver=driver)
             return self._run_beside(context, java)
@@ -112,7 +80,7 @@ class FlinkProfile:
         gateway = context.start(
             Program(
                 argv=[*java, "-"],
-                env={**self._environment(context), **python_in_jvm(modules)},
+                env={**self.installation.environment(context), **python_in_jvm(modules)},
                 cwd=Path(WORK),
                 stdout=said_in,
                 stderr=context.output,
@@ -139,31 +107,19 @@ class FlinkProfile:
     def _driver(self, context: Context, stdin: int) -> Program:
         return Program(
             argv=[
-                *self.sandbox,
+                *self.sandbox("executors" in context.launch),
                 str(self.installation.python),
                 "-BPm",
                 "confide.flink.driver",
                 context.image.program,
                 *context.arguments,
             ],
-            env=self._environment(context),
+            env=self.installation.environment(context),
             cwd=Path(WORK),
             stdin=stdin,
             stdout=context.output,
             stderr=context.output,
         )
-
-    def _environment(self, context: Context) -> dict[str, str]:
-        return {
-            **os.environ,
-            **context.image.env,
-            "CONFIDE_AGENT": str(context.socket),
-            "HOME": str(context.scratch),
-            "TMPDIR": str(context.scratch / "tmp"),
-            "FLINK_HOME": str(self.installation.flink),
-            # Else PyFlink starts a server for Python processes, of which there are none.
-            "_python_worker_execution_mode": "process",
-        }
 
 
 def _pass_on(source: int, port: int, output: int) -> None:
@@ -177,9 +133,12 @@ def _pass_on(source: int, port: int, output: int) -> None:
     copy_stream(source, os.dup(output))
 
 
-def _cores(context: Context) -> int:
-    asked = context.launch.get("cores")
-    if inside_libos():  # its threads were counted when it was built
-        most = enclave_cores(context.image.limits)
-        return min(int(asked), most) if asked else most
-    return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1
+def _job(context: Context) -> Job | None:
+    """Open a job, if there are to be task managers elsewhere."""
+    executors = context.launch.get("executors")
+    if executors is None:
+        return None
+    if inside_libos():
+        raise LaunchRefused("flink: task managers in enclaves of their own do not run under a library OS")
+    stores = write_stores(context.mesh(), secrets_folder())
+    return Job(context.launch.get("host", "127.0.0.1"), stores, int(executors))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from confide.flink.stores import Store
+from confide.flink.cluster_settings import Job, addresses, of_job_manager, of_task_manager
 from confide.jvm.settings import REMOTE_SCHEMES, Forbidden, Setting, Settings
+from confide.jvm.stores import Stores
 
 _CLEAR_NETWORK = "bytes would cross the network in clear"
 _SCRATCH = "temporary data would leave the scratch space"
@@ -13,18 +14,28 @@ _GUARD = "files would bypass the guard"
 _NO_CODE = "code that the measurement does not cover would be loaded"
 
 
-def settings(scratch: PurePosixPath, python: PurePosixPath, store: Store, *, cores: int) -> Settings:
-    """Return the table for one run.
+def settings(
+    scratch: PurePosixPath,
+    python: PurePosixPath,
+    own: Stores,
+    *,
+    cores: int,
+    job: Job | None = None,
+    heap_mib: int = 0,
+) -> Settings:
+    """Return the table for one process.
 
     Args:
         scratch: the private scratch space; every temporary byte goes below it.
         python: the interpreter.
-        store: key and certificate of this run's own endpoints.
-        cores: processors for tasks, at least 1.
+        own: key and certificate of this process, which nobody else trusts.
+        cores: processors for tasks, at least 1; in a job, of each task manager.
+        job: what is known of it, by a member; None: a mini cluster.
+        heap_mib: of a task manager's JVM.
     """
     return Settings(
-        fixed=(*_fixed(scratch, python), *_STORAGE, *_tls(store)),
-        default=_defaults(cores),
+        fixed=(*_fixed(scratch, python), *addresses(job), *_STORAGE, *_tls(own, job.stores if job else own)),
+        default=_defaults(cores, job, heap_mib),
         forbidden=FORBIDDEN,
     )
 
@@ -45,14 +56,7 @@ def _fixed(scratch: PurePosixPath, python: PurePosixPath) -> tuple[Setting, ...]
         ),
         *(
             Setting(name, "localhost", "Flink would be reachable from outside")
-            for name in (
-                "jobmanager.rpc.address",
-                "jobmanager.bind-host",
-                "taskmanager.host",
-                "taskmanager.bind-host",
-                "rest.address",
-                "rest.bind-address",
-            )
+            for name in ("rest.address", "rest.bind-address")
         ),
         *(
             Setting(name, str(scratch / "tmp"), _SCRATCH)
@@ -88,7 +92,7 @@ _STORAGE = (
 )
 
 
-def _tls(store: Store) -> tuple[Setting, ...]:
+def _tls(own: Stores, members: Stores) -> tuple[Setting, ...]:
     rows = [
         Setting("security.ssl.protocol", "TLSv1.3", "an older protocol would be used"),
         Setting("security.ssl.algorithms", "TLS_AES_256_GCM_SHA384", "another cipher would be used"),
@@ -98,27 +102,29 @@ def _tls(store: Store) -> tuple[Setting, ...]:
         Setting(f"{part}.ssl.enabled", "true", _CLEAR_NETWORK)
         for part in ("taskmanager.data", "blob.service", "pekko")
     ]
-    for side in ("internal", "rest"):
+    for side, store in (("internal", members), ("rest", own)):
         prefix = f"security.ssl.{side}"
         rows += [
             Setting(f"{prefix}.enabled", "true", _CLEAR_NETWORK),
-            Setting(f"{prefix}.keystore", str(store.keys), _CLEAR_NETWORK),
-            Setting(f"{prefix}.truststore", str(store.trusted), _CLEAR_NETWORK),
+            Setting(f"{prefix}.keystore", str(store.key), _CLEAR_NETWORK),
+            Setting(f"{prefix}.truststore", str(store.trust), _CLEAR_NETWORK),
             Setting(f"{prefix}.keystore-type", "PKCS12", _CLEAR_NETWORK),
             Setting(f"{prefix}.truststore-type", "PKCS12", _CLEAR_NETWORK),
         ]
         rows += [
-            Setting(f"{prefix}.{name}-password", store.password, _CLEAR_NETWORK)
+            Setting(f"{prefix}.{name}-password", store.secret, _CLEAR_NETWORK)
             for name in ("keystore", "key", "truststore")
         ]
     return tuple(rows)
 
 
-def _defaults(cores: int) -> tuple[Setting, ...]:
-    return (
-        Setting("parallelism.default", str(cores), "all cores of the image"),
-        Setting("rest.port", "0", "whichever is free; nobody else looks for it"),
-    )
+def _defaults(cores: int, job: Job | None, heap_mib: int) -> tuple[Setting, ...]:
+    port = Setting("rest.port", "0", "whichever is free; nobody else looks for it")
+    if job is None:
+        return (port, Setting("parallelism.default", str(cores), "all cores of the image"))
+    if job.driver is None:
+        return (port, *of_job_manager(job, cores))
+    return (port, *of_task_manager(job, cores, heap_mib))
 
 
 FORBIDDEN: tuple[Forbidden, ...] = (

@@ -162,7 +162,8 @@ class Site:
     def run_job(self, *arguments: str, executors: int = 2, **changes: Any) -> int:
         """Run the image with executors on this machine."""
         driver, executor = self.members(*arguments, executors=executors, **changes)
-        return run_job(driver, executor, executors, self.said.append)
+        end_alone = self.image.profile != "flink"
+        return run_job(driver, executor, executors, self.said.append, end_alone=end_alone)
 
     def members(self, *arguments: str, executors: int = 2, **changes: Any) -> tuple[RunRequest, RunRequest]:
         """Return how a job's driver and its executors are run."""

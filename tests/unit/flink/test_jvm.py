@@ -13,7 +13,7 @@ def command(**changes):
         scratch=PurePosixPath("/scratch"),
         storage=PurePosixPath("/data"),
         heap_mib=512,
-        **changes,
+        **{"main": jvm.GATEWAY_CLASS, **changes},
     )
 
 
@@ -42,6 +42,13 @@ def test_only_an_enclave_bounds_the_jvms_own_memory_and_says_that_others_see_its
     own = {loopback, *enclave_options(512, 2, False, jvm.DIRECT_MIB)}
     assert own <= set(command(enclave_cores=2, spawn=False))
     assert not own & set(command())
+
+
+def test_members_verify_certificates_and_no_addresses_and_their_network_is_the_hosts():
+    flag = "defaultEndpointVerificationAlgorithm=NONE"
+    assert any(flag in word for word in command(member=True))
+    assert "-Dconfide.loopback=open" in command(member=True)
+    assert not any(flag in word for word in command())
 
 
 def test_the_jvms_own_messages_do_not_come_before_the_port():

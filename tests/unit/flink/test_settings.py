@@ -4,10 +4,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from confide.flink.settings import settings
-from confide.flink.stores import Store
+from confide.jvm.stores import Stores
 
-STORE = Store(Path("/run/confide/flink/keys.p12"), Path("/run/confide/flink/trusted.p12"), "s3cret")
-TABLE = settings(PurePosixPath("/scratch"), PurePosixPath("/opt/python"), STORE, cores=3)
+OWN = Stores(Path("/run/confide/flink/member.p12"), Path("/run/confide/flink/job.p12"), "s3cret")
+TABLE = settings(PurePosixPath("/scratch"), PurePosixPath("/opt/python"), OWN, cores=3)
 
 
 def _fixed(name):

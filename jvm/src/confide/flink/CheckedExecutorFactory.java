@@ -9,7 +9,7 @@ import org.apache.flink.core.execution.PipelineExecutorFactory;
 import org.apache.flink.streaming.api.graph.StreamGraph;
 
 /**
- * Flink's local executor behind the comparison with the hardened settings.
+ * Flink's local executor, or the job manager here, behind the comparison with the hardened settings.
  *
  * <p>Flink asks every executor factory about every job; this one refuses jobs for any other.
  */
@@ -37,7 +37,9 @@ public final class CheckedExecutorFactory implements PipelineExecutorFactory {
       Configuration merged = new Configuration(base);
       merged.addAll(configuration);
       Hardening.check((StreamGraph) pipeline, merged);
-      return LocalExecutor.create(merged).execute(pipeline, configuration, loader);
+      return JobManager.isRunning()
+          ? JobManager.execute((StreamGraph) pipeline, merged, loader)
+          : LocalExecutor.create(merged).execute(pipeline, configuration, loader);
     };
   }
 }

@@ -32,11 +32,11 @@ public final class Gateway {
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("gateway");
     Hardening.install(secret.path("settings"));
-    Configuration hardened = new Configuration();
-    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
-      hardened.setString(property.getKey(), property.getValue().asText());
-    }
+    Configuration hardened = Hardening.configuration(secret);
     FileSystem.initialize(hardened, null);
+    if (secret.path("cluster").asBoolean()) {
+      JobManager.start(hardened);
+    }
     ConfinedEnvironment.install(hardened);
     GatewayServer server = server(new MutualTls(secret.path("tls")), secret.path("token").asText());
     tellFlink(server);

@@ -6,7 +6,9 @@ import confide.KeyUse;
 import confide.LaunchRefused;
 import confide.SettingsTable;
 import java.io.IOException;
+import java.util.Map;
 import java.util.TreeMap;
+import org.apache.flink.api.common.io.FinalizeOnMaster;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.Configuration;
@@ -27,9 +29,21 @@ final class Hardening {
 
   private static volatile SettingsTable table;
   private static volatile boolean passed;
+  private static volatile boolean taskManager;
 
   static {
-    KeyUse.allowedBy(Hardening::required);
+    KeyUse.allowedBy(
+        new KeyUse.Rule() {
+          @Override
+          public void check() {
+            required();
+          }
+
+          @Override
+          public boolean committedElsewhere() {
+            return taskManager || JobManager.isRunning();
+          }
+        });
   }
 
   private Hardening() {}
@@ -41,9 +55,28 @@ final class Hardening {
     table = new SettingsTable(settings);
   }
 
+  /** The same in the JVM of a task manager, whose jobs its job manager has checked; returns its configuration. */
+  static synchronized Configuration installTaskManager(JsonNode secret) {
+    install(secret.path("settings"));
+    Configuration configuration = configuration(secret);
+    table.check(new TreeMap<>(configuration.toMap()), "");
+    taskManager = true;
+    passed = true;
+    return configuration;
+  }
+
+  /** The settings that a process starts with. */
+  static Configuration configuration(JsonNode secret) {
+    Configuration configuration = new Configuration();
+    for (Map.Entry<String, JsonNode> property : secret.path("properties").properties()) {
+      configuration.setString(property.getKey(), property.getValue().asText());
+    }
+    return configuration;
+  }
+
   /**
    * Refuses a job whose configuration differs from the table, that would write its state into a location which holds
-   * committed files, or with an operator that hands its records to another process.
+   * committed files, or with an operator that hands its records to another process, or to another enclave in clear.
    *
    * @throws LaunchRefused naming the first setting or operator at fault
    */
@@ -76,8 +109,12 @@ final class Hardening {
       return;
     }
     if (OPEN_LOOPBACK && node.getOperatorFactory() instanceof CollectSinkOperatorFactory) {
-      throw new LaunchRefused("collecting results (execute_and_collect, or execute().print() of a table) sends them over "
-          + "the loopback device without TLS, which in this enclave is the host's: write them to a sink");
+      throw new LaunchRefused("collecting results (execute_and_collect, or execute().print() of a table) sends them "
+          + "without TLS over a network that is the host's: write them to a sink");
+    }
+    if (JobManager.isRunning() && node.getOutputFormat() instanceof FinalizeOnMaster) {
+      throw new LaunchRefused("the sink " + node.getOperatorName() + " has the job manager give their names to files that "
+          + "task managers wrote, and which those are, storage would say: insert in streaming mode, with checkpoints");
     }
     Class<?> operator;
     try {

@@ -17,11 +17,11 @@ def attack(stage):
         content = original[:-1] + bytes([original[-1] ^ 1])
         folder = altered(stage.site.executor_folder, stage.site.root / f"swapped-{index}", inside, content)
         assert isinstance(stage.attempt(stage.request(f"30{index}", image=folder)), FileChanged)
-        _state(folder, inside, content)
+        state(folder, inside, content)
         assert isinstance(stage.attempt(stage.request(f"31{index}", image=folder)), MeasurementRefused)
 
 
-def _state(folder, inside, content):
+def state(folder, inside, content):
     """Let the image's document say what the folder holds now."""
     image = read_image(folder)
     changed = ImageFile(path=inside, size=len(content), sha256=sha256_hex(content))
