@@ -50,6 +50,11 @@ public final class CommittingFileSystem extends FilterFileSystem {
     return fs;
   }
 
+  /** Takes over what other processes committed meanwhile. */
+  public static void followOthers() throws IOException {
+    Guard.get().refresh();
+  }
+
   /** Whether a path lies in a granted location whose content a listing says. */
   public static boolean isListed(Path path) throws IOException {
     GrantedArea area = GuardFileSystem.granted(path, configuration());

@@ -26,6 +26,9 @@ final class FilesArea extends GrantedArea {
     String name = relative(file);
     requireVisible(name, file);
     ListedFile expected = expected(name);
+    if (expected == null && grant.listing() == null && !Names.isHidden(name) && guard.refresh()) {
+      expected = expected(name); // another process may have made the first commit
+    }
     if (expected == null) {
       requireKnown(name, file);
     }
