@@ -46,11 +46,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _connect() -> None:
-    from confide.spark import collectives, gateway  # PySpark's imports take a while: the JVM starts meanwhile
+    # PySpark's imports take a while: the JVM starts meanwhile.
+    from confide.spark import collectives, gateway, rank_output
 
     secret = ask(Path(os.environ["CONFIDE_AGENT"]), "driver")
     gateway.install(gateway.connect(read_port(), secret))
     collectives.install()
+    rank_output.install()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.jvm.stores import write_stores
-from confide.spark import jvm
+from confide.spark import jvm, ranks
 from confide.spark.cluster_settings import Job
 from confide.spark.installation import FILES, Installation, Sandbox, cores, own_settings
 from confide.spark.settings import settings
@@ -32,8 +32,12 @@ class ExecutorProfile:
 
     def run(self, context: Context) -> int:
         """Run the executor and return its JVM's exit code."""
-        environment = self.installation.prepare(context, self.sandbox)
         job = Job(context.launch["host"], 1, write_stores(context.mesh(), secrets_folder()))
+        with ranks.group(context, job):
+            return self._run(context, job)
+
+    def _run(self, context: Context, job: Job) -> int:
+        environment = self.installation.prepare(context, self.sandbox)
         table = settings(
             PurePosixPath(context.scratch),
             cores=cores(context),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from confide.enclave import group_key
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, WORK, Image
 from confide.enclave.libos import GRAMINE, inside_libos
@@ -120,9 +121,12 @@ def workers_sandbox(scratch: Path) -> list[str]:
     Of scratch they see what they need: broadcasts and files of the program, which the JVM puts among its blocks, to be
     read; sockets to the JVM; a folder of their own. Whatever else the JVM reads, runs or writes there is none of
     theirs: by a link or a library of theirs a function could have the JVM, which sees the data, do its work.
+    Where there is a key of ranks (`confide.spark.ranks`), they reach that, and nothing else of the agent.
     """
+    group = Path(group_key.FOLDER)
     own = {str(scratch / name): scratch / name for name in (SOCKETS, WORKERS)}
-    return sandbox_prefix(own, shown={str(scratch / LOCAL): scratch / LOCAL}, cwd=str(scratch / FILES))
+    shown = {str(scratch / LOCAL): scratch / LOCAL, **({str(group): group} if group.is_dir() else {})}
+    return sandbox_prefix(own, shown=shown, cwd=str(scratch / FILES))
 
 
 def own_settings(image: Image) -> dict[str, str]:

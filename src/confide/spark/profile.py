@@ -15,7 +15,7 @@ from confide.enclave.profile import Context
 from confide.errors import LaunchRefused
 from confide.jvm.certificates import gateway_secrets
 from confide.jvm.stores import write_own_stores, write_stores
-from confide.spark import jvm, pair
+from confide.spark import jvm, pair, ranks
 from confide.spark.cluster_settings import Job
 from confide.spark.engine import NO_LIBOS
 from confide.spark.installation import (
@@ -56,6 +56,12 @@ class SparkProfile:
         engine = self.installation.engine
         if inside_libos() is not None and not engine.unix_sockets:
             raise LaunchRefused(f"{engine.profile}: {NO_LIBOS}")
+        job = _job(context)
+        with ranks.group(context, job):
+            return self._run(context, job)
+
+    def _run(self, context: Context, job: Job | None) -> int:
+        engine, enclave = self.installation.engine, inside_libos() is not None
         now = datetime.datetime.now(datetime.UTC)
         environment = self.installation.prepare(context, self.sandbox)
         environment["PYSPARK_PYTHON"] = str(launcher_path(context))
@@ -63,7 +69,6 @@ class SparkProfile:
         pages = WebPages.of(context)
         if pages is not None:
             environment |= pages.environment()
-        job, enclave = _job(context), inside_libos() is not None
         table = settings(
             PurePosixPath(context.scratch),
             cores=cores(context),

@@ -44,8 +44,8 @@ def allow_no_other() -> None:
                 )
         if BACKEND not in dist.Backend.backend_list:
             raise LaunchRefused(
-                f"torch.distributed backend {BACKEND}: this process has no key for it. Ranks get one under the "
-                "profile python"
+                f"torch.distributed backend {BACKEND}: this process has no key for it. Ranks get one in programs "
+                "of the profiles python and spark"
             )
         backend = dist.Backend(BACKEND)
         return helper(group_size, group_rank, ranks, backend, *rest, **named)

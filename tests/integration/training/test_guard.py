@@ -54,7 +54,7 @@ def test_others_are_refused_by_name():
 def test_without_a_key_there_is_no_backend_at_all():
     said = _said("")
     assert all("LaunchRefused: torch.distributed backend " in one for one in said)
-    assert said[-1].endswith("this process has no key for it. Ranks get one under the profile python")
+    assert said[-1].endswith("Ranks get one in programs of the profiles python and spark")
 
 
 def test_the_key_is_not_shown():
