@@ -19,7 +19,7 @@ import torch.multiprocessing as processes
 from torch import nn
 from torch.utils.data import DataLoader
 
-from confide.training import Checkpoints, EncryptedTable, export_model
+from confide.training import Checkpoints, EncryptedTable, export_model, progress
 
 BATCH = 64
 
@@ -52,7 +52,7 @@ def train(rank, ranks, port, epochs):
 
     parallel = nn.parallel.DistributedDataParallel(model)
     rows = EncryptedTable("data/train", columns=["pixels", "label"], seed=1, even=True)
-    for epoch in range(first, epochs):
+    for epoch in progress(range(first, epochs)):
         rows.set_epoch(epoch)
         for batch in DataLoader(rows, batch_size=BATCH // ranks):
             x, y = images(batch)

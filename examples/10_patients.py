@@ -18,7 +18,7 @@ import torch.multiprocessing as processes
 from torch import nn
 from torch.utils.data import DataLoader
 
-from confide.training import EncryptedTable, export_model
+from confide.training import EncryptedTable, export_model, progress
 
 BATCH, MEASUREMENTS = 32, 30
 
@@ -51,7 +51,7 @@ def train(rank, ranks, port, epochs):
     parallel = nn.parallel.DistributedDataParallel(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     rows = EncryptedTable("data/train", seed=1, even=True, batch_size=BATCH // ranks)
-    for epoch in range(epochs):
+    for epoch in progress(range(epochs)):
         rows.set_epoch(epoch)
         for batch in DataLoader(rows, batch_size=None):
             x, y = patients(batch)

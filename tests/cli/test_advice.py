@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from types import SimpleNamespace
 
 import pytest
+import rich.console
 
+from confide.cli import output
 from confide.cli.run import Report, _declaration
 
 
@@ -73,6 +76,27 @@ def test_a_run_says_whether_its_output_is_kept(capsys, logs, kept, why):
     said = capsys.readouterr().err
     assert kept in said
     assert ("why: `confide logs`" in said) == why
+
+
+def test_the_steps_of_a_training_are_shown_as_numbers_and_as_nothing_else(capsys):
+    told = Report("simulated", quiet=False)
+    for done, total in ((0, 3), (1, 3), ("[bold]2", 3), (2, None), (3, 3)):
+        told.status({"state": "progress", "done": done, "total": total, "text": "patient 7"})
+    told.steps.close()
+    assert capsys.readouterr().err.splitlines() == ["0 of 3 steps", "1 of 3 steps", "3 of 3 steps"]
+    assert told.states == []
+
+
+def test_on_a_terminal_the_steps_are_a_bar(monkeypatch):
+    screen = io.StringIO()
+    terminal = rich.console.Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(output, "stderr", terminal)
+    steps = output.Steps()
+    for done in range(4):
+        steps(done, 3)
+    steps.close()
+    assert "3/3" in screen.getvalue()
+    assert screen.getvalue().count("\x1b[?25l") == screen.getvalue().count("\x1b[?25h")  # the cursor is back
 
 
 def test_an_undeclared_argument_is_shown_as_a_line_to_paste():

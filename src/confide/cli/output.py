@@ -75,3 +75,33 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Any]:
     with bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class Steps:
+    """A bar of steps on stderr, from the first call on; a line for each where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar: rich.progress.Progress | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that so many are done."""
+        if not stderr.is_terminal:
+            say(f"{done} of {total} steps")
+            return
+        if self._bar is None:
+            self._bar = rich.progress.Progress(
+                rich.progress.BarColumn(),
+                rich.progress.MofNCompleteColumn(),
+                rich.progress.TimeElapsedColumn(),
+                rich.progress.TimeRemainingColumn(),
+                console=stderr,
+            )
+            self._bar.add_task("steps", total=total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+
+    def close(self) -> None:
+        """Leave it as it is, and the terminal to what comes next."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

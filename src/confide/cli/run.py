@@ -26,7 +26,7 @@ from confide.cli.options import (
     named_values,
     with_program_options,
 )
-from confide.cli.output import emit, say, tee_note
+from confide.cli.output import Steps, emit, say, tee_note
 from confide.cli.programs import (
     BuiltImage,
     ProgramOptions,
@@ -263,7 +263,8 @@ def run(
                     with told_in(job, report.status) as told:
                         code = run_job(driver, executor, started, told, end_alone=not flink)
                 else:
-                    code = run_image(request, report.status)
+                    with contextlib.closing(report.steps):
+                        code = run_image(request, report.status)
         except MeasurementRefused as error:
             changed = with_changes(error, brokers.home, images[-1] if report.executor_lost else images[0])
             if changed is error and report.executor_lost:
@@ -373,6 +374,7 @@ class Report:
         self._note = tee_note(tee)
         self._quiet = quiet
         self._logs = True
+        self.steps = Steps()
         self.executor_lost = False
         self.states: list[Mapping[str, Any]] = []
 
@@ -384,6 +386,9 @@ class Report:
 
     def status(self, status: Mapping[str, Any]) -> None:
         """Tell one state."""
+        if status.get("state") == "progress":
+            self._progress(status.get("done"), status.get("total"))
+            return
         self.states.append(status)
         if "executor" in status:
             self._executor(status)
@@ -416,6 +421,10 @@ class Report:
                 self._say(f"finished with exit code {status.get('exit_code')}")
                 if status.get("exit_code") and self._logs:
                     self._say("why: `confide logs` (owner)")
+
+    def _progress(self, done: object, total: object) -> None:
+        if isinstance(done, int) and isinstance(total, int) and not self._quiet:
+            self.steps(done, total)
 
     def _executor(self, status: Mapping[str, Any]) -> None:
         match status.get("state"):

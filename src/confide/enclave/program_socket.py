@@ -1,4 +1,5 @@
-"""What a program of the profile `python` may ask the agent: tables that it reads itself, and to commit an output.
+"""What a program of the profile `python` may ask the agent: tables that it reads itself, to commit an output, and to
+show how far it is.
 
 It never gets a named key: the agent unwraps the data keys of the files of these tables, and of no others.
 """
@@ -26,6 +27,7 @@ FOLDER = f"{RUN}/program"
 """Where the program finds the socket."""
 SOCKET = "agent.sock"
 MAX_REQUEST_BYTES = 8 * 1024
+MAX_STEPS = 1_000_000
 
 _Location = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -53,7 +55,15 @@ class CommitRequest(StrictModel):
     location: _Location
 
 
-_Request = TableRequest | UnwrapRequest | CommitRequest
+class ProgressRequest(StrictModel):
+    """Has the operator shown how far the program is: these two numbers and nothing else."""
+
+    op: Literal["progress"]
+    done: Annotated[int, Field(ge=0, le=MAX_STEPS)]
+    total: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+
+
+_Request = TableRequest | UnwrapRequest | CommitRequest | ProgressRequest
 _REQUEST: TypeAdapter[_Request] = TypeAdapter(Annotated[_Request, Field(discriminator="op")])
 
 
@@ -85,13 +95,18 @@ class ProgramSocket:
         folder: for the socket; made here.
         tables: location -> table; others are refused.
         commit: commits an output and returns the serial of its new listing.
+        progress: shows the operator steps that are done, and how many there are.
     """
 
     def __init__(
-        self, folder: Path, tables: Mapping[str, StreamedTable], commit: Callable[[str], int]
+        self,
+        folder: Path,
+        tables: Mapping[str, StreamedTable],
+        commit: Callable[[str], int],
+        progress: Callable[[int, int], None],
     ) -> None:
         folder.mkdir(mode=0o700)
-        self._tables, self._commit = tables, commit
+        self._tables, self._commit, self._progress = tables, commit, progress
         self._socket = LineSocket(folder / SOCKET, self._answer, MAX_REQUEST_BYTES)
 
     def close(self) -> None:
@@ -117,6 +132,9 @@ class ProgramSocket:
                 return {"key": base64.b64encode(key).decode()}
             case CommitRequest():
                 return {"serial": self._commit(request.location)}
+            case ProgressRequest():
+                self._progress(request.done, request.total)
+                return {}
 
     def _table(self, location: str) -> StreamedTable:
         if location not in self._tables:
@@ -184,3 +202,13 @@ def commit_output(location: str, socket: Path = Path(FOLDER, SOCKET)) -> int:
         Conflict, BrokerUnavailable, ...: from the commit; what was committed before stays.
     """
     return int(ask(socket, {"op": "commit", "location": location})["serial"])
+
+
+def show_progress(done: int, total: int, socket: Path = Path(FOLDER, SOCKET)) -> None:
+    """Show the operator how far this program is.
+
+    Raises:
+        Misuse: not numbers of steps.
+        Unavailable: there is no agent that shows it.
+    """
+    ask(socket, {"op": "progress", "done": done, "total": total})

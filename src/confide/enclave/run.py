@@ -270,7 +270,8 @@ def run(request: RunRequest, on_status: OnStatus = lambda _: None) -> int:
         request: what to run.
         on_status: is told each state: `verified` (with `measurement`), `attested`, `joined` (with `job`: of a member of
             one), `released` (with `logs`: whether output is kept), `started`, `opened` (with `job`, `driver`,
-            `application`: of a job that members may join), `finished` (with `exit_code`).
+            `application`: of a job that members may join), `progress` (with `done`,
+            `total`), `finished` (with `exit_code`).
 
     Raises:
         as `start` and `Enclave.wait`.

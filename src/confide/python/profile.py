@@ -58,9 +58,15 @@ class PythonProfile:
         sockets = {path: run / Path(path).name for path in (group_key.FOLDER, program_socket.FOLDER)}
         prefix = [] if inside else _prefix(locations, view, home, sockets, context.work)
         tables = _tables(locations, context, context.work if inside else Path(WORK))
+
+        def progress(done: int, total: int) -> None:
+            context.tell("progress", done=done, total=total)
+
         with (
             contextlib.closing(GroupKey(sockets[group_key.FOLDER], secrets.token_bytes(KEY_BYTES))),
-            contextlib.closing(ProgramSocket(sockets[program_socket.FOLDER], tables, outputs.commit)),
+            contextlib.closing(
+                ProgramSocket(sockets[program_socket.FOLDER], tables, outputs.commit, progress)
+            ),
         ):
             code = self._program(context, prefix, home if inside else Path(SCRATCH))
         if code == 0:

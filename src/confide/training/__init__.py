@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from confide.training.checkpoints import Checkpoints
     from confide.training.export import export_model
+    from confide.training.steps import progress
     from confide.training.table import EncryptedTable
 
-__all__ = ["Checkpoints", "EncryptedTable", "export_model"]
+__all__ = ["Checkpoints", "EncryptedTable", "export_model", "progress"]
 
-_MODULES = {"Checkpoints": "checkpoints", "EncryptedTable": "table", "export_model": "export"}
+_MODULES = {
+    "Checkpoints": "checkpoints",
+    "EncryptedTable": "table",
+    "export_model": "export",
+    "progress": "steps",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,14 @@ if __name__ == "__main__":
 """
 
 
+STEPS = """
+import torch
+from confide.training import progress
+
+print("trained", [epoch for epoch in progress(range(3, 6))])
+"""
+
+
 def _log(study: Study) -> str:
     logs = sorted((study.data / "confide-logs").iterdir())
     with logs[-1].open("rb") as file, SealedReader(file, study.keyset("clinic/logs")) as reader:
@@ -72,3 +80,13 @@ def test_an_unmodified_program_is_sealed_and_gloo_is_refused(study: Study) -> No
     said = _log(study)
     assert "backend confide sum 3.0" in said
     assert "LaunchRefused torch.distributed backend gloo: it sends tensors in clear." in said
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed here")
+def test_the_operator_sees_how_far_a_training_is(study: Study) -> None:
+    study.logs = "clinic/logs"
+    assert study.run(STEPS) == 0, _log(study)
+    assert "trained [3, 4, 5]" in _log(study)
+    shown = [status for status in study.said if status["state"] == "progress"]
+    assert shown == [{"state": "progress", "done": done, "total": 3} for done in range(4)]

@@ -20,6 +20,7 @@ from confide.enclave.program_socket import (
     StreamedTable,
     commit_output,
     inside_image,
+    show_progress,
     streamed_table,
 )
 from confide.errors import (
@@ -62,11 +63,13 @@ def _listing() -> Listing:
 class Served:
     path: Path
     committed: list[str]
+    shown: list[tuple[int, int]]
 
 
 @pytest.fixture
 def served() -> Iterator[Served]:
     committed: list[str] = []
+    shown: list[tuple[int, int]] = []
 
     def commit(location: str) -> int:
         if location == "out/late":
@@ -78,8 +81,10 @@ def served() -> Iterator[Served]:
         table = StreamedTable(
             Path("/work/data/patients"), _listing(), frozenset({str(PATIENTS)}), _held(PATIENTS)
         )
-        program = ProgramSocket(Path(folder, "program"), {"data/patients": table}, commit)
-        yield Served(Path(folder, "program", SOCKET), committed)
+        program = ProgramSocket(
+            Path(folder, "program"), {"data/patients": table}, commit, lambda *steps: shown.append(steps)
+        )
+        yield Served(Path(folder, "program", SOCKET), committed, shown)
         program.close()
 
 
@@ -198,3 +203,28 @@ def test_data_keys_do_not_travel_to_other_processes(served: Served) -> None:
 
 def test_this_is_no_image() -> None:
     assert not inside_image()
+
+
+def test_how_far_a_program_is_is_shown(served: Served) -> None:
+    show_progress(0, 3, served.path)
+    show_progress(3, 3, served.path)
+    assert served.shown == [(0, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"done": -1},
+        {"done": 10**9},
+        {"done": True},
+        {"done": "patient 7"},
+        {"total": 0},
+        {"total": 1.5},
+        {"text": "patient 7"},
+    ],
+    ids=str,
+)
+def test_nothing_but_two_numbers_is_shown(served: Served, more: dict[str, object]) -> None:
+    with pytest.raises(Misuse):
+        ask(served.path, {"op": "progress", "done": 1, "total": 3, **more})
+    assert served.shown == []
