@@ -10,7 +10,27 @@ STARTS = {
 }
 EXECUTORS = {"run": ("--workers", "2"), "allow": ("--workers",)}
 REFUSED = (
-    ("job.py", EXECUTORS, r"has no executors: it knows no TLS .* \(--profile spark\)"),
+    (
+        "job.py",
+        EXECUTORS,
+        r"has no executors in enclaves of their own: it knows no TLS .*local-cluster.* \(--profile spark\)",
+    ),
+    (
+        "job.py",
+        ("--conf", "spark.master=local-cluster[2,1,1793]"),
+        "does not fit into 4096 MiB: .* --memory 5122m",
+    ),
+    ("job.py", ("--conf", "spark.master=local-cluster[2,1]"), r"write local-cluster\[N,CORES,MIB\]"),
+    (
+        "job.py",
+        ("--conf", "spark.master=spark://h:7077"),
+        "spark.master=spark://h:7077 would weaken the protection",
+    ),
+    (
+        "job.py",
+        ("--libos", "gramine", "--conf", "spark.master=local-cluster[2,1,512]"),
+        "does not run under gramine",
+    ),
     ("job.py", ("--libos", "gramine"), "does not run under gramine: rows cross the loopback device in clear"),
     ("job.py", ("--libos", "occlum"), "does not run under occlum: rows cross the loopback device in clear"),
     ("job.sql", (), "files of SQL and servers run with Spark 4.3"),

@@ -211,7 +211,12 @@ def _check_spark(program: Path, options: ProgramOptions) -> None:
     if options.settings and engine is not None:
         from confide.spark.image_spec import check_settings
 
-        check_settings(options.settings, server=_is_server(program, options), engine=engine)
+        check_settings(
+            options.settings,
+            server=_is_server(program, options),
+            engine=engine,
+            memory_mib=options.memory_mib,
+        )
 
 
 def _is_server(program: Path, options: ProgramOptions) -> bool:
@@ -229,7 +234,7 @@ def check_executors(profile: str, libos: str | None) -> None:
     from confide.spark.engine import ENGINES, NO_EXECUTORS
 
     if profile in ENGINES and not ENGINES[profile].unix_sockets:
-        raise Misuse(f"profile {profile} has no executors: {NO_EXECUTORS}")
+        raise Misuse(f"profile {profile} has no executors in enclaves of their own: {NO_EXECUTORS}")
     if profile == "flink" and libos is not None:
         raise Misuse(f"Flink's task managers do not run in enclaves of their own under {libos} yet")
 

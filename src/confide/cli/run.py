@@ -146,6 +146,8 @@ def run(
 
         confide run --tee simulated --workers 2 job.py   # driver and two executors (docs/cluster.md)
 
+        confide run --tee simulated --profile spark35 --conf 'spark.master=local-cluster[2,1,1024]' job.py
+
         confide run --tee simulated --ui 127.0.0.1:4440 job.py   # Spark's web pages (docs/how-to/spark-ui.md)
 
         confide run --tee tpm --guest guest job.py    # in a virtual machine whose boot is measured

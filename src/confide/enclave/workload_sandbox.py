@@ -22,7 +22,7 @@ def sandbox_prefix(
     network: bool = True,
     root: Path = Path("/"),
     shown: Mapping[str, Path] = MappingProxyType({}),
-    cwd: str = WORK,
+    cwd: str | None = WORK,
 ) -> list[str]:
     """Return what to put before an argv so that it runs confined.
 
@@ -33,7 +33,7 @@ def sandbox_prefix(
         network: the enclave's network; without, a new one that holds nothing but its loopback device.
         root: where to look for the image's top-level folders.
         shown: as `binds`, but read-only; those may lie within these.
-        cwd: working directory inside the sandbox.
+        cwd: working directory inside the sandbox; None: the caller's.
     """
     argv = [BWRAP, "--unshare-user", *(() if network else ("--unshare-net",))]
     for entry in sorted({path.name for path in root.iterdir()} - _NOT_AS_IS):
@@ -47,4 +47,4 @@ def sandbox_prefix(
     ]
     for how, inside, folder in sorted(mounts, key=lambda mount: mount[1]):
         argv += [how, str(folder), inside]
-    return [*argv, "--remount-ro", "/", "--chdir", cwd, "--"]
+    return [*argv, "--remount-ro", "/", *(() if cwd is None else ("--chdir", cwd)), "--"]

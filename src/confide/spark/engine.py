@@ -26,8 +26,8 @@ class Engine:
         jvm_options: what its own launcher gives a JVM besides what Spark 4.3 gives.
         java_imports: what `pyspark.java_gateway.launch_gateway` imports in it.
         unix_sockets: whether JVM and Python processes speak over Unix sockets. Where not, rows cross the loopback
-            device in clear, so that must be the program's own: then there are no executors, no servers, and no
-            enclaves of library OSes, whose device is the host's.
+            device in clear, so that must be the program's own: then executors share the driver's enclave, and there
+            are no servers, and no enclaves of library OSes, whose device is the host's.
         python: first version of Python that it does not run on.
     """
 
@@ -89,7 +89,8 @@ NO_LIBOS = (
 )
 NO_EXECUTORS = (
     "it knows no TLS between them and the driver, and without, whoever controls the network can repeat messages or "
-    "leave them out. What works: local mode, or Spark 4.3 (--profile spark)"
+    "leave them out. What works: executors within the enclave (--conf 'spark.master=local-cluster[2,1,1024]', and no "
+    "--workers), or Spark 4.3 (--profile spark)"
 )
 ENGINES: Mapping[str, Engine] = {engine.profile: engine for engine in (SPARK, SPARK35)}
 """By profile."""

@@ -17,6 +17,7 @@ from confide.jvm.stores import Stores
 from confide.spark.archive import build_archive
 from confide.spark.cluster_settings import Job
 from confide.spark.engine import SPARK, Engine, installed, require
+from confide.spark.local_cluster import MASTER, LocalCluster
 from confide.spark.server import LAUNCH as SERVER_LAUNCH
 from confide.spark.server_configuration import ServerConfiguration
 from confide.spark.server_settings import Server
@@ -32,6 +33,7 @@ JAR = f"{FOLDER}/confide.jar"
 LAST_JAR = f"{FOLDER}/file-systems.jar"
 LOG_CONFIG = f"{FOLDER}/log4j2.properties"
 ARCHIVE = f"{FOLDER}/classes.jsa"
+LIMITS = Limits(memory_mib=4096, scratch_mib=4096)
 
 _DATABASES = {"org.apache.spark.sql.jdbc.JdbcConnectionProvider": "confide.spark.VerifiedConnections\n"}
 _FILE_SYSTEMS = {"org.apache.hadoop.fs.FileSystem": "confide.LocalGuard\n"}
@@ -40,7 +42,9 @@ too, which hold no `core-site.xml`."""
 _MASTERS = {"org.apache.spark.scheduler.ExternalClusterManager": "confide.spark.ClusterManager\n"}
 
 
-def check_settings(own: Mapping[str, str], *, server: bool = False, engine: Engine = SPARK) -> None:
+def check_settings(
+    own: Mapping[str, str], *, server: bool = False, engine: Engine = SPARK, memory_mib: int | None = None
+) -> None:
     """Return if an image may hold these settings, whether it will run in local mode, with executors elsewhere, or with
     web pages.
 
@@ -48,20 +52,31 @@ def check_settings(own: Mapping[str, str], *, server: bool = False, engine: Engi
         own: the settings.
         server: the program is a server.
         engine: which Spark.
+        memory_mib: of the image; None: the profile's.
 
     Raises:
         Misuse: not a setting of Spark.
-        LaunchRefused: names one that would weaken the protection, and why.
+        LaunchRefused: names one that would weaken the protection, and why; or executors do not fit into the memory.
     """
     for name in own:
         if not name.startswith("spark."):
             raise Misuse(f"not a setting of Spark: {name}")
+    cluster = None if engine.unix_sockets else LocalCluster.of(own)
+    if cluster is not None:
+        cluster.driver_mib(memory_mib or LIMITS.memory_mib)
+        own = {name: value for name, value in own.items() if name != MASTER}
     somewhere = Job("127.0.0.1", 1, Stores(Path("/"), Path("/"), ""))
     serving = Server("127.0.0.1", 0, KeyStore(Path("/"), "")) if server else None
     for job, pages in ((None, None), (somewhere, None), (None, sample())):
-        settings(PurePosixPath(SCRATCH), cores=1, job=job, server=serving, pages=pages, engine=engine).check(
-            own
-        )
+        settings(
+            PurePosixPath(SCRATCH),
+            cores=1,
+            job=job,
+            server=serving,
+            pages=pages,
+            engine=engine,
+            cluster=cluster,
+        ).check(own)
 
 
 def read_server(program: Path) -> ServerConfiguration:
@@ -95,9 +110,8 @@ def spark_jar(cache: Path) -> Path:
         MissingDependency: no Spark that there is a profile for, or no Java compiler.
     """
     engine = installed()
-    services = {**_DATABASES, **(_MASTERS if engine.unix_sockets else {})}
     sources = java_sources(engine.java, without=("flink/",))
-    return build_jar(cache, "Spark", sources, spark_jars(), services, CORE_SITE)
+    return build_jar(cache, "Spark", sources, spark_jars(), {**_DATABASES, **_MASTERS}, CORE_SITE)
 
 
 def last_jar(cache: Path) -> Path:
@@ -135,7 +149,7 @@ def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: boo
         launch={"cores": CORES, "executors": EXECUTORS, "host": HOST, **PAGES_LAUNCH},
         members={EXECUTOR: EXECUTOR_LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
-        limits=Limits(memory_mib=4096, scratch_mib=4096),
+        limits=LIMITS,
     )
     if engine.unix_sockets:
         return profile

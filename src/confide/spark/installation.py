@@ -70,7 +70,14 @@ class Installation:
         for name in FOLDERS:
             (scratch / name).mkdir(mode=0o700)
         modules = Path(context.image.program).parent
-        write_launcher(launcher_path(context), self.python, sandbox(False), modules, scratch / WORKERS)
+        write_launcher(
+            launcher_path(context),
+            self.python,
+            sandbox(False),
+            modules,
+            scratch / WORKERS,
+            scratch / FILES,
+        )
         return {
             **os.environ,
             **context.image.env,
@@ -80,8 +87,14 @@ class Installation:
             "SPARK_LOCAL_DIRS": str(scratch / LOCAL),  # goes before spark.local.dir
         }
 
-    def java_command(self, context: Context, *main: str) -> list[str]:
-        """Return the argv of a JVM that runs a class with arguments; the program's jars come after Spark's."""
+    def java_command(self, context: Context, *main: str, heap: int | None = None) -> list[str]:
+        """Return the argv of a JVM that runs a class with arguments; the program's jars come after Spark's.
+
+        Args:
+            context: of the run.
+            main: class and arguments.
+            heap: MiB; None: of an enclave with one JVM.
+        """
         archive, program = self.archive, Path(context.image.program)
         jars = [*self.jars.glob("*.jar")]
         own = [*([program] if program.suffix == ".jar" else []), *sorted(Path(JARS).glob("*.jar"))]
@@ -95,7 +108,7 @@ class Installation:
             archive=PurePosixPath(archive) if archive and archive.exists() else None,
             log_config=PurePosixPath(self.log_config),
             scratch=PurePosixPath(context.scratch),
-            heap_mib=heap_mib(context.image.limits.memory_mib),
+            heap_mib=heap or heap_mib(context.image.limits.memory_mib),
             main=main,
             enclave_cores=cores(context) if inside_libos() else None,
             spawn=inside_libos() != GRAMINE,
@@ -126,7 +139,7 @@ def workers_sandbox(scratch: Path) -> list[str]:
     group = Path(group_key.FOLDER)
     own = {str(scratch / name): scratch / name for name in (SOCKETS, WORKERS)}
     shown = {str(scratch / LOCAL): scratch / LOCAL, **({str(group): group} if group.is_dir() else {})}
-    return sandbox_prefix(own, shown=shown, cwd=str(scratch / FILES))
+    return sandbox_prefix(own, shown=shown, cwd=None)
 
 
 def own_settings(image: Image) -> dict[str, str]:

@@ -14,18 +14,21 @@ from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.errors import LaunchRefused
 from confide.jvm.certificates import gateway_secrets
+from confide.jvm.command import heap_mib
 from confide.jvm.stores import write_own_stores, write_stores
 from confide.spark import jvm, pair, ranks
 from confide.spark.cluster_settings import Job
 from confide.spark.engine import NO_LIBOS
 from confide.spark.installation import (
     CLASS,
+    FILES,
     Installation,
     Sandbox,
     cores,
     launcher_path,
     own_settings,
 )
+from confide.spark.local_cluster import LocalCluster
 from confide.spark.server import Server
 from confide.spark.server_configuration import is_server
 from confide.spark.settings import settings
@@ -51,7 +54,8 @@ class SparkProfile:
         """Run the program to its end and return its exit code.
 
         Raises:
-            LaunchRefused: the engine wants a network of its own, and a library OS has none.
+            LaunchRefused: the engine wants a network of its own, and a library OS has none; executors that share the
+                enclave do not fit into its memory.
         """
         engine = self.installation.engine
         if inside_libos() is not None and not engine.unix_sockets:
@@ -69,35 +73,47 @@ class SparkProfile:
         pages = WebPages.of(context)
         if pages is not None:
             environment |= pages.environment()
+        own = own_settings(context.image)
+        cluster = None if engine.unix_sockets else LocalCluster.of(own)
         table = settings(
             PurePosixPath(context.scratch),
             cores=cores(context),
             job=job,
-            own=own_settings(context.image),
+            own=own,
             enclave=enclave,
             stores=write_own_stores(now, secrets_folder()) if enclave and job is None else None,
             server=server.settings if server else None,
             pages=pages,
             engine=engine,
+            cluster=cluster,
         )
         if server is not None:
             return server.run(table, self.installation, environment)
         gateway, driver = gateway_secrets(now)
-        gateway |= {"properties": table.values(), "settings": table.rules()}
-        context.secrets.update(gateway=gateway, driver=driver)
+        hardened = {"properties": table.values(), "settings": table.rules()}
+        context.secrets.update(gateway=gateway | hardened, driver=driver)
+        heap = None
+        if cluster is not None:
+            heap = heap_mib(cluster.driver_mib(context.image.limits.memory_mib))
+            context.secrets["executor"] = hardened | self._beside(context, cluster)
         if CLASS in context.image.settings:
-            return self._run_class(context, environment)
-        return self._run_python(context, environment)
+            return self._run_class(context, environment, heap)
+        return self._run_python(context, environment, heap)
 
-    def _run_class(self, context: Context, environment: Mapping[str, str]) -> int:
+    def _beside(self, context: Context, cluster: LocalCluster) -> dict[str, object]:
+        """Return how the driver's JVM starts executors, but for arguments of its own, and where their folders lie."""
+        command = self.installation.java_command(context, jvm.EXECUTOR_CLASS, heap=cluster.memory_mib)
+        return {"command": command, "files": str(context.scratch / FILES)}
+
+    def _run_class(self, context: Context, environment: Mapping[str, str], heap: int | None) -> int:
         """Run a class of the program's jars; no Python but that of its functions, if it has any."""
         name = context.image.settings[CLASS]
-        argv = self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments)
+        argv = self.installation.java_command(context, jvm.PROGRAM_CLASS, name, *context.arguments, heap=heap)
         return self._run_one(context, environment, argv, context.scratch)
 
-    def _run_python(self, context: Context, environment: Mapping[str, str]) -> int:
+    def _run_python(self, context: Context, environment: Mapping[str, str], heap: int | None) -> int:
         """Run a program of Python or SQL, and the JVM that does its work."""
-        java = self.installation.java_command(context, jvm.GATEWAY_CLASS)
+        java = self.installation.java_command(context, jvm.GATEWAY_CLASS, heap=heap)
         python = [
             *self.sandbox(True),
             str(self.installation.python),

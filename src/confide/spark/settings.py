@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from confide.jvm.settings import REMOTE_SCHEMES, STORES, Forbidden, Setting, Settings
 from confide.jvm.stores import Stores
-from confide.spark import cluster_settings, network_settings, server_settings, web_pages
+from confide.spark import cluster_settings, local_cluster, network_settings, server_settings, web_pages
 from confide.spark.engine import SPARK, Engine
 from confide.spark.web_pages import WebPages
 
@@ -24,6 +24,7 @@ def settings(
     pages: WebPages | None = None,
     executor: bool = False,
     engine: Engine = SPARK,
+    cluster: local_cluster.LocalCluster | None = None,
 ) -> Settings:
     """Return the table for one run.
 
@@ -39,13 +40,18 @@ def settings(
         pages: that Spark shows of the run; None: none.
         executor: takes over the driver's settings, those of pages too, and shows none.
         engine: which Spark.
+        cluster: with executors beside the driver; None: as `job` says.
     """
+    master: tuple[Setting, ...]
     if job is None:
         channel = network_settings.AES if stores is None else network_settings.tls(stores)
-        master, network, default = _local(cores), (*network_settings.ALONE, *channel), _defaults(scratch)
+        master, network, default = (_local(cores),), (*network_settings.ALONE, *channel), _defaults(scratch)
     else:
-        master, network = cluster_settings.master(job), cluster_settings.network(job)
+        master, network = (cluster_settings.master(job),), cluster_settings.network(job)
         default = (*_defaults(scratch), cluster_settings.WAIT)
+    if cluster is not None:
+        master, default = cluster.settings(), (*default, *local_cluster.WAIT)
+        own = {name: value for name, value in (own or {}).items() if name != local_cluster.MASTER}
     forbidden = FORBIDDEN
     sockets = _sockets(scratch) if engine.unix_sockets else ()
     shown = (web_pages.NONE,) if pages is None else pages.settings()
@@ -79,11 +85,11 @@ def _local(cores: int) -> Setting:
     )
 
 
-def _fixed(scratch: PurePosixPath, master: Setting) -> tuple[Setting, ...]:
+def _fixed(scratch: PurePosixPath, master: Iterable[Setting]) -> tuple[Setting, ...]:
     return (
         Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
         Setting("spark.sql.extensions", "confide.spark.SessionHardening", _UNCHECKED),
-        master,
+        *master,
         # Spark writes event logs of the scheme `file` past its file systems.
         Setting(
             "spark.eventLog.dir",

@@ -18,7 +18,7 @@ _CRASHES = "PYTHON_FAULTHANDLER_DIR"
 """Where a worker would tell the JVM why it crashed. The JVM reads what lies there, so no worker writes there."""
 
 
-def launcher(python: Path, sandbox: Sequence[str], modules: Path, folder: Path) -> str:
+def launcher(python: Path, sandbox: Sequence[str], modules: Path, folder: Path, files: Path) -> str:
     """Return the launcher's text.
 
     Args:
@@ -26,6 +26,7 @@ def launcher(python: Path, sandbox: Sequence[str], modules: Path, folder: Path) 
         sandbox: argv in front of the interpreter's; may be empty.
         modules: folder of the program, whose modules its functions may need; looked at last.
         folder: where workers may write.
+        files: where workers begin; executors that share it have folders of their own in it.
     """
     places = dict.fromkeys(("HOME", "TMPDIR", "SPARK_LOCAL_DIRS"), str(folder))
     return f"""#!{python} -IS
@@ -38,12 +39,16 @@ kept = {{
 }}
 kept |= {places!r}
 kept["PYTHONPATH"] = os.pathsep.join([*filter(None, [kept.get("PYTHONPATH")]), {str(modules)!r}])
+if not os.getcwd().startswith({f"{files}/"!r}):
+    os.chdir({str(files)!r})
 argv = {[*sandbox, str(python)]!r} + sys.argv[1:]
 os.execve(argv[0], argv, kept)
 """
 
 
-def write_launcher(path: Path, python: Path, sandbox: Sequence[str], modules: Path, folder: Path) -> None:
+def write_launcher(
+    path: Path, python: Path, sandbox: Sequence[str], modules: Path, folder: Path, files: Path
+) -> None:
     """Write the launcher, executable; the rest as for `launcher`."""
-    path.write_text(launcher(python, sandbox, modules, folder), encoding="utf-8")
+    path.write_text(launcher(python, sandbox, modules, folder, files), encoding="utf-8")
     path.chmod(0o500)

@@ -11,11 +11,17 @@ from confide.spark.worker import launcher, write_launcher
 SHOW = "import os, sys; print(sorted(os.environ)); print(open('/proc/self/environ').read())"
 
 
-def launch(tmp_path, environment, sandbox=()):
-    path = tmp_path / "worker-python"
-    write_launcher(path, Path(sys.executable), sandbox, Path("/app"), Path("/scratch/workers"))
+def launch(tmp_path, environment, sandbox=(), show=SHOW, cwd=None):
+    path, files = tmp_path / "worker-python", tmp_path / "files"
+    files.mkdir(exist_ok=True)
+    write_launcher(path, Path(sys.executable), sandbox, Path("/app"), Path("/scratch/workers"), files)
     return subprocess.run(
-        [path, "-c", SHOW], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        [path, "-c", show],
+        env={**os.environ, **environment},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
 
 
@@ -64,9 +70,15 @@ def test_workers_see_of_scratch_what_they_need_and_write_less():
     }
 
 
-def test_workers_begin_where_files_of_the_program_are_put():
-    prefix = workers_sandbox(Path("/scratch"))
-    assert prefix[prefix.index("--chdir") + 1] == "/scratch/local/files"
+def test_workers_begin_where_files_of_the_program_are_put(tmp_path):
+    """In an executor's own folder, where it has one."""
+    files, here = tmp_path / "files", "import os; print(os.getcwd())"
+    for folder in (files / "executor-2", tmp_path / "files-2"):
+        folder.mkdir(parents=True)
+    assert launch(tmp_path, {}, show=here).strip() == str(files)
+    assert launch(tmp_path, {}, show=here, cwd=tmp_path / "files-2").strip() == str(files)
+    assert launch(tmp_path, {}, show=here, cwd=files / "executor-2").strip() == str(files / "executor-2")
+    assert "--chdir" not in workers_sandbox(Path("/scratch"))
 
 
 def test_sandbox_stands_in_front(tmp_path):
@@ -74,14 +86,11 @@ def test_sandbox_stands_in_front(tmp_path):
 
 
 def test_launcher_is_closed_to_writing(tmp_path):
-    write_launcher(
-        tmp_path / "worker-python", Path(sys.executable), (), Path("/app"), Path("/scratch/workers")
-    )
+    launch(tmp_path, {})
     assert (tmp_path / "worker-python").stat().st_mode & 0o777 == 0o500
 
 
 def test_text_depends_on_its_arguments_only():
-    assert launcher(Path("/p"), ["/b"], Path("/app"), Path("/w")) == launcher(
-        Path("/p"), ["/b"], Path("/app"), Path("/w")
-    )
-    assert launcher(Path("/p"), ["/b"], Path("/app"), Path("/w")).startswith("#!/p -IS\n")
+    given = Path("/p"), ["/b"], Path("/app"), Path("/w"), Path("/f")
+    assert launcher(*given) == launcher(*given)
+    assert launcher(*given).startswith("#!/p -IS\n")

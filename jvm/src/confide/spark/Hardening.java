@@ -74,6 +74,7 @@ public final class Hardening implements SparkPlugin {
   /** The same in the JVM of an executor, which follows the driver's commits. */
   static void installExecutor(JsonNode secret) throws IOException {
     install(secret);
+    requireTrust(System.getProperty(TrustStore.FILE), System.getProperty(TrustStore.PASSWORD));
     executor = true;
   }
 
@@ -99,8 +100,13 @@ public final class Hardening implements SparkPlugin {
       actual.put(setting._1(), setting._2());
     }
     rules().check(actual, HADOOP);
+    requireTrust(actual.get(TrustStore.FILE), actual.get(TrustStore.PASSWORD));
+  }
+
+  /** Where Spark is to speak TLS, it must know whom to trust. */
+  private static void requireTrust(String file, String password) {
     if (rules().fixes(TrustStore.FILE)) {
-      TrustStore.require(actual.get(TrustStore.FILE), actual.get(TrustStore.PASSWORD));
+      TrustStore.require(file, password);
     }
   }
 

@@ -18,7 +18,6 @@ public final class ExecutorProcess {
   public static void main(String[] args) throws Exception {
     JsonNode secret = AgentClient.fromEnvironment().secret("executor");
     Hardening.installExecutor(secret);
-    TrustStore.require(System.getProperty(TrustStore.FILE), System.getProperty(TrustStore.PASSWORD));
     CoarseGrainedExecutorBackend.main(args);
   }
 }
