@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -24,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(installed() is not SPARK35, reason="Spark 3.5 has an environment of its own"),
 ]
 
+EVENTS = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": "sealed:///work/out/events"}
 EXAMPLE = Path(__file__).parents[3] / "examples" / "11_bigdl_lenet.py"
 
 
@@ -35,6 +37,11 @@ def digits() -> pa.Table:
 
 def said(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"^(\w+) accuracy (0\.\d+|1\.0+)$", text, re.M)}
+
+
+def opened(path: Path, owner) -> bytes:
+    with path.open("rb") as file, SealedReader(file, owner.keyset) as reader:
+        return bytes(reader.readall())
 
 
 def plain(folder: Path, packages: Path) -> str:
@@ -53,28 +60,41 @@ def plain(folder: Path, packages: Path) -> str:
     return done.stdout
 
 
-def test_same_result_as_plain(new_site, new_owner, cache, tmp_path):
+def executors(events: bytes) -> set[str]:
+    """Return where tasks ran, by Spark's log of events."""
+    lines = map(json.loads, events.splitlines())
+    return {line["Task Info"]["Executor ID"] for line in lines if line["Event"] == "SparkListenerTaskEnd"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "ran"),
+    [({}, {"driver"}), ({"spark.master": "local-cluster[2,1,1024]"}, {"1", "2"})],
+    ids=["local mode", "two executors"],
+)
+def test_same_result_as_plain(new_site, new_owner, cache, tmp_path, settings, ran):
     assert "import confide" not in EXAMPLE.read_text()
     site = new_site()
     owner = new_owner("clinic", site.broker("local"), site.root)
     owner.encrypt(digits(), site.data, "data/digits")
+    (site.data / "out/events").mkdir(parents=True)
     lock = EXAMPLE.with_name(EXAMPLE.name + ".lock").read_text()
     (site.root / "app/job.py.lock").write_text(lock)
-    limits = Limits(memory_mib=3072, scratch_mib=1024, cores=2)
+    limits = Limits(memory_mib=4096, scratch_mib=1024, cores=2)
     profile = image_profile(cache / "jvm")
-    image = site.build(EXAMPLE.read_text(), profile, limits=limits)
+    image = site.build(EXAMPLE.read_text(), profile, limits=limits, settings={**settings, **EVENTS})
     grants = ("data/digits", "read"), ("out/scores", "write"), ("out/weights", "write")
-    owner.allow(image, *grants, logs="clinic/data", files=("out/model",))
+    owner.allow(image, *grants, logs="clinic/data", files=("out/model", "out/events"))
     assert site.run() == 0, site.log(owner)
     log = site.log(owner)
     home = {
         Path(row["path"]).name: row["content"] for row in owner.read(site.data, "out/weights").to_pylist()
     }
     for name in ("lenet.bigdl", "lenet.bin"):
-        with (site.data / "out/model" / name).open("rb") as file, SealedReader(file, owner.keyset) as reader:
-            assert bytes(reader.readall()) == home[name]
+        assert opened(site.data / "out/model" / name, owner) == home[name]
         assert len(home[name]) > 1000
     assert not list(site.data.rglob("bigdl.log"))
+    (events,) = (site.data / "out/events").iterdir()
+    assert executors(opened(events, owner)) == ran
     expected, found = said(plain(tmp_path, site.folder / "root" / SITE.lstrip("/"))), said(log)
     assert found.keys() == expected.keys() == {"lenet", "loaded", "classifier"}, log
     for name, value in expected.items():
