@@ -33,7 +33,7 @@ def lock_script(program: Path, upgrade: bool) -> None:
         MissingDependency: no uv.
     """
     more = ["--upgrade"] if upgrade else []
-    _uv(program.parent, "lock", "--no-build", *more, "--script", str(program))
+    _uv(program.parent, "lock", "--no-build", *more, "--script", str(program.absolute()))
 
 
 def export_lock(program: Path) -> bytes:
@@ -44,7 +44,7 @@ def export_lock(program: Path) -> bytes:
         MissingDependency: no uv.
     """
     options = ("--locked", "--no-build", "--no-header", "--format", "pylock.toml")
-    return _uv(program.parent, "export", *options, "--script", str(program))
+    return _uv(program.parent, "export", *options, "--script", str(program.absolute()))
 
 
 def install_wheels(requirements: Path, prefix: Path) -> None:

@@ -210,6 +210,12 @@ def test_a_package_that_the_engine_does_not_take(workshop: Workshop) -> None:
         workshop.build()
 
 
+def test_a_program_named_from_another_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop.write("purest")
+    monkeypatch.chdir(workshop.folder.parent)
+    assert [wheel.name for wheel in lock(Path("app/job.py"))] == ["purest"]
+
+
 def test_without_a_lock(workshop: Workshop) -> None:
     workshop.write("purest")
     with pytest.raises(NotLocked, match=r"there is no job\.py\.lock"):
