@@ -44,6 +44,7 @@ test-torch: setup-torch  ## tests of distributed training, with PyTorch in an en
 
 test-spark35: setup-spark35  ## tests of Spark 3.5, in an environment of its own
 	.local/spark35/bin/pytest tests/unit/spark tests/unit/jvm tests/integration/spark tests/integration/run/test_spark.py tests/integration/run/test_spark35.py tests/integration/run/test_local_cluster.py tests/integration/run/test_bigdl.py tests/integration/canary/test_canary.py
+	.local/spark35/bin/pytest -m slow tests/integration/run/test_bigdl.py tests/integration/canary/test_canary_local_cluster.py
 
 compat:  ## programs of others with and without confide, and the table of docs/compatibility.md
 	@scripts/setup.sh --group bench --group compat

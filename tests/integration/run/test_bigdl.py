@@ -68,8 +68,15 @@ def executors(events: bytes) -> set[str]:
 
 @pytest.mark.parametrize(
     ("settings", "ran"),
-    [({}, {"driver"}), ({"spark.master": "local-cluster[2,1,1024]"}, {"1", "2"})],
-    ids=["local mode", "two executors"],
+    [
+        pytest.param({}, {"driver"}, id="local mode"),
+        pytest.param(
+            {"spark.master": "local-cluster[2,1,1024]"},
+            {"1", "2"},
+            id="two executors",
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_same_result_as_plain(new_site, new_owner, cache, tmp_path, settings, ran):
     assert "import confide" not in EXAMPLE.read_text()
