@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from confide.broker.policy import PolicyGrant
 from confide.broker.release import Access, Consent, Grant, Release, ReleasedKey
-from confide.data.listing import Listing
+from confide.data.listing import Format, Listing
 from confide.errors import NoGrant, RevokedKey
 from confide.keys.material import NamedKey
 from confide.keys.names import KeyName
@@ -86,7 +86,7 @@ def _grant(location: GrantedLocation, listings: Listings) -> Grant:
     grant = location.grant
     listing = listings(location.owner, grant.location)
     if listing is None:
-        if grant.access is Access.READ:
+        if grant.access is Access.READ and grant.format is not Format.STREAM:
             raise NoGrant(
                 f"step 8: nothing was committed at {grant.location} of {location.owner}: no listing"
             )

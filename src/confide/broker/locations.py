@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
+from confide.errors import Misuse
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+_STREAM = re.compile(
+    r"rediss://(?P<host>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?):(?P<port>[1-9][0-9]{0,4})/[A-Za-z0-9._:-]{1,128}"
+)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\?#%*]")
 
 
@@ -27,6 +32,33 @@ def parse_location(text: str) -> str:
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise ValueError("a location has no empty, '.' or '..' parts and no '/' at its end")
     return text
+
+
+def is_stream(location: str) -> bool:
+    """Return whether it can be the location of a stream of sealed records: `rediss://host:port/NAME`."""
+    return _STREAM.fullmatch(location) is not None
+
+
+def stream_address(location: str) -> tuple[str, int]:
+    """Return host and port of the Redis that a stream's location names.
+
+    Raises:
+        Misuse: it is the location of no stream.
+    """
+    match = _STREAM.fullmatch(location)
+    if match is None:
+        raise Misuse(f"not the location of a stream (rediss://host:port/NAME): {location!r}")
+    return match["host"], int(match["port"])
+
+
+def stream_name(location: str) -> str:
+    """Return the name of the stream, its key in Redis.
+
+    Raises:
+        Misuse: it is the location of no stream.
+    """
+    stream_address(location)
+    return location.rpartition("/")[2]
 
 
 def overlap(one: str, other: str) -> bool:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from confide.attestation.claims import Tee
 from confide.attestation.requirements import PlatformRequirements
-from confide.broker.locations import overlap
+from confide.broker.locations import is_stream, overlap
 from confide.broker.policy_lines import Document, Path
 from confide.errors import Fault
 
@@ -121,8 +121,13 @@ def _grants(value: dict[str, Any]) -> _Found:
         for column, key in columns.items() if isinstance(columns, dict) else ():
             if None is not _owner_of(key) != key_owner:
                 yield (*here, "columns", column), "key of another owner than the location's key"
-        if columns and grant.get("format") == "files":
+        if columns and grant.get("format") in ("files", "stream"):
             yield (*here, "columns"), "only a table has columns"
+        location = grant.get("location")
+        if grant.get("format") == "stream" and isinstance(location, str) and not is_stream(location):
+            yield (*here, "location"), "the location of a stream is rediss://host:port/NAME"
+        if "table" in grant and grant.get("format") == "stream":
+            yield (*here, "table"), "a stream has no table"
         if "table" in grant and grant.get("access") == "write":
             yield (*here, "table"), "only a read can be pinned to a table"
 

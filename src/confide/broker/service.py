@@ -30,7 +30,7 @@ from confide.broker.sessions import Sessions
 from confide.broker.store import Store, unix_now
 from confide.broker.strangers import Strangers
 from confide.broker.tokens import TokenIssuer
-from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, ListedFile, Listing, TableId
+from confide.data.listing import MAX_FILES, MAX_LISTING_BYTES, Format, ListedFile, Listing, TableId
 from confide.document import StrictModel
 from confide.errors import (
     AttestationRefused,
@@ -230,6 +230,8 @@ def _next_listing(release: Release, request: CommitRequest) -> Listing:
             break
     else:
         raise NoGrant(f"no grant to write {request.location}")
+    if grant.format is Format.STREAM:
+        raise NoGrant(f"{request.location} is a stream, which has no listing")
     if grant.table not in (None, request.table):
         raise NoGrant(f"at {request.location} lies table {grant.table}, not {request.table}")
     try:

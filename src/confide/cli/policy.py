@@ -53,6 +53,14 @@ def allow(
         list[str] | None,
         typer.Option(help="LOCATION=KEY: sealed files (CSV, text, checkpoints) it may write; repeat."),
     ] = None,
+    read_stream: Annotated[
+        list[str] | None,
+        typer.Option(help="rediss://HOST:PORT/NAME=KEY: a stream whose records it may open; repeat."),
+    ] = None,
+    write_stream: Annotated[
+        list[str] | None,
+        typer.Option(help="rediss://HOST:PORT/NAME=KEY: a stream it may append to, and open; repeat."),
+    ] = None,
     logs: Annotated[
         str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")
     ] = None,
@@ -89,7 +97,7 @@ def allow(
         confide policy allow job-image --tee sgx --read data/patients   # signed; MRENCLAVE is measured again
     """
     from confide.cli.enclaves import enclave_identity
-    from confide.cli.policy_document import grant_read, grant_write, open_document, put_workload
+    from confide.cli.policy_document import grant, grant_read, open_document, put_workload
     from confide.enclave.verify import verify_image
     from confide.errors import Misuse
 
@@ -132,9 +140,11 @@ def allow(
         )
         for location in read or []:
             grant_read(document, image.name, location, home.store.listing_at(name, location))
-        for form, specs in (("table", write), ("files", write_files)):
+        for form, specs in (("table", write), ("files", write_files), ("stream", write_stream)):
             for spec in specs or []:
-                grant_write(document, image.name, spec, form)
+                grant(document, image.name, spec, form, "write")
+        for spec in read_stream or []:
+            grant(document, image.name, spec, "stream", "read")
     file.write_text(document.as_string(), encoding="utf-8")
     if json:
         serial = int(document["serial"])

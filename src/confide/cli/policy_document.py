@@ -111,8 +111,8 @@ def grant_read(document: tomlkit.TOMLDocument, workload: str, spec: str, known: 
     _add(document, "grant", entry)
 
 
-def grant_write(document: tomlkit.TOMLDocument, workload: str, spec: str, form: str) -> None:
-    """Allow writing `LOCATION=KEY`.
+def grant(document: tomlkit.TOMLDocument, workload: str, spec: str, form: str, access: str) -> None:
+    """Allow `LOCATION=KEY`, whatever is known of it here.
 
     Raises:
         Misuse: `spec` is not of that form.
@@ -120,7 +120,7 @@ def grant_write(document: tomlkit.TOMLDocument, workload: str, spec: str, form: 
     location, separator, key = spec.partition("=")
     if not separator or not location:
         raise Misuse(f"not LOCATION=KEY: {spec!r}")
-    entry = {"workload": workload, "location": location, "access": "write", "format": form}
+    entry = {"workload": workload, "location": location, "access": access, "format": form}
     _add(document, "grant", {**entry, "key": str(KeyName.parse(key))})
 
 

@@ -64,10 +64,14 @@ OwnerText = Annotated[str, AfterValidator(_owner)]
 
 
 class Format(StrEnum):
-    """What a location holds: an encrypted table (Parquet) or sealed files of any kind."""
+    """What a location holds: an encrypted table (Parquet), sealed files of any kind, or a stream of sealed records.
+
+    A stream has no listing: its records count themselves.
+    """
 
     TABLE = "table"
     FILES = "files"
+    STREAM = "stream"
 
 
 class ListedFile(StrictModel):
@@ -116,6 +120,8 @@ class Listing(StrictModel):
         paths = [file.path for file in self.files]
         if any(a >= b for a, b in itertools.pairwise(paths)):
             raise ValueError("files are sorted by path, each once")
+        if self.format is Format.STREAM:
+            raise ValueError("a stream has no listing")
         if KeyName.parse(self.key).owner != self.owner:
             raise ValueError("the listing's owner is the owner of its key")
         return self

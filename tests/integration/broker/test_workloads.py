@@ -186,6 +186,21 @@ def test_commit_where_it_may_only_read(session):
         session.commit_listing("elsewhere", NEW, 0, FILES)
 
 
+def test_commit_of_a_stream(client, clinic):
+    stream = "rediss://redis.example:6380/pulses"
+    text = (
+        clinic.policy(2)
+        .decode()
+        .replace('"out"', f'"{stream}"')
+        .replace('"write"\nformat = "table"', '"write"\nformat = "stream"')
+    )
+    clinic.put_policy(text.encode(), 2)
+    session = client.attest("simulated", clinic.host.issue, LAUNCH)
+    assert session.release().grants[1].listing is None
+    with pytest.raises(NoGrant):
+        session.commit_listing(stream, NEW, 0, FILES)
+
+
 def test_commit_of_another_table(session):
     session.commit_listing("out", NEW, 0, FILES)
     with pytest.raises(NoGrant):

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from confide.attestation.claims import Tee
-from confide.broker.locations import overlap, parse_location
+from confide.broker.locations import overlap, parse_location, stream_address, stream_name
 from confide.broker.policy import MAX_POLICY_BYTES, parse_policy
 from confide.broker.policy_signing import POLICY_TYP, sign_policy, verify_policy
-from confide.errors import InvalidPolicy, PolicyRefused, SignatureRefused
+from confide.errors import InvalidPolicy, Misuse, PolicyRefused, SignatureRefused
 from confide.keys.signing import generate_signing_key, sign_jws
 
 GOOD = f"""version = 1
@@ -131,6 +131,44 @@ def test_every_fault_at_once_with_its_line():
 )
 def test_a_single_fault(old, new, line, field):
     assert (line, field) in [(found[0], found[1]) for found in faults(changed(old, new))]
+
+
+STREAM = changed('location = "s3a://bucket/out"', 'location = "rediss://redis.example:6380/pulses"').replace(
+    'format = "files"', 'format = "stream"'
+)
+
+
+def test_a_stream():
+    location = parse_policy(STREAM.encode()).grant[1].location
+    assert (stream_address(location), stream_name(location)) == (("redis.example", 6380), "pulses")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "pulses",
+        "redis://redis.example:6380/pulses",
+        "rediss://redis.example/pulses",
+        "rediss://redis.example:0/pulses",
+        "rediss://redis.example:6380",
+        "rediss://redis.example:6380/a/b",
+        "rediss://redis.example:6380/a b",
+        "rediss://user@redis.example:6380/pulses",
+        "rediss://Redis.example:6380/pulses",
+        "rediss://redis.example:6380/" + "a" * 129,
+    ],
+)
+def test_no_location_of_a_stream(location):
+    found = faults(STREAM.replace("rediss://redis.example:6380/pulses", location))
+    assert (27, "grant[1].location") in [fault[:2] for fault in found]
+    with pytest.raises(Misuse, match="not the location of a stream"):
+        stream_name(location)
+
+
+@pytest.mark.parametrize("more", [f'table = "{"0" * 32}"', 'columns = { a = "bank/a" }'])
+def test_a_stream_has_no_table_and_no_columns(more):
+    field = f"grant[1].{more.split()[0]}"
+    assert field in [fault[1] for fault in faults(STREAM.replace('"stream"', f'"stream"\n{more}'))]
 
 
 def test_duplicate_workload_and_measurement():

@@ -346,6 +346,19 @@ def test_step_8_listing_is_not_what_is_granted(granted, there):
         run(policies=[policy(grants=[granted])], listings=[there] if there else [])
 
 
+@pytest.mark.parametrize(("access", "wraps"), [("read", None), ("write", 2)])
+def test_step_8_a_stream_has_no_listing(access, wraps):
+    granted = grant("rediss://redis.example:6380/pulses", access, format="stream")
+    release = run(policies=[policy(grants=[granted])], listings=[])
+    assert release.grants[0].listing is release.grants[0].table is None
+    assert release.keys["clinic/in"].current == wraps
+
+
+def test_no_listing_is_of_a_stream():
+    with pytest.raises(ValueError, match="a stream has no listing"):
+        listing("clinic", "rediss://redis.example:6380/pulses", kind=Format.STREAM)
+
+
 def test_step_8_a_reader_may_be_kept_from_a_column():
     release = run(listings=[listing(columns={"ssn": "clinic/ids"})])
     assert set(release.keys) == {"clinic/in"}
