@@ -17,6 +17,7 @@ final class Grant {
   final String location;
   final boolean write;
   final boolean isTable;
+  final boolean isStream;
   final String key;
   final Map<String, String> columns = new HashMap<>();
   private String table;
@@ -27,12 +28,18 @@ final class Grant {
     location = Json.text(json, "location", "a grant");
     write = Json.text(json, "access", "a grant").equals("write");
     isTable = Json.text(json, "format", "a grant").equals("table");
+    isStream = Json.text(json, "format", "a grant").equals("stream");
     key = Json.text(json, "key", "a grant");
     for (Map.Entry<String, JsonNode> column : json.path("columns").properties()) {
       columns.put(column.getKey(), column.getValue().asText());
     }
     table = json.path("table").isTextual() ? json.path("table").asText() : null;
     listing = json.path("listing").isObject() ? new Listing(json.get("listing")) : null;
+  }
+
+  /** The name of a stream, which its records are bound to. */
+  String name() {
+    return Names.last(location);
   }
 
   /** What was committed last; null if nothing ever was. */

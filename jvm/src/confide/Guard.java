@@ -2,8 +2,10 @@ package confide;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeSet;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -18,6 +20,7 @@ final class Guard {
   private final AgentClient agent;
   private volatile Keys keys;
   private final Places places;
+  private final Map<String, Grant> streams = new HashMap<>();
   private final String root;
   private final Written written = new Written();
 
@@ -28,7 +31,12 @@ final class Guard {
     keys = new Keys(reply.path("release").path("keys"));
     List<Grant> grants = new ArrayList<>();
     for (JsonNode grant : reply.path("release").path("grants")) {
-      grants.add(new Grant(grant));
+      Grant granted = new Grant(grant);
+      if (granted.isStream) {
+        streams.put(granted.location, granted);
+      } else {
+        grants.add(granted);
+      }
     }
     List<String> scratch = List.of(Json.text(reply, "scratch", "the agent's answer"), "/tmp");
     places = new Places(root, scratch, PROGRAM, grants);
@@ -90,6 +98,16 @@ final class Guard {
   /** What this process wrote, so that nothing else is read back in its place. */
   Written written() {
     return written;
+  }
+
+  /** The grant of a stream of sealed records, by its location. */
+  Grant stream(String location) throws ConfideException {
+    Grant grant = streams.get(location);
+    if (grant == null) {
+      throw new ConfideException("NoGrant", "no grant for the stream " + location + "; granted: "
+          + (streams.isEmpty() ? "none" : String.join(", ", new TreeSet<>(streams.keySet()))));
+    }
+    return grant;
   }
 
   Place place(Path qualified) throws ConfideException {

@@ -27,6 +27,8 @@ from confide.keys.names import KeyName
 from confide.spark.image_spec import spark_jar
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "sealed"
+RECORDS = json.loads((VECTORS.parent / "records" / "records.json").read_text("utf-8"))
+STREAM, READ_STREAM = "rediss://redis.example:6380/pulses", "rediss://elsewhere.example:6380/pulses"
 VECTOR_FOLDERS = ("00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100")
 KEY, COLUMN_KEY, ABSENT_KEY = "clinic/patients", "clinic/identifiers", "clinic/unreleased"
 SETTINGS = {
@@ -227,6 +229,8 @@ def _grants(agent: AgentStub, keyset: Keyset) -> None:
     for folder in VECTOR_FOLDERS:
         agent.grant(f"vectors/{folder}", kind=Format.FILES, table=folder)
     agent.grant("read/nothing", access=Access.READ)
+    agent.grant(STREAM, kind=Format.STREAM, key=RECORDS["key"])
+    agent.grant(READ_STREAM, kind=Format.STREAM, key=RECORDS["key"], access=Access.READ)
     write_python(agent, keyset, "read/uniform", PEOPLE)
     write_python(agent, keyset, "read/columns", PEOPLE, {"ssn": COLUMN_KEY})
     write_python(agent, keyset, "read/refused", PEOPLE, {"ssn": ABSENT_KEY})
@@ -249,7 +253,7 @@ def _grants(agent: AgentStub, keyset: Keyset) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Spark with the guard, for the whole session: it takes long to start."""
     folder = Path(tempfile.mkdtemp(prefix="cf-"))
-    document = json.loads((VECTORS / "sealed.json").read_text())["keys"]
+    document = json.loads((VECTORS / "sealed.json").read_text())["keys"] | RECORDS["keys"]
     released = {name: ReleasedKey.model_validate(key) for name, key in document.items()}
     for name in (COLUMN_KEY, ABSENT_KEY):
         secret = base64.b64encode(secrets.token_bytes(32)).decode()
