@@ -23,6 +23,7 @@ from confide.cli import (
     serve,
     serving,
     spark,
+    stream,
 )
 from confide.cli import image as image_commands
 from confide.cli.context import Settings
@@ -94,4 +95,5 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(collateral.app, name="collateral")
 app.add_typer(serving.app, name="serving")
 app.add_typer(spark.app, name="spark")
+app.add_typer(stream.app, name="stream")
 app.add_typer(recovery.app, name="recovery")
