@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from confide.broker.policy import parse_policy
+from confide.cli.policy_document import grant, open_document, put_workload
+from confide.errors import Misuse
+
 GOOD = """
 version = 1
 owner = "clinic"
@@ -137,3 +143,22 @@ def test_a_policy_that_has_expired_or_is_not_valid_yet_says_so(clinic):
     assert "not valid before 2035-01-01" in clinic.ok("policy", "apply").err
     write(clinic, good(3))
     assert "valid until 2036-01-01" in clinic.ok("policy", "apply").err
+
+
+def test_streams_are_granted_to_read_and_to_write(tmp_path):
+    document = open_document(tmp_path / "policy.toml", "clinic", 0, 1)
+    put_workload(
+        document, "job", tee="simulated", measurements={"driver": "a" * 64}, logs="clinic/logs", platform=None
+    )
+    grant(document, "job", "rediss://redis.example:6380/pulses=clinic/pulses", "stream", "read")
+    grant(document, "job", "rediss://redis.example:6380/alarms=clinic/results", "stream", "write")
+    pulses, alarms = parse_policy(document.as_string().encode()).grant
+    assert (pulses.location, pulses.access, pulses.format, pulses.key) == (
+        "rediss://redis.example:6380/pulses",
+        "read",
+        "stream",
+        "clinic/pulses",
+    )
+    assert (alarms.access, alarms.format) == ("write", "stream")
+    with pytest.raises(Misuse, match="LOCATION=KEY"):
+        grant(document, "job", "rediss://redis.example:6380/pulses", "stream", "read")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from redis.exceptions import ResponseError
 from tests.redis_server import redis_server
 
 from confide.broker.ca import CertificateAuthority
+from confide.data.streams import APPEND, producers
 
 ROWS = [f'{{"patient": "NEEDLE-{n}", "rate": {n}}}' for n in range(600)]
 
@@ -130,3 +132,34 @@ def test_a_user_who_may_not_is_told_so(confide, redis, ward):
     (confide.folder / "password").write_text("not it\n")
     said = read(confide, redis, ward)
     assert (said.code, "WRONGPASS" in said.err or "invalid" in said.err) == (64, True)
+
+
+def append(client, data_key, first, *records):
+    return client.eval(APPEND, 2, "pulses", producers("pulses"), "ab" * 16, data_key, first, *records)
+
+
+def test_appending_again_changes_nothing_and_another_life_of_a_producer_goes_on(redis):
+    with redis.operator() as client:
+        client.delete("pulses", producers("pulses"))
+        for _ in range(2):
+            append(client, "aa", 1, b"one", b"two")
+        append(client, "aa", 2, b"two", b"three")
+        append(client, "bb", 4, b"four")
+        assert [fields[b"record"] for _, fields in client.xrange("pulses")] == [
+            b"one",
+            b"two",
+            b"three",
+            b"four",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("data_key", "first", "reason"), [("bb", 2, "ROLLBACK"), ("bb", 1, "ROLLBACK"), ("aa", 4, "GAP")]
+)
+def test_a_producer_from_an_older_state_and_a_gap_are_refused(redis, data_key, first, reason):
+    with redis.operator() as client:
+        client.delete("pulses", producers("pulses"))
+        append(client, "aa", 1, b"one", b"two")
+        with pytest.raises(ResponseError, match=reason):
+            append(client, data_key, first, b"another")
+        assert client.xlen("pulses") == 2
