@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from confide.data.streams import APPEND
 from confide.enclave.image import PYTHON, SITE, Limits
 from confide.enclave.launch import CORES, EXECUTOR, EXECUTOR_LAUNCH, EXECUTORS, HOST
 from confide.enclave.locked import locked_wheels, wheel_layers
@@ -30,7 +31,9 @@ _NEEDED = (*_HADOOP, "parquet-", "jts-core", "tink", "zstd-jni")
 _SERVICES = {
     "org.apache.flink.core.fs.FileSystemFactory": "confide.flink.GuardedFileSystem$Factory\n",
     "org.apache.flink.core.execution.PipelineExecutorFactory": "confide.flink.CheckedExecutorFactory\n",
-    "org.apache.flink.table.factories.Factory": "confide.flink.TableFormatFactory\n",
+    "org.apache.flink.table.factories.Factory": (
+        "confide.flink.TableFormatFactory\nconfide.flink.redis.StreamTableFactory\n"
+    ),
 }
 _OF_SPARK = ("spark/", "ListedCommit.java", "CommitProtocol.java")
 _SPARK = "spark43"
@@ -51,7 +54,8 @@ def image_profile(cache: Path) -> ImageProfile:
     read_metadata(ENGINE)  # says which Pythons there are wheels for, where this is none of them
     jars = _support_jars()
     sources, engine = java_sources(_SPARK, _OF_SPARK), [*jars, *engine_jars(cache)]
-    jar = build_jar(cache / "jvm", "Flink", sources, engine, _SERVICES, CORE_SITE)
+    held = {**CORE_SITE, "confide/append.lua": APPEND}
+    jar = build_jar(cache / "jvm", "Flink", sources, engine, _SERVICES, held)
     files = {f"{FOLDER}/confide.jar": jar, LOG_CONFIG: Path(__file__).with_name("log4j2.properties")}
     files |= {f"{FOLDER}/{path.name}": path for path in jars}
     return ImageProfile(

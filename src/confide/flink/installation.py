@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.libos import GRAMINE, inside_libos, secrets_folder
+from confide.enclave.outside import Outside, granted_addresses
 from confide.enclave.profile import Context
 from confide.flink import jvm
 from confide.jvm.command import heap_mib
@@ -72,12 +74,21 @@ class Installation:
             **os.environ,
             **context.image.env,
             "CONFIDE_AGENT": str(context.socket),
+            **({} if inside_libos() else {"CONFIDE_OUTSIDE": str(_outside_socket(context))}),
             "HOME": str(context.scratch),
             "TMPDIR": str(context.scratch / "tmp"),
             "FLINK_HOME": str(self.flink),
             # Else PyFlink starts a server for Python processes, of which there are none.
             "_python_worker_execution_mode": "process",
         }
+
+
+def way_out(context: Context) -> contextlib.AbstractContextManager[object]:
+    """Return what connects a sandbox to the streams that were granted, if any were."""
+    addresses = granted_addresses(context.release.grants)
+    if not addresses:
+        return contextlib.nullcontext()
+    return contextlib.closing(Outside(_outside_socket(context), addresses))
 
 
 def own_folder() -> Path:
@@ -94,3 +105,7 @@ def cores(context: Context) -> int:
         most = enclave_cores(context.image.limits)
         return min(int(asked), most) if asked else most
     return int(asked) if asked else context.image.limits.cores or os.cpu_count() or 1
+
+
+def _outside_socket(context: Context) -> Path:
+    return context.socket.with_name("outside.sock")

@@ -2,7 +2,8 @@
 
 Elsewhere than under a library OS the driver starts the JVM, as PyFlink's does, in one sandbox of the enclave. The
 sandbox has a network of its own with nothing in it but the two processes, and finds storage at a place that programs do
-not know: Flink runs Python functions inside its JVM, and what they `open()` must not be storage.
+not know: Flink runs Python functions inside its JVM, and what they `open()` must not be storage. Streams
+that the owners grant are reached by a Unix socket of the agent, and nothing else is.
 
 Where task managers run in enclaves of their own (`task_manager.py`), the JVM holds the job manager, and the sandbox is
 in the enclave's network, in which they reach it.
@@ -24,7 +25,7 @@ from confide.enclave.profile import Context
 from confide.errors import LaunchRefused
 from confide.flink.cluster_settings import Job
 from confide.flink.gateway import STOP_SECONDS, python_in_jvm
-from confide.flink.installation import Installation, Sandbox, cores, own_folder
+from confide.flink.installation import Installation, Sandbox, cores, own_folder, way_out
 from confide.flink.jvm import GATEWAY_CLASS
 from confide.flink.settings import settings
 from confide.jvm.certificates import gateway_secrets
@@ -67,10 +68,10 @@ class FlinkProfile:
             context.secrets.update(gateway=gateway, driver=driver)
             return self._run_beside(context, java)
         context.secrets.update(gateway=gateway, driver=driver | {"java": java})
-        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+        with way_out(context), open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
             program = context.start(self._driver(context, nothing.fileno()))
-        context.started()
-        return program.wait()
+            context.started()
+            return program.wait()
 
     def _run_beside(self, context: Context, java: list[str]) -> int:
         """Run JVM and driver as two programs, neither of which has to fork the other."""

@@ -15,7 +15,7 @@ from confide.enclave.processes import Program
 from confide.enclave.profile import Context
 from confide.flink.cluster_settings import Job
 from confide.flink.gateway import python_in_jvm
-from confide.flink.installation import Installation, Sandbox, cores, own_folder
+from confide.flink.installation import Installation, Sandbox, cores, own_folder, way_out
 from confide.flink.jvm import TASK_MANAGER_CLASS
 from confide.flink.settings import settings
 from confide.jvm.command import heap_mib
@@ -53,7 +53,7 @@ class TaskManagerProfile:
         )
         context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
         modules = Path(context.image.program).parent
-        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+        with way_out(context), open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
             java = context.start(
                 Program(
                     argv=[

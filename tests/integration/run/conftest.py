@@ -74,6 +74,7 @@ class Owner:
         until: str = "2120-01-01T00:00:00Z",
         files: Sequence[str] = (),
         read_files: Sequence[str] = (),
+        streams: Sequence[tuple[str, str]] = (),
         key: str | None = None,
         tee: str = "simulated",
         platform: str = "",
@@ -84,6 +85,7 @@ class Owner:
         Args:
             files: locations of files that may be written, under `key`.
             read_files: locations of files that may be read.
+            streams: (location, access) of streams of sealed records.
             key: of `files`; None: the owner's own.
             executor: image of the executors; None: there are none.
         """
@@ -106,6 +108,9 @@ class Owner:
             for location in locations:
                 lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
                 lines.append(f'format = "files"\nkey = "{key or self.key}"')
+        for location, access in streams:
+            lines.append(f'[[grant]]\nworkload = "job"\nlocation = "{location}"\naccess = "{access}"')
+            lines.append(f'format = "stream"\nkey = "{self.key}"')
         toml = "\n".join(lines).encode()
         self.store.put_policy(self.name, self._serial, sign_policy(toml, self._signing_key), toml)
 
