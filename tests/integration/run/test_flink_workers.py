@@ -433,7 +433,7 @@ def test_refused_with_the_reason(ran, part, said):
         ("stated app/job.py", MeasurementRefused, ""),
         ("changed opt/confide/flink/confide.jar", FileChanged, "confide.jar"),
         ("stated opt/confide/flink/confide.jar", MeasurementRefused, ""),
-        ("twice", NoGrant, "has joined"),
+        ("twice", NoGrant, ""),
         ("flags", LaunchRefused, "java_options"),
         ("false driver", AttestationRefused, "no driver of this job"),
     ],

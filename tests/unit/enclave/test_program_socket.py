@@ -130,9 +130,10 @@ def test_no_other_data_key_is_unwrapped(
 
 def test_a_changed_or_foreign_wrapped_key_is_refused(served: Served) -> None:
     text, wrapped = _wrapped(PATIENTS, TABLE)
-    changed = _changed(wrapped)
+    changed = bytearray(base64.b64decode(wrapped))
+    changed[-1] ^= 1
     with pytest.raises(Tampered):
-        _unwrap(served.path, "data/patients", text, changed)
+        _unwrap(served.path, "data/patients", text, base64.b64encode(changed).decode())
     with pytest.raises(InvalidFormat):
         _unwrap(served.path, "data/patients", "no identifier", wrapped)
     with pytest.raises(InvalidFormat):
