@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from confide.attestation.claims import Tee
 from confide.attestation.requirements import PlatformRequirements
-from confide.broker.locations import is_stream, overlap
+from confide.broker.locations import is_stream, overlap, stream_name
 from confide.broker.policy_lines import Document, Path
 from confide.errors import Fault
 
@@ -135,11 +135,24 @@ def _grants(value: dict[str, Any]) -> _Found:
 def _locations(value: dict[str, Any]) -> _Found:
     for (_, one), (index, other) in itertools.combinations(_tables(value, "grant"), 2):
         first, second = one.get("location"), other.get("location")
+        if _same_stream(one, other):
+            yield (
+                ("grant", index, "location"),
+                f"of the same name and key as {first!r}: one could pass for the other",
+            )
         if one.get("workload") != other.get("workload"):
             continue
         if isinstance(first, str) and isinstance(second, str) and overlap(first, second):
             reason = "granted twice" if first == second else f"overlaps with {first!r}"
             yield ("grant", index, "location"), reason
+
+
+def _same_stream(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether records of two streams are told apart by nothing: they are bound to name and key alone."""
+    first, second = one.get("location"), other.get("location")
+    if first == second or not all(isinstance(each, str) and is_stream(each) for each in (first, second)):
+        return False
+    return stream_name(str(first)) == stream_name(str(second)) and one.get("key") == other.get("key")
 
 
 def _tables(value: dict[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:

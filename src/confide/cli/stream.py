@@ -62,14 +62,15 @@ def send(
     from confide.data.streams import AT_ONCE, StreamWriter
     from confide.keys.names import KeyName
 
-    name, stream, count = KeyName.parse(key), stream_name(location), 0
+    name, stream = KeyName.parse(key), stream_name(location)
     at_once = 1 if rows.fileno() == 0 else AT_ONCE
     with open_home(context) as home, _redis(location, user, password_file, ca) as redis:
         writer = StreamWriter(redis, stream, keyset_of(home.store, {name}), name)
-        while lines := [line.rstrip(b"\r\n") for line in islice(rows, at_once)]:
-            writer.send(lines)
-            count += len(lines)
-    say(f"{location}: {count:,} row(s) under {name}")
+        try:
+            while lines := [line.rstrip(b"\r\n") for line in islice(rows, at_once)]:
+                writer.send(lines)
+        finally:  # whoever goes on after an error has to know with which row
+            say(f"{location}: {writer.appended:,} row(s) under {name}")
 
 
 @app.command()

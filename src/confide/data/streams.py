@@ -62,17 +62,19 @@ class StreamWriter:
         """
         for row in rows:
             self._waiting.append(self._sealer.seal(row))
-            if len(self._waiting) == AT_ONCE:
-                self._append()
-        if self._waiting:
-            self._append()
+        while self._waiting:
+            self._append(self._waiting[:AT_ONCE])
+            del self._waiting[:AT_ONCE]
 
-    def _append(self) -> None:
-        first = self._sealer.number - len(self._waiting) + 1
+    @property
+    def appended(self) -> int:
+        """Return how many rows the stream is known to have."""
+        return self._sealer.number - len(self._waiting)
+
+    def _append(self, records: Sequence[bytes]) -> None:
         names = (self._stream, producers(self._stream))
         who = (self._sealer.producer.hex(), self._sealer.data_key_id)
-        self._redis.eval(APPEND, 2, *names, *who, first, *self._waiting)
-        self._waiting.clear()
+        self._redis.eval(APPEND, 2, *names, *who, self.appended + 1, *records)
 
 
 def read_stream(

@@ -171,6 +171,15 @@ def test_a_stream_has_no_table_and_no_columns(more):
     assert field in [fault[1] for fault in faults(STREAM.replace('"stream"', f'"stream"\n{more}'))]
 
 
+def test_a_stream_has_a_name_of_its_own_under_its_key():
+    grant = STREAM[STREAM.index("[[grant]]", STREAM.index("[[grant]]") + 1) :].split("\n[")[0]
+    elsewhere = f"{STREAM}\n{grant.replace('redis.example', 'redis-b.example')}\n"
+    assert any("one could pass for the other" in fault[2] for fault in faults(elsewhere))
+    assert parse_policy(
+        elsewhere.replace("redis-b.example:6380/pulses", "redis-b.example:6380/other").encode()
+    )
+
+
 def test_duplicate_workload_and_measurement():
     block = GOOD[GOOD.index("[[workload]]") : GOOD.index("[[grant]]")]
     found = faults(GOOD.replace("[[grant]]", block + "[[grant]]", 1))
