@@ -51,7 +51,7 @@ class Control:
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = reader, writer
-        self._asking = threading.Lock()
+        self._asking, self._saying = threading.Lock(), threading.Lock()
         self._listening = self._asked = False
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         for descriptor in (reader, writer):
@@ -65,7 +65,7 @@ class Control:
     def say(self, state: str, **details: object) -> None:
         """Tell the runner the state; a runner that went away is none of the workload's business."""
         line = json.dumps({"state": state, **details}).encode() + b"\n"
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._saying:
             while line:
                 line = line[os.write(self._writer, line) :]
 

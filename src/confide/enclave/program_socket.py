@@ -7,6 +7,8 @@ It never gets a named key: the agent unwraps the data keys of the files of these
 from __future__ import annotations
 
 import base64
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ FOLDER = f"{RUN}/program"
 SOCKET = "agent.sock"
 MAX_REQUEST_BYTES = 8 * 1024
 MAX_STEPS = 1_000_000
+SHOWN_S = 1.0
+"""So often progress is shown, and once more when it has come to its end; what comes between is left out."""
 
 _Location = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -107,6 +111,7 @@ class ProgramSocket:
     ) -> None:
         folder.mkdir(mode=0o700)
         self._tables, self._commit, self._progress = tables, commit, progress
+        self._showing, self._shown = threading.Lock(), (0, 0, -SHOWN_S)
         self._socket = LineSocket(folder / SOCKET, self._answer, MAX_REQUEST_BYTES)
 
     def close(self) -> None:
@@ -133,8 +138,19 @@ class ProgramSocket:
             case CommitRequest():
                 return {"serial": self._commit(request.location)}
             case ProgressRequest():
-                self._progress(request.done, request.total)
+                self._show(request.done, request.total)
                 return {}
+
+    def _show(self, done: int, total: int) -> None:
+        """Show progress, seldom: numbers of a program's choosing go to the operator, and are to carry little."""
+        if done > total:
+            raise Misuse(f"{done} of {total} steps")
+        with self._showing:
+            now, (before, of, at) = time.monotonic(), self._shown
+            ended = done == total == of and before < of
+            if ended or now - at >= SHOWN_S:
+                self._shown = done, total, now
+                self._progress(done, total)
 
     def _table(self, location: str) -> StreamedTable:
         if location not in self._tables:

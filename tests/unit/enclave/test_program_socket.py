@@ -212,11 +212,20 @@ def test_how_far_a_program_is_is_shown(served: Served) -> None:
     assert served.shown == [(0, 3), (3, 3)]
 
 
+def test_it_is_shown_seldom_whatever_the_program_asks(served: Served) -> None:
+    for done in range(100):
+        show_progress(done, 1000, served.path)
+        show_progress(done, done + 1, served.path)
+        show_progress(1000, 1000, served.path)
+    assert len(served.shown) < 10
+
+
 @pytest.mark.parametrize(
     "more",
     [
         {"done": -1},
         {"done": 10**9},
+        {"done": 4},
         {"done": True},
         {"done": "patient 7"},
         {"total": 0},
