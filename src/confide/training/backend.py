@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NoReturn
 
 import torch.distributed as dist
-from torch.distributed import distributed_c10d
+from torch.distributed import _dist2, distributed_c10d, rpc
 
 from confide.errors import LaunchRefused
 from confide.training.process_group import BACKEND, SealedProcessGroup
@@ -31,7 +31,10 @@ def allow_no_other() -> None:
     """Make it the backend of groups that name none, and refuse all others by name, from now on."""
     for device in dist.Backend.default_device_backend_map:
         dist.Backend.default_device_backend_map[device] = BACKEND
-    # The one place through which all of torch makes groups; it has no hook for this.
+    _dist2._BACKENDS.clear()  # groups of an interface that is being tried out, of gloo and nccl alone
+    if rpc.is_available():
+        rpc.backend_registry.init_backend = _no_rpc
+    # All other groups are made here; it has no hook for this.
     helper = distributed_c10d._new_process_group_helper
 
     @functools.wraps(helper)
@@ -51,3 +54,10 @@ def allow_no_other() -> None:
         return helper(group_size, group_rank, ranks, backend, *rest, **named)
 
     distributed_c10d._new_process_group_helper = checked
+
+
+def _no_rpc(*_: Any, **__: Any) -> NoReturn:
+    raise LaunchRefused(
+        "torch.distributed.rpc: it sends in clear, and runs what anybody on the network sends it. Exchange tensors by "
+        f"torch.distributed, backend {BACKEND}"
+    )

@@ -1,12 +1,14 @@
 """What `torchrun` and its ranks add: a run of its own, and a place where its agents meet.
 
 Agents exchange a state that they unpickle, through a store that anybody on the network can write. So each state carries
-a tag under a key of the job, and is looked at only if that is right. Ranks of one run hold a key of that run.
+a tag under a key of the job, and is looked at only if that is right. Which ranks an agent has follows from that state,
+or from its arguments, and not from what else lies in the store. Ranks of one run hold a key of that run.
 """
 
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +40,8 @@ def authenticate(job_key: bytes | None) -> None:
         return create_handler(store, AuthenticatedState(backend, job_key, params.run_id), params)
 
     registry.create_handler = checked  # through it go all backends whose state is pickled
+    # Else agents tell one another in clear who has which ranks: whoever writes that makes two trainings of one.
+    os.environ["TORCH_ELASTIC_WORKER_IDENTICAL"] = "1"
 
 
 class AuthenticatedState(RendezvousBackend):  # type: ignore[misc]

@@ -57,6 +57,33 @@ def test_without_a_key_there_is_no_backend_at_all():
     assert said[-1].endswith("Ranks get one in programs of the profiles python and spark")
 
 
+ELSEWHERE = """
+import tempfile
+import torch
+import torch.distributed as dist
+from torch.distributed import _dist2, rpc
+from confide.training.backend import allow_no_other
+allow_no_other()
+for act in (
+    lambda: rpc.init_rpc("a", rank=0, world_size=1, rpc_backend_options=rpc.TensorPipeRpcBackendOptions(
+        init_method="file://" + tempfile.mktemp())),
+    lambda: _dist2.new_group("gloo", device=torch.device("cpu")),
+):
+    try:
+        act()
+        print("TAKEN")
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_no_other_way_leads_out():
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False)
+    remote, group = done.stdout.splitlines()
+    assert remote.startswith("LaunchRefused torch.distributed.rpc: ")
+    assert "not registered" in group or group.startswith("ValueError"), group
+
+
 def test_the_key_is_not_shown():
     program = (
         "import torch.distributed as d; from confide.training.backend import register; register(b'K' * 32)"
