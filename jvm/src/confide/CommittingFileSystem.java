@@ -116,6 +116,23 @@ public final class CommittingFileSystem extends FilterFileSystem {
     return area.raw.exists(qualified(path));
   }
 
+  /**
+   * Returns if a path is a file that was committed: in a location of sealed files, one that the newest listing names.
+   *
+   * @throws ConfideException FileMissing: there is no listing, or it does not name the file
+   */
+  public void requireCommitted(Path path) throws IOException {
+    GrantedArea area = files(path);
+    if (area != null) {
+      area.guard.refresh();
+      Listing listing = area.grant.listing();
+      if (listing == null || listing.file(area.relative(qualified(path))) == null) {
+        throw new ConfideException("FileMissing", "never committed, and parts of it are not there: " + path);
+      }
+    }
+    getFileStatus(path);
+  }
+
   /** Makes what this process wrote at the path, a file or a folder, part of the location. */
   public void commit(Path path) throws IOException {
     GrantedArea area = files(path);

@@ -161,6 +161,36 @@ def recovered():
         writer.recoverForCommit(pending).commitAfterRecovery()
 
 
+def unfinished():
+    """A file under way of which a part is not there, and another sealed file of the location in its place."""
+    from pyflink.java_gateway import get_gateway
+
+    jvm = get_gateway().jvm
+    kind = jvm.org.apache.flink.core.fs.Path
+    fs = jvm.org.apache.flink.core.fs.FileSystem.get(jvm.java.net.URI("file:///work"))
+    target = kind("file:///work/state/unfinished/part-0")
+    writer = fs.createRecoverableWriter()
+    out = writer.open(target)
+    out.write(bytearray(b"one\\n"))
+    out.persist()
+    out.write(bytearray(b"two\\n"))
+    pending = out.closeForCommit().getRecoverable()
+    state = bytes(writer.getCommitRecoverableSerializer().serialize(pending))
+    first, second = (
+        kind(path.decode()) for path in re.findall(rb"file:[!-~]*[.]inprogress[.][0-9a-f-]{36}", state)
+    )
+    fs.delete(first, False)
+    other = fs.create(target, jvm.org.apache.flink.core.fs.FileSystem.WriteMode.OVERWRITE)
+    other.write(bytearray(b"other\\n"))
+    other.close()
+    said = []
+    try:
+        writer.recoverForCommit(pending).commitAfterRecovery()
+    except Exception as error:
+        said += re.findall("FileMissing: never committed", str(error))[:1]
+    return said, [fs.exists(each) for each in (first, second, target)]
+
+
 def schemes():
     """Every file system that Hadoop brings along, and one that is none, asked for as Flink asks."""
     from pyflink.java_gateway import get_gateway
@@ -406,6 +436,7 @@ PARTS = {
     "other type": lambda: patients("name BIGINT"),
     "exactly once": exactly_once,
     "recovered": recovered,
+    "unfinished": unfinished,
     "look": look,
     "backends": backends,
     "session windows": session_windows,
@@ -579,6 +610,11 @@ def test_a_file_under_way_is_taken_up_and_committed_once(ran, tmp_path):
     assert ran.line("recovered").startswith("TAKEN")
     assert list(ran.rows("out/recovered", ["text"], tmp_path)["text"]) == ["kept", "written"]
     assert not list((ran.site.data / "out/recovered").glob(".part*"))
+
+
+def test_a_file_under_way_is_not_taken_for_one_that_was_committed(ran):
+    found = (["FileMissing: never committed"], [False, True, True])
+    assert ran.line("unfinished") == f"TAKEN unfinished {found}"
 
 
 def test_the_state_is_the_same_in_rocksdb_whose_files_lie_in_scratch(ran):

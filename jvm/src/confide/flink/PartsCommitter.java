@@ -66,7 +66,7 @@ final class PartsCommitter implements RecoverableFsDataOutputStream.Committer {
       fs.adopt(target, file.parts().get(0)); // renamed before the crash, and maybe not in the listing yet
       fs.commit(target);
     } else {
-      fs.getFileStatus(target); // in the listing, since parts are gone; else this refuses
+      fs.requireCommitted(target); // since parts are gone; any file of the location may lie there
       for (ListedFile part : file.parts()) {
         if (fs.isStored(path(part))) {
           fs.delete(path(part), false);
