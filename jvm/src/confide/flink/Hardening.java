@@ -7,6 +7,7 @@ import confide.LaunchRefused;
 import confide.SettingsTable;
 import java.io.IOException;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.apache.flink.api.common.io.FinalizeOnMaster;
 import org.apache.flink.configuration.CheckpointingOptions;
@@ -26,6 +27,11 @@ import org.apache.hadoop.fs.Path;
  */
 final class Hardening {
   private static final boolean OPEN_LOOPBACK = "open".equals(System.getProperty("confide.loopback"));
+  /** Packages of operators that read a sink's files again while they have hidden names, which no listing holds. */
+  private static final Set<String> COMPACTION = Set.of(
+      "org.apache.flink.connector.file.table.stream.compact",
+      "org.apache.flink.connector.file.table.batch.compact",
+      "org.apache.flink.connector.file.sink.compactor.operator");
 
   private static volatile SettingsTable table;
   private static volatile boolean passed;
@@ -122,6 +128,11 @@ final class Hardening {
           .getStreamOperatorClass(Thread.currentThread().getContextClassLoader());
     } catch (UnsupportedOperationException e) {
       return; // of no single class, so none of Python's
+    }
+    if (COMPACTION.contains(operator.getPackageName())) {
+      throw new LaunchRefused("the operator " + node.getOperatorName() + " (" + operator.getSimpleName()
+          + ") joins files that the sink has written, and which those are, storage would say: leave out auto-compaction "
+          + "(enable_compact of a FileSink)");
     }
     if (AbstractExternalPythonFunctionOperator.class.isAssignableFrom(operator)) {
       throw new LaunchRefused("the operator " + node.getOperatorName() + " (" + operator.getSimpleName()
