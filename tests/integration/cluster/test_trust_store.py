@@ -55,7 +55,7 @@ def start(jar, stores, **changed):
         "spark.rpc.lookupTimeout": "2s",
     } | {f"spark.ssl.rpc.{name}": value for name, value in changed.items()}
     properties = {name: value for name, value in properties.items() if value is not None}
-    rules = {"fixed": [{"name": "spark.x", "accepts": "x", "reason": "x"}], "forbidden": []}
+    rules = {"fixed": [{"name": "spark.ssl.rpc.trustStore", "accepts": ".*", "reason": "x"}], "forbidden": []}
     socket = stores.key.parent / "agent.sock"
     secrets = {"executor": {"properties": properties, "settings": rules}}
     agent = AgentSocket(socket, RELEASE, "/work", "/scratch", secrets, None)
