@@ -57,12 +57,20 @@ class Forbidden:
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole table; `own` are the image's, which are measured and were checked."""
+    """The whole table.
+
+    Attributes:
+        fixed, default, forbidden: rows.
+        own: the image's, which are measured and were checked.
+        credentials: secrets by the names under which the engine looks them up outside its settings, which it tells
+            every function of a program.
+    """
 
     fixed: tuple[Setting, ...]
     default: tuple[Setting, ...]
     forbidden: tuple[Forbidden, ...]
     own: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def values(self) -> dict[str, str]:
         """Return name -> value for the start of the JVM."""
@@ -88,3 +96,8 @@ class Settings:
             "fixed": [{"name": s.name, "accepts": s.pattern, "reason": s.reason} for s in self.fixed],
             "forbidden": [{"name": f.name, "reason": f.reason} for f in self.forbidden],
         }
+
+    def given(self) -> dict[str, Any]:
+        """Return what a JVM is given at its start, by the agent's socket alone."""
+        credentials = dict(self.credentials)
+        return {"properties": self.values(), "settings": self.rules(), "credentials": credentials}

@@ -46,7 +46,7 @@ class ExecutorProfile:
             enclave=inside_libos() is not None,
             executor=True,
         )
-        context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
+        context.secrets["executor"] = table.given()
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
             java = context.start(
                 Program(

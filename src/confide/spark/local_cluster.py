@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from confide.errors import LaunchRefused, Misuse
 from confide.jvm.settings import Setting
-from confide.spark.network_settings import STRANGERS
+from confide.spark.network_settings import unused_secret
 
 MASTER = "spark.master"
 _ASKED = re.compile(r"local-cluster\[ *([1-9][0-9]{0,3}) *, *([1-9][0-9]{0,3}) *, *([1-9][0-9]{0,7}) *\]")
@@ -86,7 +86,7 @@ class LocalCluster:
             Setting("spark.executor.cores", str(self.cores), _SHARED),
             Setting("spark.cores.max", str(self.executors * self.cores), _SHARED),
             Setting("spark.executor.memory", f"{self.memory_mib}m", _SHARED),
-            Setting("spark.authenticate.secret", self.secret, STRANGERS),
+            unused_secret(),
             Setting(
                 "spark.shuffle.service.enabled", "false", "blocks would go to a service that nobody started"
             ),

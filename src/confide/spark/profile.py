@@ -90,7 +90,7 @@ class SparkProfile:
         if server is not None:
             return server.run(table, self.installation, environment)
         gateway, driver = gateway_secrets(now)
-        hardened = {"properties": table.values(), "settings": table.rules()}
+        hardened = table.given()
         context.secrets.update(gateway=gateway | hardened, driver=driver)
         heap = None
         if cluster is not None:

@@ -88,8 +88,7 @@ class Server:
         context, kind = self.context, self.configuration.server
         context.secrets["tokens"] = released_tokens(context.release)
         context.secrets["server"] = {
-            "properties": table.values(),
-            "settings": table.rules(),
+            **table.given(),
             "host": self.settings.host,
             "port": self.settings.port,
             "python_functions": self.configuration.python_functions,

@@ -55,6 +55,12 @@ def fixed(scratch: PurePosixPath, server: Server) -> tuple[Setting, ...]:
     return rows if store is None else (*rows, *_sql(scratch, server, store))
 
 
+def credentials(server: Server) -> dict[str, str]:
+    """Return the passwords that the server looks up for these rows."""
+    store = server.key_store
+    return {} if store is None else {"hive.server2.keystore.password": store.password}
+
+
 def _sql(scratch: PurePosixPath, server: Server, store: KeyStore) -> tuple[Setting, ...]:
     return (
         Setting(f"{_HIVE}.server2.transport.mode", "binary", _CLEAR),
@@ -62,7 +68,6 @@ def _sql(scratch: PurePosixPath, server: Server, store: KeyStore) -> tuple[Setti
         Setting(f"{_HIVE}.server2.thrift.port", str(server.port), _STRANGERS),
         Setting(f"{_HIVE}.server2.use.SSL", "true", _CLEAR),
         Setting(f"{_HIVE}.server2.keystore.path", str(store.path), _STRANGERS),
-        Setting(f"{_HIVE}.server2.keystore.password", store.password, _STRANGERS),
         Setting(f"{_HIVE}.ssl.protocol.blacklist", "SSLv2,SSLv3,TLSv1,TLSv1.1,TLSv1.2", _CLEAR),
         Setting(f"{_HIVE}.server2.authentication", "CUSTOM", _STRANGERS),
         # Sessions of other users than the process's would open file systems of their own.

@@ -43,6 +43,8 @@ def settings(
         cluster: with executors beside the driver; None: as `job` says.
     """
     master: tuple[Setting, ...]
+    tls = stores if job is None else job.stores
+    credentials = {} if tls is None else network_settings.credentials(tls)
     if job is None:
         channel = network_settings.AES if stores is None else network_settings.tls(stores)
         master, network, default = (_local(cores),), (*network_settings.ALONE, *channel), _defaults(scratch)
@@ -52,6 +54,11 @@ def settings(
     if cluster is not None:
         master, default = cluster.settings(), (*default, *local_cluster.WAIT)
         own = {name: value for name, value in (own or {}).items() if name != local_cluster.MASTER}
+        credentials[network_settings.SECRET] = cluster.secret
+    if server is not None:
+        credentials |= server_settings.credentials(server)
+    if pages is not None:
+        credentials |= pages.credentials()
     forbidden = FORBIDDEN
     sockets = _sockets(scratch) if engine.unix_sockets else ()
     shown = (web_pages.NONE,) if pages is None else pages.settings()
@@ -63,7 +70,7 @@ def settings(
     else:
         fixed = (*fixed, *server_settings.fixed(scratch, server))
         forbidden = (*forbidden, *server_settings.FORBIDDEN)
-    return Settings(fixed, default, forbidden, own or {})
+    return Settings(fixed, default, forbidden, own or {}, credentials)
 
 
 _CLEAR_NETWORK = "bytes would cross the loopback network in clear"
@@ -90,6 +97,7 @@ def _fixed(scratch: PurePosixPath, master: Iterable[Setting]) -> tuple[Setting, 
         Setting("spark.plugins", "confide.spark.Hardening", _UNCHECKED),
         Setting("spark.sql.extensions", "confide.spark.SessionHardening", _UNCHECKED),
         *master,
+        network_settings.PASSWORDS,
         # Spark writes event logs of the scheme `file` past its file systems.
         Setting(
             "spark.eventLog.dir",

@@ -79,10 +79,14 @@ class WebPages:
             ),
             Setting("spark.ssl.ui.keyStoreType", "PKCS12", _CLEAR),
             Setting("spark.ssl.ui.keyStore", str(store.path), _CLEAR),
-            Setting("spark.ssl.ui.keyStorePassword", store.password, _CLEAR),
-            Setting("spark.ssl.ui.keyPassword", store.password, _CLEAR),
             Setting("spark.redaction.regex", REDACTED, _TOLD),
         )
+
+    def credentials(self) -> dict[str, str]:
+        """Return the passwords that Spark looks up for these rows."""
+        return {
+            f"spark.ssl.ui.{name}": self.key_store.password for name in ("keyStorePassword", "keyPassword")
+        }
 
 
 def sample() -> WebPages:

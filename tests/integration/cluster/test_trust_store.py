@@ -48,16 +48,18 @@ def stores():
 
 def start(jar, stores, **changed):
     """Start an executor's JVM, whose driver nobody is; return what it says."""
+    given = {"trustStore": str(stores.trust), "trustStorePassword": SECRET, **changed}
+    given = {f"spark.ssl.rpc.{name}": value for name, value in given.items() if value is not None}
+    password = "spark.ssl.rpc.trustStorePassword"
+    credentials = {password: given.pop(password)} if password in given else {}
     properties = {
-        "spark.ssl.rpc.trustStore": str(stores.trust),
-        "spark.ssl.rpc.trustStorePassword": SECRET,
+        **given,
         "spark.rpc.numRetries": "1",
         "spark.rpc.lookupTimeout": "2s",
-    } | {f"spark.ssl.rpc.{name}": value for name, value in changed.items()}
-    properties = {name: value for name, value in properties.items() if value is not None}
+    }
     rules = {"fixed": [{"name": "spark.ssl.rpc.trustStore", "accepts": ".*", "reason": "x"}], "forbidden": []}
     socket = stores.key.parent / "agent.sock"
-    secrets = {"executor": {"properties": properties, "settings": rules}}
+    secrets = {"executor": {"properties": properties, "settings": rules, "credentials": credentials}}
     agent = AgentSocket(socket, RELEASE, "/work", "/scratch", secrets, None)
     argv = [shutil.which("java"), *jvm.MODULE_OPTIONS, f"-Dconfide.agent={socket}"]
     argv += ["-cp", ":".join(map(str, [jar, *spark_jars()])), jvm.EXECUTOR_CLASS]

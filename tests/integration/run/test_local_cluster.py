@@ -60,7 +60,7 @@ public final class Probe implements UDF1<String, String> {
 """
 BEGIN = """
 import glob, json, os, socket, sys, time
-from pyspark import SparkFiles
+from pyspark import SparkFiles, TaskContext
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.config("spark.sql.shuffle.partitions", "4").getOrCreate()
@@ -104,7 +104,20 @@ said["probe"] = {what: probe(what) for what in (
     "nothing", "print", "open file:/etc/hostname", "open file:/proc/self/environ", "create /work/out/unlisted/x",
     "write /work/out/files/plain.txt", "write /data/plain.txt", "connect " + port)}
 
-said["secret"] = sc.getConf().get("spark.authenticate.secret")
+hadoop = spark._jvm.org.apache.hadoop
+secret = hadoop.security.UserGroupInformation.getCurrentUser().getCredentials().getSecretKey(
+    hadoop.io.Text("sparkCookie"))
+said["secret"] = bytes(secret).decode()
+
+def told():
+    return json.dumps(TaskContext.get()._localProperties)
+
+def asked(session):
+    return json.loads(session.range(1).select(session.udf.register("told", told)()).first()[0])
+
+said["told"] = [asked(spark), asked(spark.newSession())]
+spark.sql("RESET")
+said["told"] += [asked(spark), json.loads(sc.parallelize([0]).map(lambda _: told()).first())]
 said["processes"] = {}
 files, File = spark._jvm.java.nio.file.Files, spark._jvm.java.io.File
 for command in glob.glob("/proc/[0-9]*/cmdline"):
@@ -172,7 +185,15 @@ def test_two_executors_as_guarded_and_as_alone_as_the_driver(site, clinic, built
             assert answers == [f"1 {error}", f"2 {error}"], refused
     assert said["functions"] == [json.dumps(["ConnectionRefusedError", ["lo"], "handed round", [], False])]
 
-    # Their secret, in no argument, environment, or log of events.
+    # Their secret, not told to functions, though every setting of Spark's is.
+    *sessions, plain = said["told"]
+    assert all(properties["spark.master"] == said["master"] for properties in sessions)
+    for properties in (*sessions, plain):
+        assert not {
+            name for name, value in properties.items() if said["secret"] in value or "assword" in name
+        }
+
+    # In no argument, environment, or log of events.
     assert len(said["secret"]) == 64
     processes = said["processes"]
     assert len(processes["ExecutorProcess cmdline"]) == len(processes["ExecutorProcess environ"]) == 2

@@ -48,6 +48,7 @@ def test_own_value_passes_and_another_does_not(row):
         ("spark.ssl.rpc.trustStoreReloadingEnabled", "true"),
         ("spark.authenticate", "false"),
         ("spark.authenticate.secret", "mine"),
+        ("spark.hadoop.hadoop.security.credential.provider.path", "jceks://file/work/mine"),
         ("spark.network.crypto.saslFallback", "true"),
         ("spark.authenticate.enableSaslEncryption", "true"),
         ("spark.shuffle.service.enabled", "true"),
@@ -64,15 +65,26 @@ def test_what_would_weaken_the_channel_is_refused(name, value):
 
 @pytest.mark.parametrize(
     "name",
-    ["spark.ssl.enabled", "spark.ssl.rpc.openSslEnabled", "spark.ssl.rpc.certChain", "spark.ssl.ui.port"],
+    [
+        *(
+            "spark.ssl.enabled",
+            "spark.ssl.rpc.openSslEnabled",
+            "spark.ssl.rpc.certChain",
+            "spark.ssl.ui.port",
+        ),
+        "spark.ssl.rpc.trustStorePassword",
+    ],
 )
 def test_no_other_setting_of_tls(name):
     assert any(re.fullmatch(rule.name, name) for rule in TABLE.forbidden)
     assert name not in FIXED
 
 
-def test_the_secret_is_in_no_text():
+def test_the_secret_is_in_no_setting_and_no_text():
+    assert set(TABLE.credentials.values()) == {SECRET}
+    assert not [name for name, value in TABLE.values().items() if SECRET in value or "assword" in name]
     assert SECRET not in repr(JOB)
+    assert SECRET not in repr(TABLE)
     for row in TABLE.rules()["fixed"]:
         assert SECRET not in row["reason"]
 

@@ -119,7 +119,9 @@ def test_the_master_is_the_image_s():
 
 
 def test_members_know_one_another_by_a_secret_of_the_run():
-    secret = TABLE.values()["spark.authenticate.secret"]
+    (secret,) = TABLE.credentials.values()
     assert len(bytes.fromhex(secret)) == 32
     assert LocalCluster.of(ASKED).secret != secret
     assert secret not in repr(CLUSTER)
+    assert secret not in repr(TABLE)
+    assert secret not in TABLE.values().values()

@@ -54,5 +54,8 @@ def test_and_no_other_setting_of_tls(name):
 
 
 def test_the_password_is_in_no_text():
-    assert PAGES.key_store.password not in repr(PAGES)
+    table = settings(SCRATCH, cores=1, pages=PAGES)
+    assert set(table.credentials.values()) == {PAGES.key_store.password}
+    for text in (repr(PAGES), repr(table), repr(table.values())):
+        assert PAGES.key_store.password not in text
     assert {row.name for row in sample().settings()} == {row.name for row in PAGES.settings()}

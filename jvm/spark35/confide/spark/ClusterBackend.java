@@ -106,8 +106,8 @@ final class ClusterBackend extends CoarseGrainedSchedulerBackend {
           }
         }
       }
-    } catch (IOException e) {
-      fail("an executor cannot be started: " + e.getMessage());
+    } catch (IOException | RuntimeException e) {
+      fail("an executor cannot be started or attended: " + e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
@@ -129,9 +129,11 @@ final class ClusterBackend extends CoarseGrainedSchedulerBackend {
     return null;
   }
 
-  private ProcessBuilder command(int number) {
+  private ProcessBuilder command(int number) throws IOException {
     File folder = new File(start.path("files").asText(), applicationId() + "-" + number);
-    folder.mkdir();
+    if (!folder.mkdir()) {
+      throw new IOException("its folder cannot be made: " + folder);
+    }
     List<String> command = new ArrayList<>();
     start.path("command").forEach(word -> command.add(word.asText()));
     String host = context.conf().get("spark.driver.host");

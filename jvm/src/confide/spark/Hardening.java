@@ -7,9 +7,13 @@ import confide.LocalGuard;
 import confide.SettingsTable;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.io.Text;
+import org.apache.hadoop.security.Credentials;
+import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.plugin.DriverPlugin;
@@ -51,8 +55,8 @@ public final class Hardening implements SparkPlugin {
   }
 
   /**
-   * Takes {@code properties}, which become Spark's settings, and the table, {@code settings}; then opens {@code file:},
-   * before code of the program could.
+   * Takes {@code properties}, which become Spark's settings, the table, {@code settings}, and {@code credentials}; then
+   * opens {@code file:}, before code of the program could.
    */
   static synchronized void install(JsonNode secret) throws IOException {
     if (table != null) {
@@ -68,13 +72,27 @@ public final class Hardening implements SparkPlugin {
         hadoop.set(name.substring(HADOOP.length()), value);
       }
     }
+    addCredentials(secret.path("credentials"));
     LocalGuard.require(hadoop);
+  }
+
+  /**
+   * Has Spark look its secrets up in the credentials of its Hadoop user, which executors' own user takes over. As settings
+   * they would reach every Python function, among the local properties of its task.
+   */
+  private static void addCredentials(JsonNode secrets) throws IOException {
+    Credentials credentials = new Credentials();
+    for (Map.Entry<String, JsonNode> secret : secrets.properties()) {
+      byte[] value = secret.getValue().asText().getBytes(StandardCharsets.UTF_8);
+      credentials.addSecretKey(new Text(secret.getKey()), value);
+    }
+    UserGroupInformation.getCurrentUser().addCredentials(credentials);
   }
 
   /** The same in the JVM of an executor, which follows the driver's commits. */
   static void installExecutor(JsonNode secret) throws IOException {
     install(secret);
-    requireTrust(System.getProperty(TrustStore.FILE), System.getProperty(TrustStore.PASSWORD));
+    requireTrust(System.getProperty(TrustStore.FILE));
     executor = true;
   }
 
@@ -100,13 +118,19 @@ public final class Hardening implements SparkPlugin {
       actual.put(setting._1(), setting._2());
     }
     rules().check(actual, HADOOP);
-    requireTrust(actual.get(TrustStore.FILE), actual.get(TrustStore.PASSWORD));
+    requireTrust(actual.get(TrustStore.FILE));
   }
 
   /** Where Spark is to speak TLS, it must know whom to trust. */
-  private static void requireTrust(String file, String password) {
-    if (rules().fixes(TrustStore.FILE)) {
-      TrustStore.require(file, password);
+  private static void requireTrust(String file) {
+    if (!rules().fixes(TrustStore.FILE)) {
+      return;
+    }
+    try {
+      byte[] password = UserGroupInformation.getCurrentUser().getCredentials().getSecretKey(new Text(TrustStore.PASSWORD));
+      TrustStore.require(file, password == null ? null : new String(password, StandardCharsets.UTF_8));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
