@@ -162,8 +162,8 @@ PARTS = {
     **{name: lambda name=name: read(name) for name in ("changed", "swapped", "repeated")},
     **{name: lambda name=name: read(name) for name in ("reordered", "dropped", "plain")},
     "other authority": lambda: read(ca="/app/other.pem"),
-    "other name": lambda: read(at=f"rediss://127.0.0.1:{port}/pulses"),
-    "no TLS there": lambda: read(at=f"rediss://localhost:{plain_port}/pulses"),
+    "other name": lambda: read(at=f"rediss://127.0.0.1:{port}/elsewhere"),
+    "no TLS there": lambda: read(at=f"rediss://localhost:{plain_port}/clear"),
     "no TLS asked": lambda: read(at=f"redis://localhost:{plain_port}/pulses"),
     "authority of the storage": lambda: read(ca="/work/ca.pem"),
     "authority by a detour": lambda: read(ca="/app/../work/ca.pem"),
@@ -302,8 +302,8 @@ def clinic(site, new_owner, cache, redis, plain_port, tmp_path_factory):
     with redis.operator() as client:
         fill(client, owner)
     streams = [(f"rediss://localhost:{redis.port}/{name}", access) for name, access in GRANTED.items()]
-    streams.append((f"rediss://127.0.0.1:{redis.port}/pulses", "read"))
-    streams.append((f"rediss://localhost:{plain_port}/pulses", "read"))
+    streams.append((f"rediss://127.0.0.1:{redis.port}/elsewhere", "read"))
+    streams.append((f"rediss://localhost:{plain_port}/clear", "read"))
     owner.allow(image, logs="clinic/data", files=["state"], read_files=["secrets/redis"], streams=streams)
     return Clinic(site, owner, redis, plain_port)
 
