@@ -10,6 +10,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 _STREAM = re.compile(
     r"rediss://(?P<host>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?):(?P<port>[1-9][0-9]{0,4})/[A-Za-z0-9._:-]{1,128}"
 )
+_MAX_PORT = 65535
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\?#%*]")
 
 
@@ -36,7 +37,8 @@ def parse_location(text: str) -> str:
 
 def is_stream(location: str) -> bool:
     """Return whether it can be the location of a stream of sealed records: `rediss://host:port/NAME`."""
-    return _STREAM.fullmatch(location) is not None
+    match = _STREAM.fullmatch(location)
+    return match is not None and int(match["port"]) <= _MAX_PORT
 
 
 def stream_address(location: str) -> tuple[str, int]:
@@ -46,7 +48,7 @@ def stream_address(location: str) -> tuple[str, int]:
         Misuse: it is the location of no stream.
     """
     match = _STREAM.fullmatch(location)
-    if match is None:
+    if match is None or not is_stream(location):
         raise Misuse(f"not the location of a stream (rediss://host:port/NAME): {location!r}")
     return match["host"], int(match["port"])
 

@@ -1,10 +1,11 @@
 """Streams of sealed records in a Redis: rows in, and rows out. Format: docs/formats/sealed-record.md.
 
-    redis = redis.Redis(host="redis.clinic.example", port=6380, ssl=True, ssl_ca_certs="ca.pem", username="ward", ...)
+    redis = redis_client("redis.clinic.example", 6380, user="ward", password=..., authority=Path("ca.pem").read_bytes())
     writer = StreamWriter(redis, "pulses", keyset, KeyName.parse("clinic/pulses"))
     writer.send([b'{"patient": "a", "rate": 61}'])
 
-The client is the caller's, `redis.Redis` of the package `redis`, and so is its TLS.
+`confide.data.redis_client` makes a client that speaks TLS 1.3 and verifies; another `redis.Redis` has the TLS that its
+caller gave it.
 """
 
 from __future__ import annotations

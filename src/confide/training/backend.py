@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from typing import Any, NoReturn
 
 import torch.distributed as dist
-from torch.distributed import _dist2, distributed_c10d, rpc
+from torch.distributed import distributed_c10d, rpc
 
 from confide.errors import LaunchRefused
 from confide.training.process_group import BACKEND, SealedProcessGroup
@@ -31,7 +32,10 @@ def allow_no_other() -> None:
     """Make it the backend of groups that name none, and refuse all others by name, from now on."""
     for device in dist.Backend.default_device_backend_map:
         dist.Backend.default_device_backend_map[device] = BACKEND
-    _dist2._BACKENDS.clear()  # groups of an interface that is being tried out, of gloo and nccl alone
+    if importlib.util.find_spec("torch.distributed._dist2"):  # being tried out, for gloo and nccl alone
+        from torch.distributed import _dist2
+
+        _dist2._BACKENDS.clear()
     if rpc.is_available():
         rpc.backend_registry.init_backend = _no_rpc
     # All other groups are made here; it has no hook for this.

@@ -50,10 +50,15 @@ if __name__ == "__main__":
 
 
 STEPS = """
+import time
 import torch
 from confide.training import progress
 
-print("trained", [epoch for epoch in progress(range(3, 6))])
+trained = []
+for epoch in progress(range(3, 6)):
+    time.sleep(1.1)  # so that each is shown
+    trained.append(epoch)
+print("trained", trained)
 """
 
 

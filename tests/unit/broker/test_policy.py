@@ -150,6 +150,7 @@ def test_a_stream():
         "redis://redis.example:6380/pulses",
         "rediss://redis.example/pulses",
         "rediss://redis.example:0/pulses",
+        "rediss://redis.example:65536/pulses",
         "rediss://redis.example:6380",
         "rediss://redis.example:6380/a/b",
         "rediss://redis.example:6380/a b",
