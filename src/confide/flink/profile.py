@@ -62,7 +62,7 @@ class FlinkProfile:
             job=job,
         )
         gateway, driver = gateway_secrets(now)
-        gateway |= {"properties": table.values(), "settings": table.rules(), "cluster": job is not None}
+        gateway |= table.given() | {"cluster": job is not None}
         java = self.installation.java_command(context, GATEWAY_CLASS, member=job is not None)
         if inside_libos():
             context.secrets.update(gateway=gateway, driver=driver)

@@ -51,7 +51,7 @@ class TaskManagerProfile:
             ),
             heap_mib=heap_mib(context.image.limits.memory_mib),
         )
-        context.secrets["executor"] = {"properties": table.values(), "settings": table.rules()}
+        context.secrets["executor"] = table.given()
         modules = Path(context.image.program).parent
         with way_out(context), open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
             java = context.start(

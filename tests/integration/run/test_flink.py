@@ -214,6 +214,15 @@ def schemes():
     return [said[scheme] for scheme in ("har", "viewfs", "hdfs", "http")], len(said) > 5
 
 
+def compacted():
+    tables = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    tables.execute_sql(
+        "CREATE TABLE t (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/once', 'format' = 'csv',"
+        " 'auto-compaction' = 'true')"
+    )
+    tables.execute_sql("INSERT INTO t VALUES (1)").wait()
+
+
 def aggregate():
     class Sum(AggregateFunction):
         def create_accumulator(self):
@@ -463,6 +472,7 @@ PARTS = {
     "schemes": schemes,
     "hadoop": lambda: process(environment(flink_hadoop_fs_mine_impl="org.apache.hadoop.fs.LocalFileSystem")),
     "changed": lambda: read("data/changed"),
+    "SQL compaction": compacted,
     "state among files": lambda: process(environment(execution_checkpointing_dir="file:///work/out/once")),
     "savepoints among files": lambda: process(environment(execution_checkpointing_savepoint__dir="data/pulses")),
     "read only": lambda: write(environment(), "data/pulses"),
@@ -675,6 +685,7 @@ def test_each_api_gives_what_flink_gives(ran, part, expected):
         ("plain", "NotEncrypted: not a sealed file"),
         ("hadoop", "LaunchRefused: flink.hadoop.fs.mine.impl=.* would weaken the protection"),
         ("changed", "FileChanged: does not authenticate"),
+        ("SQL compaction", r"LaunchRefused: the operator .* \(Compact\w+\) joins files that the sink has"),
         (
             "state among files",
             "LaunchRefused: execution.checkpointing.dir=file:///work/out/once: committed files",
