@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,18 +54,27 @@ def listeners() -> set[int]:
 
 
 class Interface(threading.Thread):
-    """Ask every listening port for REST pages of Spark and Flink, again and again, and search the answers."""
+    """Ask every listening port for REST pages of Spark and Flink, again and again, and search the answers.
+
+    A port is asked once it was seen `LOOKS` times in a row. PySpark hands results over ports that take one
+    connection and close: a search that took it would end the program.
+    """
+
+    LOOKS = 4
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(daemon=True)
         self._watch, self._halt = watch, threading.Event()
         self.ports: set[int] = set()
+        self._looks: Counter[int] = Counter()
         self.answers = 0
 
     def run(self) -> None:
         while not self._halt.wait(0.5):
-            ports = listeners()
-            self.ports |= ports
+            listening = listeners()
+            self.ports |= listening
+            self._looks = Counter({port: self._looks[port] + 1 for port in listening})
+            ports = [port for port in listening if self._looks[port] >= self.LOOKS]
             with ThreadPoolExecutor() as pool:  # those that do not answer take a while to say so
                 found_at = list(zip(ports, pool.map(self._pages, ports), strict=True))
             for port, pages in found_at:
