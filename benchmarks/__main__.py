@@ -45,13 +45,16 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, help="interleaved runs of each side (default 5)")
     parser.add_argument("--scale", type=float, help="TPC-H scale factor (default 1)")
+    parser.add_argument(
+        "--cold", action="store_true", help="TPC-H: one pass, none before to warm up (large scales)"
+    )
     parser.add_argument("--plain-only", action="store_true", help="leave out what needs `confide run`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value measured to FILE")
     asked = parser.parse_args()
 
     options = QUICK if asked.quick else Options()
     given = {name: getattr(asked, name) for name in ("runs", "scale") if getattr(asked, name) is not None}
-    options = replace(options, plain_only=asked.plain_only, **given)
+    options = replace(options, plain_only=asked.plain_only, cold=asked.cold, **given)
     chosen = list(MODULES) if "all" in asked.what else asked.what
     found = machine.machine()
     print(f"Machine: {machine.markdown(found)}\n", flush=True)

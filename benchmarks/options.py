@@ -12,6 +12,7 @@ class Options:
     Attributes:
         runs: interleaved runs of each side.
         scale: TPC-H scale factor.
+        cold: a TPC-H run is one pass over the queries, with none before it to warm up.
         file_bytes: size of the file that is encrypted.
         sort_bytes: size of what Spark sorts.
         rounds: attest-and-release rounds of one run, and proofs.
@@ -21,6 +22,7 @@ class Options:
 
     runs: int = 5
     scale: float = 1.0
+    cold: bool = False
     file_bytes: int = 2 * 1000**3
     sort_bytes: int = 5 * 1000**3
     rounds: int = 300

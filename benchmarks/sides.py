@@ -76,12 +76,17 @@ class Sides:
     cluster: Cluster | None = None
 
     def run(self, runs: int) -> dict[str, list[SparkRun]]:
-        """Run both sides in turn, after one discarded run of `confide` that tells its cores and heap."""
-        setup = dict(self.confide().measured["setup"]) if self.owner else DEFAULT_SETUP
-        sides: dict[str, Callable[[], SparkRun]] = {PLAIN: lambda: self.plain(setup)}
-        if self.owner:
-            sides[CONFIDE] = self.confide
-        return interleave(runs, sides)
+        """Run both sides in turn, `confide` first: its runs tell cores and heap to those of the plain side."""
+        if not self.owner:
+            return interleave(runs, {PLAIN: lambda: self.plain(DEFAULT_SETUP)})
+        setup: dict[str, Any] = {}
+
+        def confide() -> SparkRun:
+            done = self.confide()
+            setup.update(done.measured["setup"])
+            return done
+
+        return interleave(runs, {CONFIDE: confide, PLAIN: lambda: self.plain(setup)})
 
     def plain(self, setup: Mapping[str, Any]) -> SparkRun:
         """Run with `python`, given the other side's master and heap."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from benchmarks.tpch.answers import answers_note
 from benchmarks.workspace import workspace
 
 PROGRAM = Path(__file__).with_name("program.py")
+COLD = "WARM_UP, COUNTED = 0, 1\n"
 MEAN_BAR, UPPER_BAR, EACH_BAR = 1.06, 1.10, 1.25
 
 Results = Mapping[str, Sequence[SparkRun]]
@@ -27,15 +29,29 @@ def run(options: Options) -> Report:
     """Measure and report."""
     source = generated(options.scale)
     with workspace() as folder:
-        plain_folder = folder / "plain"
+        plain_folder, made = folder / "plain", program(folder, options)
         if options.plain_only:
             plain_tables(source, plain_folder)
-            return _plain_report(measure(Sides(PROGRAM, plain_folder, None), options.runs), options)
+            return _plain_report(measure(Sides(made, plain_folder, None), options.runs), options)
         with new_owner(folder) as owner:
             encrypt_tables(owner, source)
             copy_plain(owner, plain_folder)
-            owner.allow(PROGRAM, reads=[f"tpch/{name}" for name in TABLES])
-            return _report(measure(Sides(PROGRAM, plain_folder, owner), options.runs), options)
+            owner.allow(made, reads=[f"tpch/{name}" for name in TABLES])
+            return _report(measure(Sides(made, plain_folder, owner), options.runs), options)
+
+
+def program(folder: Path, options: Options) -> Path:
+    """Copy the program and what it imports into `folder`, with the number of passes asked for; return where it is."""
+    made = folder / "program"
+    shutil.copytree(PROGRAM.parent, made, ignore=shutil.ignore_patterns("__pycache__"))
+    if options.cold:
+        (made / "passes.py").write_text(COLD)
+    return made / PROGRAM.name
+
+
+def passes(options: Options) -> str:
+    """Return how many passes count, in words."""
+    return "one pass, with none before to warm up" if options.cold else "three passes after one to warm up"
 
 
 def measure(sides: Sides, runs: int) -> Results:
@@ -130,8 +146,8 @@ def _report(results: Results, options: Options) -> Report:
             Bar("upper end of the mean's interval", mean_ratio_interval(list(cpu.values())).high, UPPER_BAR),
         ),
         (
-            f"Medians of {options.runs} interleaved runs, each a process of its own, which takes the median of three "
-            f"passes after one to warm up; `{setup['master']}`, Java heap {setup['heap_mib']} MiB, Spark "
+            f"Medians of {options.runs} interleaved runs, each a process of its own, the median of {passes(options)}; "
+            f"`{setup['master']}`, Java heap {setup['heap_mib']} MiB, Spark "
             f"{setup['spark']} on both sides. CPU of a query is the JVM's; of the whole command, the process tree's "
             "from start to end, the warm-up pass, the image's check and key release included. Both sides gave the same "
             "result for every query in every run.",
