@@ -103,3 +103,22 @@ def test_an_undeclared_argument_is_shown_as_a_line_to_paste():
     image = SimpleNamespace(args=("[a-z]+",))
     assert _declaration(image, ("abc",)) is None
     assert '`# args = ["[a-z]+", "--year=2013"]`' in str(_declaration(image, ("abc", "--year=2013")))
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--master", "local[4]"), "--cores N"),
+        (("--master", "spark://master:7077"), "--workers N"),
+        (("--master", "k8s://https://cluster"), "--dry-run k8s"),
+        (("--master", "yarn"), "--workers N"),
+        (("--master", "mesos://x"), "knows no such master"),
+        (("--deploy-mode", "cluster"), "--dry-run k8s"),
+        (("--num-executors", "2"), "--workers N"),
+        (("--packages", "a:b:1"), "--jars"),
+    ],
+)
+def test_habits_of_spark_submit(clinic, options, word):
+    said = clinic("run", *options, "--tee", "simulated", "job.py")
+    assert (said.code, word in said.err) == (64, True), said.err
+    assert options[0] not in clinic("run", "--help").out.replace("--dry-run", "")

@@ -35,6 +35,7 @@ from confide.cli.programs import (
     image_of_executors,
     with_changes,
 )
+from confide.cli.submit import with_habits
 from confide.errors import LaunchRefused, MeasurementRefused, MissingDependency, Misuse, NoGrant
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _VIEWERS = (
 )
 
 
+@with_habits
 @with_program_options
 def run(
     context: typer.Context,

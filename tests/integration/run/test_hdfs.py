@@ -1,4 +1,4 @@
-"""A program that reads and writes hdfs:// as it is, where the host has that file system in a folder of the data root."""
+"""A program that reads and writes hdfs:// as it is, which the host has in a folder of the data root."""
 
 from __future__ import annotations
 
