@@ -162,3 +162,13 @@ def test_streams_are_granted_to_read_and_to_write(tmp_path):
     assert (alarms.access, alarms.format) == ("write", "stream")
     with pytest.raises(Misuse, match="LOCATION=KEY"):
         grant(document, "job", "rediss://redis.example:6380/pulses", "stream", "read")
+
+
+def test_allowing_without_a_grant_says_what_is_missing(clinic):
+    (clinic.folder / "job.py").write_text("print(1)\n")
+    said = clinic.ok("policy", "allow", "--profile", "python", "job.py", "--logs", "clinic/patients")
+    assert "give --read or --write" in said.err
+    assert clinic("policy", "apply", "policy.toml").code == 65
+    more = ("--logs", "clinic/patients", "--write", "out/x=clinic/patients")
+    assert "look at it, then" in clinic.ok("policy", "allow", "--profile", "python", "job.py", *more).err
+    clinic.ok("policy", "apply", "policy.toml")

@@ -153,6 +153,11 @@ def allow(
     for role, measurement in measurements.items():
         named = image.name if role == image.role else f"{image.name}, {role}"
         say(f"{file}: workload {named}, measurement {measurement[:16]}…, serial {document['serial']}")
+    if not document.get("grant"):
+        say(
+            "nothing is granted yet, and a policy that grants nothing is refused: give --read or --write, too"
+        )
+        return
     say("look at it, then: confide policy apply " + str(file))
 
 
