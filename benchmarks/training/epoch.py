@@ -116,7 +116,7 @@ def _tables(folder: Path, rows: int) -> tuple[Path, Callable[[int | None], Encry
                     group = pa.Table.from_batches(batches).cast(reader.schema())
                     writer.write_table(group, row_group_size=max(1, count))
     table = StreamedTable(folder / "table", listing, frozenset({str(KEY)}), held)
-    ProgramSocket(folder / "program", {"data/images": table}, commit=lambda _: 0)
+    ProgramSocket(folder / "program", {"data/images": table}, commit=lambda _: 0, progress=lambda *_: None)
 
     def opened(batch_size: int | None) -> EncryptedTable:
         source = EncryptedSource(streamed_table("data/images", folder / "program" / SOCKET))
