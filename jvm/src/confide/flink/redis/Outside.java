@@ -13,7 +13,8 @@ import java.nio.charset.StandardCharsets;
 /**
  * A connection to an address outside, before TLS: by the agent's socket where this process has no network of its own.
  *
- * <p>What crosses it is TLS. The agent ends a connection that is silent for long ({@code confide.enclave.outside}).
+ * <p>What crosses it is TLS. The agent ends a connection that is silent for long ({@code confide.enclave.outside}), and a
+ * {@link Deadline} one that is not.
  */
 final class Outside extends Socket {
   private static final int TIMEOUT_MS = 60_000;
@@ -104,7 +105,7 @@ final class Outside extends Socket {
   public void setTcpNoDelay(boolean on) {}
 
   @Override
-  public void setSoTimeout(int milliseconds) {}
+  public void setSoTimeout(int milliseconds) {} // a channel has none; a deadline closes it
 
   @Override
   public void close() throws IOException {

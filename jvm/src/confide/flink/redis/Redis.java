@@ -10,20 +10,22 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
  * A connection that speaks Redis's protocol (RESP 2): one command, one reply.
  *
- * <p>The server is trusted with nothing, so what it may send is bounded.
+ * <p>The server is trusted with nothing, so what it may send is bounded, and how long that may take.
  */
 final class Redis implements Closeable {
   private static final int BUFFER_BYTES = 64 * 1024;
   private static final int MAX_LINE_BYTES = 4096;
   private static final int MAX_ITEMS = 4096;
-  private static final int MAX_DEPTH = 6;
+  private static final int MAX_DEPTH = 5; // XREAD: streams, a stream, its entries, an entry, its fields
   private static final long MAX_REPLY_BYTES = 80L * 1024 * 1024;
+  private static final int OBJECT_BYTES = 64; // of memory, however few on the wire
   private static final int MAX_TEXT_BYTES = 1024 * 1024;
 
   /** The server says that a command failed. */
@@ -36,13 +38,20 @@ final class Redis implements Closeable {
     final String said;
   }
 
-  private final Socket socket;
+  private final Closeable below;
+  private final Duration most;
   private final InputStream in;
   private final OutputStream out;
   private long left;
 
-  Redis(Socket socket) throws IOException {
-    this.socket = socket;
+  /**
+   * @param socket the connection, by TLS
+   * @param below the one that TLS crosses
+   * @param most how long a call may take
+   */
+  Redis(Socket socket, Closeable below, Duration most) throws IOException {
+    this.below = below;
+    this.most = most;
     this.in = new BufferedInputStream(socket.getInputStream(), BUFFER_BYTES);
     this.out = new BufferedOutputStream(socket.getOutputStream(), BUFFER_BYTES);
   }
@@ -53,6 +62,14 @@ final class Redis implements Closeable {
    * @param command of text or {@code byte[]}
    */
   Object call(Object... command) throws IOException {
+    return Deadline.keep(most, below, () -> {
+      send(command);
+      left = MAX_REPLY_BYTES;
+      return reply(0);
+    });
+  }
+
+  private void send(Object... command) throws IOException {
     out.write(("*" + command.length + "\r\n").getBytes(StandardCharsets.US_ASCII));
     for (Object each : command) {
       byte[] bytes = each instanceof byte[] given ? given : each.toString().getBytes(StandardCharsets.UTF_8);
@@ -62,11 +79,12 @@ final class Redis implements Closeable {
       out.write('\n');
     }
     out.flush();
-    left = MAX_REPLY_BYTES;
-    return reply(0);
   }
 
   private Object reply(int depth) throws IOException {
+    if ((left -= OBJECT_BYTES) < 0) {
+      throw unexpected();
+    }
     String line = line();
     String rest = line.isEmpty() ? "" : line.substring(1);
     switch (line.isEmpty() ? 0 : line.charAt(0)) {
@@ -141,6 +159,6 @@ final class Redis implements Closeable {
 
   @Override
   public void close() throws IOException {
-    socket.close();
+    below.close();
   }
 }

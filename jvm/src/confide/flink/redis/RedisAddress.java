@@ -14,6 +14,7 @@ import java.security.GeneralSecurityException;
 import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
+import java.time.Duration;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
@@ -30,6 +31,7 @@ import javax.net.ssl.TrustManagerFactory;
  */
 record RedisAddress(String location, String user, String passwordFile, String authority) implements Serializable {
   private static final int MAX_PASSWORD_BYTES = 4096;
+  private static final Duration MAX_CALL = Duration.ofMinutes(2);
 
   String stream() {
     return location.substring(location.lastIndexOf('/') + 1);
@@ -38,16 +40,20 @@ record RedisAddress(String location, String user, String passwordFile, String au
   /** Connects, and logs in. */
   Redis connect() throws IOException {
     URI uri = URI.create(location);
-    SSLSocket tls = verified(Outside.connect(uri.getHost(), uri.getPort()), uri);
+    Socket below = Outside.connect(uri.getHost(), uri.getPort());
     try {
-      tls.startHandshake();
-      Redis redis = new Redis(tls);
+      SSLSocket tls = verified(below, uri);
+      Deadline.keep(MAX_CALL, below, () -> {
+        tls.startHandshake();
+        return tls;
+      });
+      Redis redis = new Redis(tls, below, MAX_CALL);
       if (passwordFile != null) {
         redis.call("AUTH", user == null ? "default" : user, password());
       }
       return redis;
-    } catch (IOException e) {
-      tls.close();
+    } catch (IOException | RuntimeException e) {
+      below.close();
       throw e;
     }
   }
@@ -63,7 +69,6 @@ record RedisAddress(String location, String user, String passwordFile, String au
       tls.setSSLParameters(parameters);
       return tls;
     } catch (GeneralSecurityException e) {
-      socket.close();
       throw new ConfideException("Misuse", authority + " is no certificate of an authority: " + e.getMessage());
     }
   }
