@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -153,6 +154,7 @@ PARTS = {
     "count": read,
     "both": both,
     "exactly once": exactly_once,
+    "lost": lambda: copy(fails_once, "lost"),
     "elsewhere": elsewhere,
     "read with the right to write": lambda: read("highest"),
     "whole of a trimmed one": lambda: read("trimmed"),
@@ -262,7 +264,7 @@ GRANTED = {
         ),
         "read",
     ),
-    **dict.fromkeys(("highest", "once"), "write"),
+    **dict.fromkeys(("highest", "once", "lost"), "write"),
 }
 
 
@@ -308,9 +310,30 @@ def clinic(site, new_owner, cache, redis, plain_port, tmp_path_factory):
     return Clinic(site, owner, redis, plain_port)
 
 
+class Forgets(threading.Thread):
+    """Makes the Redis forget, again and again, how far the producers of a stream were."""
+
+    def __init__(self, redis, stream: str) -> None:
+        super().__init__(daemon=True)
+        self.redis, self.stream, self.over = redis, stream, threading.Event()
+
+    def run(self) -> None:
+        with self.redis.operator() as client:
+            while not self.over.wait(0.05):
+                client.delete(f"{{{self.stream}}}:producers")
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+
 @pytest.fixture(scope="module")
 def log(clinic):
-    code = clinic.run()
+    with Forgets(clinic.redis, "lost"):
+        code = clinic.run()
     log = clinic.site.log(clinic.owner)
     assert code == 0, log[-6000:]
     return log
@@ -336,6 +359,11 @@ def test_rows_that_flink_sealed_are_read_by_flink_and_by_python(clinic, log):
 def test_a_job_that_fails_and_restarts_writes_each_row_once(clinic, log):
     assert line(log, "exactly once") == "TAKEN exactly once True"
     assert sorted(row["n"] for row in clinic.rows("once")) == list(range(NUMBERS))
+
+
+def test_a_redis_that_forgets_is_found_out(log):
+    assert line(log, "lost").startswith("SAID")
+    assert re.search("Tampered: the Redis has lost records of rediss://[^ ]*/lost: GAP", line(log, "lost"))
 
 
 def test_the_sandbox_reaches_granted_addresses_and_no_other(log):

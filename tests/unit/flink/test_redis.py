@@ -1,8 +1,9 @@
-"""What the Redis client of Flink's streams takes from a server."""
+"""What the Redis client of Flink's streams takes from a server, and which errors a stream's source tries again."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from confide import errors
 
 SOURCES = Path(__file__).parents[3] / "jvm/src/confide"
 ENTRY = b"*2\r\n$3\r\n1-1\r\n*2\r\n$6\r\nrecord\r\n$3\r\nabc\r\n"
@@ -78,3 +81,15 @@ def test_more_than_was_asked_for_is_refused(classes, answer):
 
 def test_a_server_that_drips_is_left(classes):
     assert ask(classes, slowly(), seconds=1) == "Redis took more than 1 s to answer"
+
+
+def test_what_is_tried_again_is_what_may_be_there_later():
+    source = (SOURCES / "flink/redis/StreamSource.java").read_text()
+    found = re.search(r"PASSING = Set\.of\((.*?)\);", source, re.DOTALL)
+    assert found is not None
+    passing = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.Unavailable)
+    }
+    assert set(re.findall(r'"(\w+)"', found[1])) == passing - {errors.MissingDependency.__name__}

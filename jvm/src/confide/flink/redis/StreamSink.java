@@ -75,7 +75,11 @@ final class StreamSink
             stream.append(batch.producer(), batch.dataKey(), batch.first(), batch.records());
           }
         } catch (Redis.Failed e) {
-          if (e.said.startsWith("ROLLBACK") || e.said.startsWith("GAP")) {
+          if (e.said.startsWith("GAP")) {
+            throw new SuppressRestartsException(new ConfideException("Tampered",
+                "the Redis has lost records of " + address.location() + ": " + e.said));
+          }
+          if (e.said.startsWith("ROLLBACK")) {
             throw new SuppressRestartsException(new ConfideException("Rollback",
                 "this job was started from an older checkpoint than " + address.location() + " has had: " + e.said));
           }

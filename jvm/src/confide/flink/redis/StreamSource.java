@@ -29,7 +29,10 @@ import org.apache.flink.util.UserCodeClassLoader;
 /** A stream of sealed records, exactly once: what a checkpoint says was read is what was opened, in unbroken order. */
 final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
   private static final long serialVersionUID = 1L;
-  private static final Set<String> PASSING = Set.of("BrokerUnavailable", "StorageUnavailable", "Conflict");
+  /** What {@code confide.errors} calls unavailable, but for what is not installed. */
+  private static final Set<String> PASSING = Set.of(
+      "Unavailable", "BrokerUnavailable", "BrokerUntrusted", "StorageUnavailable", "CollateralUnavailable",
+      "ProviderUnavailable", "Conflict");
 
   /**
    * What is read.
