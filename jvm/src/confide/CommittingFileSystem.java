@@ -1,6 +1,5 @@
 package confide;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.net.URI;
@@ -155,18 +154,18 @@ public final class CommittingFileSystem extends FilterFileSystem {
   private static void change(GrantedArea area, Path path, List<ListedFile> added, Predicate<String> removed)
       throws IOException {
     synchronized (CHANGES) {
-      JsonNode jws = commit(area, added, removed);
-      while (!isBehind(area)) {
-        ListingCopy.write(area, area.absolute(path, Listing.FILE_NAME), jws);
-        if (!isBehind(area)) {
+      Guard.Commit own = commit(area, added, removed);
+      while (!isBehind(area, own)) {
+        ListingCopy.write(area, area.absolute(path, Listing.FILE_NAME), own.jws());
+        if (!isBehind(area, own)) {
           return;
         }
-        jws = commit(area, List.of(), file -> false);
+        own = commit(area, List.of(), file -> false);
       }
     }
   }
 
-  private static JsonNode commit(GrantedArea area, List<ListedFile> added, Predicate<String> removed)
+  private static Guard.Commit commit(GrantedArea area, List<ListedFile> added, Predicate<String> removed)
       throws IOException {
     for (int attempt = 1; ; attempt++) {
       try {
@@ -179,10 +178,9 @@ public final class CommittingFileSystem extends FilterFileSystem {
     }
   }
 
-  /** Whether another process has committed since this one; it is known here from then on. */
-  private static boolean isBehind(GrantedArea area) throws IOException {
-    long own = area.grant.listing().serial;
-    return area.guard.refresh() && area.grant.listing().serial > own;
+  /** Whether another process has committed since; that is known here from then on. */
+  private static boolean isBehind(GrantedArea area, Guard.Commit own) throws IOException {
+    return area.guard.refresh() && area.grant.listing().serial > own.serial();
   }
 
   /** The location of sealed files that a path lies in; null if it lies in none. */

@@ -17,6 +17,9 @@ final class Guard {
   private static final List<String> PROGRAM = List.of("/opt/confide", "/app");
   private static Guard instance;
 
+  /** A commit: the number of its listing, and the signed listing, to be kept beside the files. */
+  record Commit(long serial, JsonNode jws) {}
+
   private final AgentClient agent;
   private volatile Keys keys;
   private final Places places;
@@ -118,9 +121,8 @@ final class Guard {
    * Makes a new content of a location known to the broker, and from then on to this process.
    *
    * @param removed whether a file of the current listing is no longer part of the location
-   * @return the signed listing, to be kept beside the files
    */
-  JsonNode commit(Grant grant, List<ListedFile> added, java.util.function.Predicate<String> removed)
+  Commit commit(Grant grant, List<ListedFile> added, java.util.function.Predicate<String> removed)
       throws ConfideException {
     synchronized (grant) {
       Listing current = grant.listing();
@@ -131,8 +133,9 @@ final class Guard {
       files.sort(ListedFile.BY_PATH);
       long base = current == null ? 0 : current.serial;
       JsonNode reply = agent.commit(grant.location, grant.tableId(), base, files);
-      grant.committed(new Listing(reply.path("listing")));
-      return reply.path("jws");
+      Listing committed = new Listing(reply.path("listing"));
+      grant.committed(committed);
+      return new Commit(committed.serial, reply.path("jws"));
     }
   }
 }

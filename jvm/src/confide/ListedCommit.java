@@ -1,6 +1,5 @@
 package confide;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -157,9 +156,9 @@ abstract class ListedCommit extends SQLHadoopMapReduceCommitProtocol {
     for (Path path : replaced == null ? List.<Path>of() : replaced) {
       gone.add(area.relative(GuardFileSystem.under(path, conf)));
     }
-    JsonNode jws;
+    Guard.Commit commit;
     try {
-      jws = area.guard.commit(area.grant, added, name -> gone.stream().anyMatch(g -> Names.isWithin(name, g)));
+      commit = area.guard.commit(area.grant, added, name -> gone.stream().anyMatch(g -> Names.isWithin(name, g)));
     } catch (ConfideException e) {
       for (ListedFile file : added) {
         area.remove(area.absolute(folder(conf), file.path()));
@@ -169,7 +168,7 @@ abstract class ListedCommit extends SQLHadoopMapReduceCommitProtocol {
     for (String name : gone) {
       area.sweep(area.absolute(folder(conf), name));
     }
-    ListingCopy.write(area, area.absolute(folder(conf), Listing.FILE_NAME), jws);
+    ListingCopy.write(area, area.absolute(folder(conf), Listing.FILE_NAME), commit.jws());
   }
 
   private void requireNoPartitions(TaskAttemptContext task, boolean partitioned) {
