@@ -170,6 +170,7 @@ PARTS = {{
     "once": exactly_once,
     "stream": stream.main,
     "keyed": keyed,
+    "state among files": lambda: with_settings(execution_checkpointing_dir="file:///work/out/keyed"),
     "again": again,
     "sql": sql,
     "look": look,
@@ -411,6 +412,10 @@ def test_a_function_sees_no_storage_and_there_is_no_process_mode(ran):
     [
         ("collected", "LaunchRefused: collecting results .* without TLS over a network"),
         ("batch insert", "LaunchRefused: the sink .* has the job manager give their names to files"),
+        (
+            "state among files",
+            "LaunchRefused: execution.checkpointing.dir=file:///work/out/keyed: committed files",
+        ),
         ("process mode", "LaunchRefused: python.execution-mode=process would weaken the protection"),
         ("no TLS", "LaunchRefused: security.ssl.internal.enabled=false would weaken the protection"),
         ("other trust", "LaunchRefused: security.ssl.internal.truststore=.* would weaken the protection"),

@@ -93,6 +93,9 @@ final class Hardening {
     Configuration actual = new Configuration(configuration);
     actual.addAll(job.getJobConfiguration());
     table.check(new TreeMap<>(actual.toMap()), "");
+    if (JobManager.isRunning()) {
+      CommittingFileSystem.followOthers(); // what task managers committed for earlier jobs
+    }
     checkState(actual, CheckpointingOptions.CHECKPOINTS_DIRECTORY);
     checkState(actual, CheckpointingOptions.SAVEPOINT_DIRECTORY);
     for (StreamNode node : job.getStreamNodes()) {

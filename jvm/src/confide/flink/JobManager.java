@@ -1,7 +1,6 @@
 package confide.flink;
 
 import confide.AgentClient;
-import confide.CommittingFileSystem;
 import java.util.concurrent.CompletableFuture;
 import org.apache.flink.client.deployment.executors.RemoteExecutorFactory;
 import org.apache.flink.configuration.Configuration;
@@ -35,10 +34,9 @@ final class JobManager {
     return cluster != null;
   }
 
-  /** Runs a job that was checked; what its task managers committed for earlier ones is known to it. */
+  /** Runs a job that was checked. */
   static CompletableFuture<JobClient> execute(StreamGraph job, Configuration configuration, ClassLoader loader)
       throws Exception {
-    CommittingFileSystem.followOthers();
     Configuration here = new Configuration(configuration);
     here.set(RestOptions.PORT, cluster.getRestPort());
     return new RemoteExecutorFactory().getExecutor(here).execute(job, here, loader);
