@@ -26,8 +26,9 @@ final class FilesArea extends GrantedArea {
     String name = relative(file);
     requireVisible(name, file);
     ListedFile expected = expected(name);
-    if (expected == null && grant.listing() == null && !Names.isHidden(name) && guard.refresh()) {
-      expected = expected(name); // another process may have made the first commit
+    if (expected == null && grant.listing() == null && !Names.isHidden(name)) {
+      guard.followFirstCommits(); // another process may have made it
+      expected = expected(name);
     }
     if (expected == null) {
       requireKnown(name, file);

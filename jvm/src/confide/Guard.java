@@ -26,6 +26,7 @@ final class Guard {
   private final Map<String, Grant> streams = new HashMap<>();
   private final String root;
   private final Written written = new Written();
+  private volatile Long refreshed;
 
   private Guard(AgentClient agent) throws ConfideException {
     this.agent = agent;
@@ -87,6 +88,7 @@ final class Guard {
     if (!KeyUse.committedElsewhere()) {
       return false;
     }
+    long asked = System.nanoTime();
     JsonNode release = agent.refresh().path("release");
     keys = new Keys(release.path("keys"));
     for (JsonNode now : release.path("grants")) {
@@ -95,7 +97,16 @@ final class Guard {
         grant.follow(new Listing(now.get("listing")));
       }
     }
+    refreshed = asked;
     return true;
+  }
+
+  /** The same for locations without a listing, if the last answer is older than the engine's rule lets it be. */
+  void followFirstCommits() throws ConfideException {
+    Long last = refreshed;
+    if (last == null || System.nanoTime() - last >= KeyUse.firstCommitsNs()) {
+      refresh();
+    }
   }
 
   /** What this process wrote, so that nothing else is read back in its place. */

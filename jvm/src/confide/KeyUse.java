@@ -15,6 +15,14 @@ public final class KeyUse {
     default boolean committedElsewhere() {
       return false;
     }
+
+    /**
+     * How old the answer may be by which a location has no listing, where that can change: most such locations never get
+     * one, and each file that is opened there would be a release of its own.
+     */
+    default long firstCommitsNs() {
+      return 0;
+    }
   }
 
   private static final Rule NOBODY =
@@ -40,5 +48,9 @@ public final class KeyUse {
 
   static boolean committedElsewhere() {
     return rule.committedElsewhere();
+  }
+
+  static long firstCommitsNs() {
+    return rule.firstCommitsNs();
   }
 }

@@ -6,6 +6,7 @@ Flink starts slowly, so one run does it all: the operator attacks, and kills a t
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pytest
 
 from confide.data.folders import decrypt_files
+from confide.data.sealed import SealedWriter
 from confide.enclave.build import Recipe, build_cached
 from confide.enclave.image import Limits
 from confide.enclave.profile import ImageProfile
@@ -41,6 +43,7 @@ pytestmark = [
 EXAMPLES = Path(__file__).parents[3] / "examples"
 MARK = "NEEDLE-4711"
 NUMBERS = 1500
+UNLISTED = 200
 NAMES = pa.table({"id": list(range(50)), "name": [f"{MARK}-{i % 7}" for i in range(50)]})
 PROGRAM = f'''
 import os
@@ -157,6 +160,18 @@ def look():
     env.execute()
 
 
+def unlisted():
+    """Files of the state's location that this program did not write, one after the other."""
+    jvm = get_gateway().jvm
+    fs = jvm.org.apache.flink.core.fs.FileSystem.get(jvm.java.net.URI("file:///work"))
+    read = b""
+    for number in range({UNLISTED}):
+        stored = fs.open(jvm.org.apache.flink.core.fs.Path(f"file:///work/state/other/{{number}}"))
+        read += bytes([stored.read()])
+        stored.close()
+    return read == b"." * {UNLISTED}
+
+
 def attacks_end():
     jvm = get_gateway().jvm
     fs = jvm.org.apache.flink.core.fs.FileSystem.get(jvm.java.net.URI("file:///work"))
@@ -183,6 +198,7 @@ PARTS = {{
     "REST elsewhere": lambda: with_settings(rest_bind__address="0.0.0.0"),
     "other job manager": lambda: with_settings(jobmanager_rpc_address="192.0.2.1"),
     "remote": lambda: with_settings(execution_target="remote"),
+    "unlisted": unlisted,
     "attacks": attacks_end,
 }}
 for name, part in PARTS.items():
@@ -194,6 +210,18 @@ for name, part in PARTS.items():
         text = explain(error) or " ".join([repr(error), *re.findall("Caused by: .*", str(error))[-1:]])
         print("SAID", name, text.replace(chr(10), " ")[:1500], flush=True)
 '''
+
+
+def jvms(site, main: str) -> list[psutil.Process]:
+    """Return the JVMs of that class: they see storage elsewhere than where the agents see it that started them."""
+    found = {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for agent in site.processes():
+            for process in psutil.Process(agent).children(recursive=True):
+                words = process.cmdline()
+                if words and words[0].endswith("/java") and f"confide.flink.{main}" in words:
+                    found[process.pid] = process
+    return list(found.values())
 
 
 class Operator:
@@ -211,9 +239,9 @@ class Operator:
         try:
             opened = self._wait(lambda: next((s for s in self.site.said if s["state"] == "opened"), None))
             self.stage = Stage(self.site, self.owner, self, opened)
-            self._wait(lambda: self._metadata() and len(self._jvms("TaskManager")) == 2)
+            self._wait(lambda: self._metadata() and len(jvms(self.site, "TaskManager")) == 2)
             self.found["ports"] = self._ports(opened["driver"])
-            os.kill(self._jvms("TaskManager")[0].pid, signal.SIGKILL)
+            os.kill(jvms(self.site, "TaskManager")[0].pid, signal.SIGKILL)
             self._wait(lambda: any(said.get("executor") == 3 for said in self.site.said))
             self.found["attacks"] = dict(self._attacks())
         except BaseException as error:
@@ -232,21 +260,10 @@ class Operator:
     def _metadata(self) -> bool:
         return any((self.site.data / "state/once").glob("*/chk-*/_metadata"))
 
-    def _jvms(self, main: str) -> list[psutil.Process]:
-        """Return the JVMs of that class: they see storage elsewhere than where the agents see it that started them."""
-        found = {}
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for agent in self.site.processes():
-                for process in psutil.Process(agent).children(recursive=True):
-                    words = process.cmdline()
-                    if words and words[0].endswith("/java") and f"confide.flink.{main}" in words:
-                        found[process.pid] = process
-        return list(found.values())
-
     def _ports(self, driver: str) -> dict[int, tuple[str, str]]:
         """Return, of every port that a JVM of the job listens on, what it tells who has no certificate."""
         ports = set()
-        for jvm in [*self._jvms("TaskManager"), *self._jvms("Gateway")]:
+        for jvm in [*jvms(self.site, "TaskManager"), *jvms(self.site, "Gateway")]:
             ports |= {each.laddr for each in jvm.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
         assert address(driver) in {tuple(each) for each in ports}, ports
         return {each.port: (plain(each), without_certificate(each)) for each in ports}
@@ -337,6 +354,18 @@ class Ran:
         ]
 
 
+def seal_unlisted(owner, folder: Path) -> None:
+    """Write what an earlier run's checkpoints would be: sealed for their location, and in no listing."""
+    folder.mkdir(parents=True)
+    table = hashlib.sha256(b"confide/v1/folder\0clinic\0state").hexdigest()[:32]
+    for number in range(UNLISTED):
+        with (
+            (folder / str(number)).open("wb") as file,
+            SealedWriter(file, owner.keyset, owner.key, table) as out,
+        ):
+            out.write(b".")
+
+
 @pytest.fixture(scope="module")
 def ran(site, new_owner, small_flink, tmp_path_factory) -> Ran:
     owner = new_owner("clinic", site.broker("local"), site.root)
@@ -344,6 +373,7 @@ def ran(site, new_owner, small_flink, tmp_path_factory) -> Ran:
     pulses().to_csv(source / "a.csv", header=False, index=False)
     seal(owner, site, source, "data/pulses")
     owner.encrypt(NAMES, site.data, "data/names")
+    seal_unlisted(owner, site.data / "state/other")
     for name in ("stream", "table"):
         (example,) = EXAMPLES.glob(f"*_flink_{name}.py")
         (site.root / f"app/{name}.py").write_bytes(example.read_bytes())
@@ -467,6 +497,12 @@ def test_each_member_received_keys_of_its_own(ran):
     entries = ran.owner.store.audit.entries
     assert {entry.fields["role"] for entry in entries(kind="release")} == {"driver", "executor"}
     assert len(entries(kind="mesh-certificate")) >= 4
+
+
+def test_files_in_no_listing_are_not_a_release_each(ran):
+    assert ran.line("unlisted") == "TAKEN unlisted True"
+    releases = [entry.fields["role"] for entry in ran.owner.store.audit.entries(kind="release")]
+    assert releases.count("driver") < UNLISTED
 
 
 def test_storage_holds_nothing_in_clear_and_nothing_runs_any_more(ran):

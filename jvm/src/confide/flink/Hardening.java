@@ -26,6 +26,8 @@ import org.apache.hadoop.fs.Path;
  * <p>The table is {@code confide/flink/settings.py}.
  */
 final class Hardening {
+  /** A checkpoint that a lost task manager left has as many files as its state has parts. */
+  private static final long FIRST_COMMITS_NS = 1_000_000_000L;
   private static final boolean OPEN_LOOPBACK = "open".equals(System.getProperty("confide.loopback"));
   /** Packages of operators that read a sink's files again while they have hidden names, which no listing holds. */
   private static final Set<String> COMPACTION = Set.of(
@@ -48,6 +50,11 @@ final class Hardening {
           @Override
           public boolean committedElsewhere() {
             return taskManager || JobManager.isRunning();
+          }
+
+          @Override
+          public long firstCommitsNs() {
+            return FIRST_COMMITS_NS;
           }
         });
   }
