@@ -64,7 +64,7 @@ from pyflink.common import Time
 from pyflink.common.watermark_strategy import TimestampAssigner
 from pyflink.datastream import KeyedBroadcastProcessFunction, KeyedProcessFunction, MapFunction, OutputTag
 from pyflink.datastream import ProcessFunction, ProcessWindowFunction, StreamExecutionEnvironment
-from pyflink.datastream.connectors.file_system import FileSink
+from pyflink.datastream.connectors.file_system import FileCompactor, FileCompactStrategy, FileSink
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
 from pyflink.datastream.window import EventTimeSessionWindows
@@ -221,6 +221,15 @@ def compacted():
         " 'auto-compaction' = 'true')"
     )
     tables.execute_sql("INSERT INTO t VALUES (1)").wait()
+
+
+def compacting_sink():
+    env = environment()
+    often = FileCompactStrategy.builder().enable_compaction_on_checkpoint(1).build()
+    sink = FileSink.for_row_format("out/once", Encoder.simple_string_encoder())
+    sink = sink.enable_compact(often, FileCompactor.concat_file_compactor()).build()
+    env.from_collection(["1"], Types.STRING()).sink_to(sink).uid("compacts")
+    env.execute()
 
 
 def aggregate():
@@ -473,6 +482,7 @@ PARTS = {
     "hadoop": lambda: process(environment(flink_hadoop_fs_mine_impl="org.apache.hadoop.fs.LocalFileSystem")),
     "changed": lambda: read("data/changed"),
     "SQL compaction": compacted,
+    "sink that compacts": compacting_sink,
     "state among files": lambda: process(environment(execution_checkpointing_dir="file:///work/out/once")),
     "savepoints among files": lambda: process(environment(execution_checkpointing_savepoint__dir="data/pulses")),
     "read only": lambda: write(environment(), "data/pulses"),
@@ -686,6 +696,10 @@ def test_each_api_gives_what_flink_gives(ran, part, expected):
         ("hadoop", "LaunchRefused: flink.hadoop.fs.mine.impl=.* would weaken the protection"),
         ("changed", "FileChanged: does not authenticate"),
         ("SQL compaction", r"LaunchRefused: the operator .* \(Compact\w+\) joins files that the sink has"),
+        (
+            "sink that compacts",
+            r"LaunchRefused: the operator .* \(Compact\w+\) joins files that the sink has",
+        ),
         (
             "state among files",
             "LaunchRefused: execution.checkpointing.dir=file:///work/out/once: committed files",
