@@ -21,6 +21,7 @@ MODULES = {
     "sort": "benchmarks.sort.bench",
     "executors": "benchmarks.executors.bench",
     "write": "benchmarks.write.bench",
+    "flink": "benchmarks.flink.bench",
     "encrypt": "benchmarks.encrypt",
     "release": "benchmarks.release.bench",
     "at-once": "benchmarks.release.at_once",

@@ -99,7 +99,7 @@ class Sides:
             env |= {"SPARK_HOME": str(self.cluster.spark_home), "SPARK_LOCAL_IP": "127.0.0.1"}
         sample = self.cluster is not None
         done = measure([sys.executable, self.program], cwd=self.plain_folder, env=env, sample=sample)
-        return SparkRun(done.usage, _measured(done.output), done.course)
+        return SparkRun(done.usage, measured_in(done.output), done.course)
 
     def confide(self) -> SparkRun:
         """Run with `confide run`; what the program printed comes from its sealed output."""
@@ -107,7 +107,7 @@ class Sides:
         options = self.cluster.confide_options() if self.cluster else ()
         sample = self.cluster is not None
         done = self.owner.confide("run", "--tee", "simulated", *options, self.program, sample=sample)
-        return SparkRun(done.usage, _measured(self.owner.confide("logs").output), done.course)
+        return SparkRun(done.usage, measured_in(self.owner.confide("logs").output), done.course)
 
 
 def compare(results: Mapping[str, Sequence[SparkRun]], value: Callable[[SparkRun], float]) -> Comparison:
@@ -131,7 +131,12 @@ def spark_home(folder: Path) -> Path:
     return folder
 
 
-def _measured(output: str) -> dict[str, Any]:
+def measured_in(output: str) -> dict[str, Any]:
+    """Return what a program says that it measured.
+
+    Raises:
+        CommandFailed: it says nothing.
+    """
     lines = [line for line in output.splitlines() if MARK in line]
     if not lines:
         raise CommandFailed(f"the program printed no line with {MARK.strip()}:\n{output[-2000:]}")
