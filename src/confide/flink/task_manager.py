@@ -67,5 +67,5 @@ class TaskManagerProfile:
                     stderr=context.output,
                 )
             )
-        context.started()
-        return java.wait()
+            context.started()
+            return java.wait()

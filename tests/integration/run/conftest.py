@@ -178,12 +178,14 @@ class Site:
 
     def log(self, owner: Owner) -> str:
         """Return what the newest run printed."""
-        return self.logs(owner)[-1]
+        return _read(self._log_files()[-1], owner)
 
     def logs(self, owner: Owner) -> list[str]:
         """Return what every run printed, the newest last."""
-        found = sorted((self.data / "confide-logs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-        return [_read(path, owner) for path in found]
+        return [_read(path, owner) for path in self._log_files()]
+
+    def _log_files(self) -> list[Path]:
+        return sorted((self.data / "confide-logs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
     def processes(self) -> list[int]:
         """Return the processes that see this site's data root: those of its enclaves."""

@@ -5,8 +5,11 @@ Flink starts slowly, so one run does most of it: the program goes from one part 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +27,10 @@ from confide.data.records import RecordSealer
 from confide.data.streams import StreamWriter, read_stream
 from confide.enclave.image import Limits
 from confide.enclave.profile import ImageProfile
+from confide.errors import Unavailable
 from confide.flink.image_spec import image_profile
+
+from .test_flink_workers import jvms
 
 pytestmark = [
     pytest.mark.flink,
@@ -38,10 +44,12 @@ USER = "~* +xread +xrevrange +eval +xadd +hget +hset"
 """What docs/how-to/flink.md says that a user needs, for all streams."""
 ROWS = [{"patient": f"{MARK}-{n % 3}", "rate": 40 + n} for n in range(700)]
 NUMBERS = 2000
+FILLING = "x" * 4000
+"""Few rows fit between two tasks of Flink, so a checkpoint does not wait until all have been worked on."""
 PROGRAM = """
 # /// script
 # [tool.confide]
-# args = ["[0-9]+", "[0-9]+"]
+# args = ["all|spread|killed", "[0-9]+", "[0-9]+", "new|state/killed/[0-9a-f]{32}/chk-[0-9]+"]
 # ///
 import re, socket, sys, time
 from pathlib import Path
@@ -50,7 +58,7 @@ from pyflink.common import Configuration
 from pyflink.table import DataTypes, EnvironmentSettings, TableEnvironment
 from pyflink.table.udf import udf
 
-port, plain_port = sys.argv[1:3]
+part, port, plain_port, checkpoint = sys.argv[1:5]
 PULSES = "patient STRING, rate INT"
 
 
@@ -113,15 +121,22 @@ def fails_once(n):
     return n
 
 
-def copy(function, state):
+@udf(result_type=DataTypes.INT())
+def slow(n):
+    time.sleep(0.01)
+    return n
+
+
+def copy(function, state, **settings):
     tables = environment(
         execution_checkpointing_interval="200 ms",
         execution_checkpointing_dir=f"file:///work/state/{state}",
         restart__strategy_type="fixed-delay",
         restart__strategy_fixed__delay_delay="100 ms",
+        **settings,
     )
     tables.create_temporary_function("f", function)
-    now(tables, "numbers", columns="n INT")
+    now(tables, "numbers", columns="n INT, filling STRING")
     declare(tables, state, "n INT")
     tables.execute_sql(f"INSERT INTO `{state}` SELECT f(n) FROM numbers").wait()
 
@@ -129,6 +144,17 @@ def copy(function, state):
 def exactly_once():
     copy(fails_once, "once")
     return Path("/scratch/failed").exists()
+
+
+def spread():
+    copy(slow, "spread", restart__strategy_fixed__delay_attempts="100")
+
+
+def killed():
+    settings = {"execution_checkpointing_externalized__checkpoint__retention": "RETAIN_ON_CANCELLATION"}
+    if checkpoint != "new":
+        settings["execution_state__recovery_path"] = f"file:///work/{checkpoint}"
+    copy(slow, "killed", **settings)
 
 
 def write(name, **options):
@@ -188,7 +214,7 @@ def attempt(name, part):
         print("SAID", name, text.replace(chr(10), " ")[-1500:], flush=True)
 
 
-for name, each in PARTS.items():
+for name, each in (PARTS if part == "all" else {part: globals()[part]}).items():
     attempt(name, each)
 """
 
@@ -198,6 +224,7 @@ def redis(tmp_path_factory):
     with redis_server(tmp_path_factory.mktemp("redis") / "server") as server:
         with server.operator() as client:
             client.execute_command("ACL", "SETUSER", "flink", "on", f">{PASSWORD}", *USER.split())
+            client.execute_command("ACL", "SAVE")
         yield server
 
 
@@ -228,7 +255,7 @@ def fill(client, owner):
         return StreamWriter(client, stream, owner.keyset, owner.key)
 
     writer("pulses").send([json.dumps(row).encode() for row in ROWS])
-    writer("numbers").send([json.dumps({"n": n}).encode() for n in range(NUMBERS)])
+    writer("numbers").send([json.dumps({"n": n, "filling": FILLING}).encode() for n in range(NUMBERS)])
     row = json.dumps(ROWS[0]).encode()
 
     def sealed(stream):
@@ -264,7 +291,7 @@ GRANTED = {
         ),
         "read",
     ),
-    **dict.fromkeys(("highest", "once", "lost"), "write"),
+    **dict.fromkeys(("highest", "once", "lost", "spread", "killed"), "write"),
 }
 
 
@@ -274,8 +301,8 @@ class Clinic:
     def __init__(self, site, owner, redis, plain_port) -> None:
         self.site, self.owner, self.redis, self.plain_port = site, owner, redis, plain_port
 
-    def run(self) -> int:
-        return self.site.run(str(self.redis.port), str(self.plain_port))
+    def arguments(self, part: str, checkpoint: str = "new") -> list[str]:
+        return [part, str(self.redis.port), str(self.plain_port), checkpoint]
 
     def rows(self, stream: str) -> list[dict]:
         with self.redis.operator() as client:
@@ -300,13 +327,22 @@ def clinic(site, new_owner, cache, redis, plain_port, tmp_path_factory):
     (site.root / "app/other.pem").write_bytes(CertificateAuthority.create(int(time.time())).certificate_pem)
     profile = image_profile(cache)
     small = ImageProfile(**{**vars(profile), "limits": Limits(memory_mib=1536, scratch_mib=256, cores=2)})
-    image = site.build(PROGRAM, small, includes=(Path("ca.pem"), Path("other.pem")))
+    included = (Path("ca.pem"), Path("other.pem"))
+    image = site.build(PROGRAM, small, includes=included)
+    executor = site.build_executor(PROGRAM, small, includes=included)
     with redis.operator() as client:
         fill(client, owner)
     streams = [(f"rediss://localhost:{redis.port}/{name}", access) for name, access in GRANTED.items()]
     streams.append((f"rediss://127.0.0.1:{redis.port}/elsewhere", "read"))
     streams.append((f"rediss://localhost:{plain_port}/clear", "read"))
-    owner.allow(image, logs="clinic/data", files=["state"], read_files=["secrets/redis"], streams=streams)
+    owner.allow(
+        image,
+        logs="clinic/data",
+        files=["state"],
+        read_files=["secrets/redis"],
+        streams=streams,
+        executor=executor,
+    )
     return Clinic(site, owner, redis, plain_port)
 
 
@@ -333,7 +369,7 @@ class Forgets(threading.Thread):
 @pytest.fixture(scope="module")
 def log(clinic):
     with Forgets(clinic.redis, "lost"):
-        code = clinic.run()
+        code = clinic.site.run(*clinic.arguments("all"))
     log = clinic.site.log(clinic.owner)
     assert code == 0, log[-6000:]
     return log
@@ -420,3 +456,81 @@ def test_neither_redis_nor_storage_sees_a_row_or_the_password(clinic, log):
         assert secret not in appended.replace(
             json.dumps(ROWS[0]).encode(), b""
         )  # which an operator put into `plain`
+
+
+class Meanwhile:
+    """Does something to a run once its sink's stream has so many records."""
+
+    def __init__(self, clinic, stream: str, *steps) -> None:
+        self.clinic, self.stream, self.steps = clinic, stream, steps
+        self.reached: list[int] = []
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            for number, step in enumerate(self.steps, 1):
+                self._wait(number * NUMBERS // (len(self.steps) + 1))
+                step()
+        except BaseException as error:
+            self.failure = error
+
+    def _wait(self, records: int) -> None:
+        deadline = time.monotonic() + 500
+        while time.monotonic() < deadline:
+            with self.clinic.redis.operator() as client:
+                found = client.xlen(self.stream)
+            if found >= records:
+                self.reached.append(found)
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{records} records are not reached")
+
+    def __enter__(self) -> Meanwhile:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.thread.join(0 if any(error) else 60)
+
+
+def test_a_task_manager_and_a_redis_that_are_killed_lose_and_repeat_nothing(clinic):
+    def kill_one() -> None:
+        os.kill(jvms(clinic.site, "TaskManager")[0].pid, signal.SIGKILL)
+
+    def kill_redis() -> None:
+        clinic.redis.kill()
+        clinic.redis.start()
+
+    with Meanwhile(clinic, "spread", kill_one, kill_redis) as meanwhile:
+        code = clinic.site.run_job(*clinic.arguments("spread"))
+    logs = "\n".join(clinic.site.logs(clinic.owner))
+    assert code == 0, logs[-6000:]
+    assert meanwhile.failure is None, logs[-6000:]
+    assert "TAKEN spread None" in logs, logs[-6000:]
+    assert len(meanwhile.reached) == 2
+    assert meanwhile.reached[-1] < NUMBERS
+    assert sum(said.get("state") == "started" and "executor" in said for said in clinic.site.said) == 3
+    assert sorted(row["n"] for row in clinic.rows("spread")) == list(range(NUMBERS))
+
+
+def test_a_killed_run_that_is_started_again_writes_each_row_once(clinic):
+    def kill_all() -> None:
+        for process in clinic.site.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    with (
+        Meanwhile(clinic, "killed", kill_all) as meanwhile,
+        pytest.raises(Unavailable, match="before it finished"),
+    ):
+        clinic.site.run(*clinic.arguments("killed"))
+    assert meanwhile.failure is None
+    assert clinic.site.gone()
+    assert 0 < len(clinic.rows("killed")) < NUMBERS
+    complete = [path.parent for path in (clinic.site.data / "state/killed").rglob("_metadata")]
+    newest = max(complete, key=lambda path: int(path.name.removeprefix("chk-")))
+    checkpoint = str(newest.relative_to(clinic.site.data))
+    assert clinic.site.run(*clinic.arguments("killed", checkpoint)) == 0
+    assert line(clinic.site.log(clinic.owner), "killed") == "TAKEN killed None"
+    assert sorted(row["n"] for row in clinic.rows("killed")) == list(range(NUMBERS))
