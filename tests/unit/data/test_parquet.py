@@ -1,8 +1,10 @@
 import datetime
 import decimal
+import gc
 import io
 import random
 import re
+import weakref
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -250,6 +252,17 @@ def test_storage_that_changes_after_the_tail_was_verified(write, tmp_path, keyse
     file.write(other)
     with pytest.raises(Tampered):
         list(opened.batches())
+
+
+def test_a_reader_that_is_dropped_leaves_nothing(write, tmp_path, keyset, folder):
+    """Arrow keeps what it was given, and a reader keeps the row group that it read last."""
+    (listed,) = write().files
+    with EncryptedFile((tmp_path / listed.path).open("rb"), keyset, folder, listed) as opened:
+        assert sum(batch.num_rows for batch in opened.batches()) == ROWS
+    reader = weakref.ref(opened)
+    del opened
+    gc.collect()
+    assert reader() is None
 
 
 @pytest.mark.parametrize("name", ["a,b", "a;b", "a:b", " a", "a ", ""])
