@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +14,6 @@ from confide.data.listing_io import check_folder, open_listed
 from confide.data.parquet_reader import EncryptedFile, row_groups, rows_of
 from confide.enclave.program_socket import StreamedTable, inside_image, streamed_table
 from confide.errors import InvalidFormat, Misuse, NotEncrypted
-
-OPEN_FILES = 16
 
 
 class OpenFile(Protocol):
@@ -142,27 +139,6 @@ class PlainSource:
     def readable(self, column: str) -> bool:  # noqa: ARG002 - all are
         """Return True."""
         return True
-
-
-class OpenFiles:
-    """The files of a source that were used last, kept open; used by one thread."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._open: OrderedDict[int, OpenFile] = OrderedDict()
-
-    def __getitem__(self, number: int) -> OpenFile:
-        if number not in self._open:
-            if len(self._open) == OPEN_FILES:
-                self._open.popitem(last=False)[1].close()
-            self._open[number] = self._source.open(number)
-        self._open.move_to_end(number)
-        return self._open[number]
-
-    def close(self) -> None:
-        """Close them all."""
-        while self._open:
-            self._open.popitem()[1].close()
 
 
 def source_at(location: str) -> Source:

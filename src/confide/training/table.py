@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from confide.errors import Misuse
 from confide.training.rows import Rows, check_type, joined, to_rows
 from confide.training.sharding import Part, RowGroup, Shard, generator, parts_of
-from confide.training.sources import OpenFiles, Source, describe, source_at
+from confide.training.sources import Source, describe, source_at
 
 AHEAD = 8
 """Pieces of about 1 MiB that are read while earlier ones are used."""
@@ -141,15 +142,15 @@ class EncryptedTable(IterableDataset[Any]):  # type: ignore[misc]
 
 def _read_ahead(source: Source, parts: Iterable[Part], columns: Sequence[str]) -> Generator[Rows]:
     """Yield the rows of all parts, piece by piece, read in a thread while those before are used."""
-    files = OpenFiles(source)
 
-    def read() -> Iterator[Rows]:
-        for part in parts:
-            file = files[part.group.file]
-            yield from map(to_rows, file.rows_of(part.group.index, columns, part.start, part.stop))
+    def read() -> Generator[Rows]:
+        for number, of_file in itertools.groupby(parts, key=lambda part: part.group.file):
+            with contextlib.closing(source.open(number)) as file:  # an open one keeps its last row group
+                for part in of_file:
+                    yield from map(to_rows, file.rows_of(part.group.index, columns, part.start, part.stop))
 
     some, waiting = read(), deque[Future[Rows | None]]()
-    with contextlib.closing(files), ThreadPoolExecutor(1, "confide-table") as thread:
+    with contextlib.closing(some), ThreadPoolExecutor(1, "confide-table") as thread:
         try:
             waiting.extend(thread.submit(next, some, None) for _ in range(AHEAD))
             while (rows := waiting.popleft().result()) is not None:

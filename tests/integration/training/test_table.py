@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -126,6 +128,17 @@ def test_a_reader_that_is_dropped_leaves_no_thread(folder):
     next(rows)
     rows.close()
     assert threading.active_count() == before
+
+
+def test_one_file_is_open_at_a_time(folder):
+    def files() -> int:
+        paths = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
+        return sum(path.startswith(folder) for path in paths)
+
+    table = EncryptedTable(folder, seed=1, buffer_mib=0)
+    assert files() == 0
+    assert {files() for _ in table} <= {0, 1}
+    assert files() == 0
 
 
 def test_every_type(tmp_path):

@@ -28,10 +28,7 @@ from confide.errors import (
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
 from confide.training.sources import (
-    OPEN_FILES,
     EncryptedSource,
-    OpenFile,
-    OpenFiles,
     PlainSource,
     describe,
     source_at,
@@ -79,15 +76,16 @@ def _source(folder: Path, listing: Listing, *names: KeyName) -> EncryptedSource:
 
 def _ids(source: EncryptedSource | PlainSource, columns: tuple[str, ...] = ("id",)) -> Iterator[int]:
     _, files = describe(source)
-    with contextlib.closing(OpenFiles(source)) as opened:
-        for number, groups in enumerate(files):
+    for number, groups in enumerate(files):
+        with contextlib.closing(source.open(number)) as file:
             for index, rows in enumerate(groups):
-                for batch in opened[number].rows_of(index, columns, 0, rows):
+                for batch in file.rows_of(index, columns, 0, rows):
                     yield from batch["id"].to_pylist()
 
 
-def _count(file: OpenFile) -> int:
-    return sum(batch.num_rows for batch in file.rows_of(0, ["id"], 0, PER_GROUP))
+def _count(source: EncryptedSource, number: int) -> int:
+    with contextlib.closing(source.open(number)) as file:
+        return sum(batch.num_rows for batch in file.rows_of(0, ["id"], 0, PER_GROUP))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 400), (399, 400), (100, 101), (17, 123), (0, 1), (0, 0)])
@@ -158,12 +156,10 @@ def test_storage_that_changes_meanwhile_is_refused_at_that_file(
     source = _source(folder, listing)
     _, files = describe(source)
     attack(folder / listing.files[5].path, folder / listing.files[0].path)
-    opened = OpenFiles(source)
     for number in range(5):
-        assert _count(opened[number]) == PER_GROUP
+        assert _count(source, number) == PER_GROUP
     with pytest.raises(ATTACKS[attack]):
-        _count(opened[5])
-    opened.close()
+        _count(source, 5)
     assert len(files) == 10, "an attack never makes the table shorter"
 
 
@@ -180,19 +176,6 @@ def test_a_file_more_is_refused(folder: Path, listing: Listing) -> None:
     (folder / "more.parquet").write_bytes((folder / listing.files[0].path).read_bytes())
     with pytest.raises(FileUnlisted):
         _source(folder, listing)
-
-
-def test_few_files_are_open_at_a_time(folder: Path, plain: Path) -> None:
-    sizes = FileSizes(row_group_rows=PER_GROUP, file_row_groups=1)
-    keys = _held(PATIENTS)
-    many = encrypt_table(plain, folder, keys, PATIENTS, location="data/patients", sizes=sizes)
-    opened = OpenFiles(_source(folder, many, PATIENTS))
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    for number in (*range(len(many.files)), 0):
-        _count(opened[number])
-    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + OPEN_FILES
-    opened.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
 
 
 @pytest.mark.parametrize("name", ["table", "nothing", "empty"])
