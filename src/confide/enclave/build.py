@@ -63,6 +63,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1",
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime tells its maker of its use, models and failures
+    "DO_NOT_TRACK": "true",  # so does MLflow
     "CONFIDE_AGENT": f"{RUN}/agent.sock",
 }
 
