@@ -283,6 +283,27 @@ def fsdp():
 
 
 @scenario
+def mixed_precision():
+    """DDP under autocast, its gradients sent in half precision; and FSDP by a policy."""
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.bfloat16)
+    results = []
+    for group in (dist.new_group(backend="gloo"), dist.group.WORLD):
+        model = nn.parallel.DistributedDataParallel(_model(), process_group=group, bucket_cap_mb=1)
+        model.register_comm_hook(group, fp16_compress_hook)
+        with torch.autocast("cpu", torch.bfloat16):
+            results.append(_train(model))
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 4))
+        fully_shard(model, mesh=DeviceMesh.from_group(group, "cpu"), mp_policy=policy)
+        results.append(_train(model))
+    return results
+
+
+@scenario
 def reduce_much():
     """A tensor of many chunks, for those who stand between."""
     tensor = torch.ones(4_000_000)

@@ -45,3 +45,9 @@ def test_fsdp_computes_what_it_computes_over_gloo(run_ranks):
     for newer, older, sealed_newer, sealed_older in _results(run_ranks("fsdp")):
         assert sealed_newer == pytest.approx(newer, rel=1e-5)
         assert sealed_older == pytest.approx(older, rel=1e-5)
+
+
+def test_mixed_precision_computes_what_it_computes_over_gloo(run_ranks):
+    for ddp, fsdp, sealed_ddp, sealed_fsdp in _results(run_ranks("mixed_precision")):
+        assert sealed_ddp == ddp
+        assert sealed_fsdp == pytest.approx(fsdp, rel=1e-2)
