@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from confide.data.folders import decrypt_files
@@ -211,6 +215,45 @@ def test_a_table_that_changes_while_the_program_runs_ends_it(study: Study, attac
     said = _log(study)
     assert f"confide.errors.{ATTACKS[attack].__name__}" in said
     assert "rows" not in said.splitlines()[-1]
+
+
+LARGE = """
+import resource
+import torch
+from confide.training import EncryptedTable
+
+torch.set_num_threads(1)
+table = EncryptedTable("data/images", seed=1, batch_size=256, buffer_mib=16)
+next(iter(table))  # what is there once stays
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = peak()
+read = sum(batch["pixels"].numel() for batch in table)
+print("read MiB", read // 2**20, "grew by MiB", peak() - before)
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed here")
+def test_a_table_larger_than_what_is_kept_of_it_passes_through(study: Study) -> None:
+    rows, side = 2**16, 4096
+    pixels = np.frombuffer(np.random.default_rng(1).bytes(rows * side), np.uint8)
+    (study.data / "data").mkdir()
+    plain = study.root / "images.parquet"
+    images = pa.table({"pixels": pa.FixedSizeListArray.from_arrays(pa.array(pixels), side)})
+    pq.write_table(images, plain, row_group_size=2**11)
+    listing = encrypt_table(
+        plain,
+        study.data / "data/images",
+        study.keyset(),
+        KeyName.parse("clinic/patients"),
+        location="data/images",
+        sizes=FileSizes(row_group_rows=2**11, file_row_groups=8),
+    )
+    study.grant("data/images", "read", "table", "clinic/patients", listing=listing)
+    study.logs = "clinic/logs"
+    assert study.run(DECLARES.replace("data/patients", "data/images") + LARGE) == 0, _log(study)
+    (found,) = re.findall(r"^read MiB 256 grew by MiB (\d+)$", _log(study), re.M)
+    assert int(found) < 128
 
 
 COMMITS = """
