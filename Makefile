@@ -40,7 +40,7 @@ properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
 
 test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
-	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py tests/integration/run/test_metrics.py tests/integration/run/test_lightning.py tests/integration/serving/test_trained.py
+	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py tests/integration/run/test_metrics.py tests/integration/run/test_lightning.py tests/integration/serving/test_trained.py tests/integration/canary/test_canary_training.py
 
 test-spark35: setup-spark35  ## tests of Spark 3.5, in an environment of its own
 	.local/spark35/bin/pytest tests/unit/spark tests/unit/jvm tests/integration/spark tests/integration/run/test_spark.py tests/integration/run/test_spark35.py tests/integration/run/test_local_cluster.py tests/integration/run/test_bigdl.py tests/integration/canary/test_canary.py
