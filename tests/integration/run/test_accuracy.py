@@ -30,10 +30,13 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("example", "tables", "least", "margin"),
     [
+        ("09_encrypted_images", "digits", 0.95, 0.02),
+        ("09_encrypted_images", "mnist", 0.95, 0.02),
         ("10_patients", "patients", 0.95, 0.03),
+        ("13_transformer", "texts", 0.8, 0.04),
     ],
 )
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_ranks_reach_what_one_plain_process_reaches(
     new_site, new_owner, tmp_path, example, tables, least, margin
 ):
