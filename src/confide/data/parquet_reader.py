@@ -60,7 +60,7 @@ class EncryptedFile:
             raise FileChanged(f"{self._name} has {tail.size} bytes, listed are {listed.size}")
         if listed and not hmac.compare_digest(tail.binding, listed.binding):
             raise FileChanged(f"{self._name} is another file than the listed one")
-        kms = self._kms  # arrow holds the function, so that one which holds this reader would keep both forever
+        kms = self._kms  # arrow holds the function: if that held this reader, both would stay forever
         self._factory = pe.CryptoFactory(lambda _connection: kms)
         properties = self._factory.file_decryption_properties(pe.KmsConnectionConfig())
         source = pa.PythonFile(TailedFile(file, tail), mode="r")
