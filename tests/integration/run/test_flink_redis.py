@@ -494,6 +494,7 @@ class Meanwhile:
         self.thread.join(0 if any(error) else 60)
 
 
+@pytest.mark.slow
 def test_a_task_manager_and_a_redis_that_are_killed_lose_and_repeat_nothing(clinic):
     def kill_one() -> None:
         os.kill(jvms(clinic.site, "TaskManager")[0].pid, signal.SIGKILL)
@@ -514,6 +515,7 @@ def test_a_task_manager_and_a_redis_that_are_killed_lose_and_repeat_nothing(clin
     assert sorted(row["n"] for row in clinic.rows("spread")) == list(range(NUMBERS))
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_is_started_again_writes_each_row_once(clinic):
     def kill_all() -> None:
         for process in clinic.site.processes():
