@@ -112,6 +112,7 @@ def test_an_undeclared_argument_is_shown_as_a_line_to_paste():
         (("--master", "spark://master:7077"), "--workers N"),
         (("--master", "k8s://https://cluster"), "--dry-run k8s"),
         (("--master", "yarn"), "--workers N"),
+        (("--master", "local-cluster[2,1,1024]"), "spark.master=local-cluster"),
         (("--master", "mesos://x"), "knows no such master"),
         (("--deploy-mode", "cluster"), "--dry-run k8s"),
         (("--num-executors", "2"), "--workers N"),
@@ -121,4 +122,6 @@ def test_an_undeclared_argument_is_shown_as_a_line_to_paste():
 def test_habits_of_spark_submit(clinic, options, word):
     said = clinic("run", *options, "--tee", "simulated", "job.py")
     assert (said.code, word in said.err) == (64, True), said.err
-    assert options[0] not in clinic("run", "--help").out.replace("--dry-run", "")
+    assert options[0] not in clinic("run", "--help").out
+    said = clinic("policy", "allow", *options, "job.py")
+    assert (said.code, word in said.err) == (64, True), said.err

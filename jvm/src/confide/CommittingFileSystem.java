@@ -149,20 +149,26 @@ public final class CommittingFileSystem extends FilterFileSystem {
 
   /**
    * Commits a change, on top of what other processes committed meanwhile. Whoever committed last writes the copy of the
-   * listing; one that was written all the same and is no longer the newest is followed by a newer one.
+   * listing; one that was written all the same and is no longer the newest is followed by a newer one, once: processes
+   * that commit at the same time would drive one another on.
    */
   private static void change(GrantedArea area, Path path, List<ListedFile> added, Predicate<String> removed)
       throws IOException {
     synchronized (CHANGES) {
       Guard.Commit own = commit(area, added, removed);
-      while (!isBehind(area, own)) {
-        ListingCopy.write(area, area.absolute(path, Listing.FILE_NAME), own.jws());
-        if (!isBehind(area, own)) {
-          return;
-        }
-        own = commit(area, List.of(), file -> false);
+      if (isWritten(area, path, own) && isBehind(area, own)) {
+        isWritten(area, path, commit(area, List.of(), file -> false));
       }
     }
+  }
+
+  /** Writes the copy of the listing, unless another process has committed since, and says whether it did. */
+  private static boolean isWritten(GrantedArea area, Path path, Guard.Commit own) throws IOException {
+    if (isBehind(area, own)) {
+      return false;
+    }
+    ListingCopy.write(area, area.absolute(path, Listing.FILE_NAME), own.jws());
+    return true;
   }
 
   private static Guard.Commit commit(GrantedArea area, List<ListedFile> added, Predicate<String> removed)

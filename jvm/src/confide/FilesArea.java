@@ -27,7 +27,7 @@ final class FilesArea extends GrantedArea {
     requireVisible(name, file);
     ListedFile expected = expected(name);
     if (expected == null && grant.listing() == null && !Names.isHidden(name)) {
-      guard.followFirstCommits(); // another process may have made it
+      guard.followFirstCommit(grant); // another process may have made it
       expected = expected(name);
     }
     if (expected == null) {

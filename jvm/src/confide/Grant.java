@@ -20,6 +20,8 @@ final class Grant {
   final boolean isStream;
   final String key;
   final Map<String, String> columns = new HashMap<>();
+  /** When the broker was last asked for a first listing (`System.nanoTime`); null: never. */
+  volatile Long asked;
   private String table;
   private Listing listing;
 

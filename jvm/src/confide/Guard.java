@@ -26,7 +26,6 @@ final class Guard {
   private final Map<String, Grant> streams = new HashMap<>();
   private final String root;
   private final Written written = new Written();
-  private volatile Long refreshed;
 
   private Guard(AgentClient agent) throws ConfideException {
     this.agent = agent;
@@ -84,11 +83,10 @@ final class Guard {
    * Takes over what was committed elsewhere meanwhile, with the keys as they are now, and says whether that could be: an
    * executor learns so of the driver's commits, a server of everybody's. A driver itself goes by what it read and committed.
    */
-  boolean refresh() throws ConfideException {
+  synchronized boolean refresh() throws ConfideException {
     if (!KeyUse.committedElsewhere()) {
       return false;
     }
-    long asked = System.nanoTime();
     JsonNode release = agent.refresh().path("release");
     keys = new Keys(release.path("keys"));
     for (JsonNode now : release.path("grants")) {
@@ -97,15 +95,15 @@ final class Guard {
         grant.follow(new Listing(now.get("listing")));
       }
     }
-    refreshed = asked;
     return true;
   }
 
-  /** The same for locations without a listing, if the last answer is older than the engine's rule lets it be. */
-  void followFirstCommits() throws ConfideException {
-    Long last = refreshed;
-    if (last == null || System.nanoTime() - last >= KeyUse.firstCommitsNs()) {
+  /** The same for a location without a listing, if it was asked for longer ago than the engine's rule lets it be. */
+  void followFirstCommit(Grant grant) throws ConfideException {
+    long now = System.nanoTime();
+    if (grant.asked == null || now - grant.asked >= KeyUse.firstCommitsNs()) {
       refresh();
+      grant.asked = now;
     }
   }
 

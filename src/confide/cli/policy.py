@@ -22,6 +22,7 @@ from confide.cli.options import (
 from confide.cli.output import emit, say
 from confide.cli.policy_evidence import from_evidence
 from confide.cli.programs import ProgramOptions, check_executors, image_of, image_of_executors, keep_image
+from confide.cli.submit import with_habits
 
 if TYPE_CHECKING:
     from confide.broker.policy import Policy
@@ -39,6 +40,7 @@ DEFAULT_FILE = Path("policy.toml")
 
 
 @app.command()
+@with_habits
 @with_program_options
 def allow(
     context: typer.Context,

@@ -12,6 +12,7 @@ import typer
 from confide.errors import Misuse
 
 MASTERS = {
+    "local-cluster": "give --workers N; of Spark 3.5, --conf 'spark.master=local-cluster[N,CORES,MIB]'",
     "local": "give --cores N, measured, so at `policy allow` too; all are used without it",
     "spark": "there is no Master that could start executors, as it would hold the job's secret: give --workers N, "
     "and start those on other machines as docs/cluster.md says",
@@ -24,6 +25,7 @@ OTHERWISE = {
     "--dry-run k8s prints it",
     "--num-executors": "give --workers N",
     "--executor-cores": "give --worker-cores N",
+    "--driver-cores": "give --cores N, which holds for driver and executors alike; at `policy allow` too",
     "--total-executor-cores": "give --workers N and --worker-cores N",
     "--executor-memory": "give --memory, which holds for driver and executors alike; at `policy allow` too",
     "--driver-memory": "give --memory, which holds for driver and executors alike; at `policy allow` too",

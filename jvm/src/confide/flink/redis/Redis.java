@@ -26,7 +26,7 @@ final class Redis implements Closeable {
   private static final int MAX_DEPTH = 5; // XREAD: streams, a stream, its entries, an entry, its fields
   private static final long MAX_REPLY_BYTES = 80L * 1024 * 1024;
   private static final int OBJECT_BYTES = 64; // of memory, however few on the wire
-  private static final int MAX_TEXT_BYTES = 1024 * 1024;
+  private static final int MAX_TEXT_BYTES = 320 * 1024; // a record of 256 KiB, sealed
 
   /** The server says that a command failed. */
   static final class Failed extends IOException {

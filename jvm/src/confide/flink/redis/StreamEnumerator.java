@@ -1,5 +1,6 @@
 package confide.flink.redis;
 
+import confide.ConfideException;
 import java.io.IOException;
 import java.util.HashMap;
 import java.util.List;
@@ -40,6 +41,8 @@ final class StreamEnumerator implements SplitEnumerator<StreamSplit, Boolean> {
     if (range.fromNewest() || range.toNewest()) {
       try (RedisStream stream = new RedisStream(address)) {
         newest = stream.newest();
+      } catch (ConfideException e) {
+        throw StreamSource.lasting(e);
       }
     }
     return new StreamSplit(range.fromNewest() ? newest : EntryId.NONE, range.toNewest() ? newest : null,

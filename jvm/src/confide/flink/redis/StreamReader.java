@@ -78,7 +78,7 @@ final class StreamReader implements SplitReader<RedisStream.Entry, StreamSplit> 
 
   @Override
   public void wakeUp() {
-    // a fetch takes half a second at most
+    // a fetch waits half a second for records, and ends by its deadline
   }
 
   @Override

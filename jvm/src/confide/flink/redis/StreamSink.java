@@ -74,6 +74,8 @@ final class StreamSink
             Batch batch = request.getCommittable();
             stream.append(batch.producer(), batch.dataKey(), batch.first(), batch.records());
           }
+        } catch (ConfideException e) {
+          throw StreamSource.lasting(e);
         } catch (Redis.Failed e) {
           if (e.said.startsWith("GAP")) {
             throw new SuppressRestartsException(new ConfideException("Tampered",

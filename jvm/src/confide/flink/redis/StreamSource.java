@@ -18,6 +18,7 @@ import org.apache.flink.api.connector.source.SplitEnumeratorContext;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.base.source.reader.RecordEmitter;
 import org.apache.flink.connector.base.source.reader.SingleThreadMultiplexSourceReaderBase;
+import org.apache.flink.connector.base.source.reader.SourceReaderOptions;
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 import org.apache.flink.core.io.SimpleVersionedSerializerAdapter;
 import org.apache.flink.metrics.MetricGroup;
@@ -29,9 +30,9 @@ import org.apache.flink.util.UserCodeClassLoader;
 /** A stream of sealed records, exactly once: what a checkpoint says was read is what was opened, in unbroken order. */
 final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
   private static final long serialVersionUID = 1L;
-  /** What {@code confide.errors} calls unavailable, but for what is not installed. */
+  /** What {@code confide.errors} calls unavailable, but for what is not installed, and a broker that is another. */
   private static final Set<String> PASSING = Set.of(
-      "Unavailable", "BrokerUnavailable", "BrokerUntrusted", "StorageUnavailable", "CollateralUnavailable",
+      "Unavailable", "BrokerUnavailable", "StorageUnavailable", "CollateralUnavailable",
       "ProviderUnavailable", "Conflict");
 
   /**
@@ -95,6 +96,11 @@ final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
     return new Reader(context);
   }
 
+  /** What a Redis sends is large if it likes: one reply waits, and not two, as is Flink's default. */
+  private static Configuration oneAhead() {
+    return new Configuration().set(SourceReaderOptions.ELEMENT_QUEUE_CAPACITY, 1);
+  }
+
   /** A refusal, which trying again would not change; what is only not there now is no refusal. */
   static RuntimeException lasting(ConfideException error) {
     if (PASSING.contains(error.kind())) {
@@ -119,7 +125,7 @@ final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
   private final class Reader
       extends SingleThreadMultiplexSourceReaderBase<RedisStream.Entry, RowData, StreamSplit, Progress> {
     Reader(SourceReaderContext context) {
-      super(() -> new StreamReader(address), new Emitter(), new Configuration(), context);
+      super(() -> new StreamReader(address), new Emitter(), oneAhead(), context);
     }
 
     @Override
