@@ -86,21 +86,9 @@ def test_ranks_that_train_together_reach_what_one_process_reaches(new_site, new_
     assert owner.read(site.data, "out/scores").num_rows == 450
 
 
-def _ranks(site) -> list[int]:
-    """Return the processes that the program spawned, below those of the enclave: they do not see the data root."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    below = set(site.processes())
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return sorted(pid for pid in below if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-
 def _kill(site, *, one_rank: bool) -> None:
     """Kill all of a run, or the rank that was started last."""
-    for pid in _ranks(site)[-1:] if one_rank else site.processes():
+    for pid in site.processes_below(b"spawn_main")[-1:] if one_rank else site.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

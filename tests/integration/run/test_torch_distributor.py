@@ -8,8 +8,11 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from confide.enclave.image import Limits
+from confide.errors import ConfideError
 
 from ..canary.watch import Hits, Needles, Traffic
 from .training_tables import patients
@@ -181,31 +185,82 @@ def test_in_executors(start, alone):
         assert "LaunchRefused: torch.distributed backend gloo: it sends tensors in clear" in log
 
 
-def test_the_example_reaches_what_it_reaches_in_clear(new_site, new_owner, spark_with_torch, tmp_path):
-    source = EXAMPLE.read_text()
-    assert "import confide" not in source
+@pytest.fixture(scope="module")
+def example_alone(tmp_path_factory):
+    """The example's table, and the accuracy that one plain rank reaches on it."""
+    folder = tmp_path_factory.mktemp("example")
     table = pa.concat_tables(patients().values()).sort_by("patient_id")
-    (tmp_path / "data/patients").mkdir(parents=True)
-    pq.write_table(table, tmp_path / "data/patients/part.parquet")
+    (folder / "data/patients").mkdir(parents=True)
+    pq.write_table(table, folder / "data/patients/part.parquet")
     plain = subprocess.run(
         [sys.executable, str(EXAMPLE), "--ranks=1"],
-        cwd=tmp_path,
+        cwd=folder,
         check=True,
         capture_output=True,
         text=True,
         env=PLAIN_SPARK,
     )
+    assert "from round 0" in plain.stdout
     accuracy = float(plain.stdout.split()[-1])
     assert accuracy > 0.95
+    return table, accuracy
 
+
+@pytest.fixture
+def example(new_site, new_owner, spark_with_torch, example_alone):
+    """The example on an encrypted table, with executors, allowed."""
+    source = EXAMPLE.read_text()
+    assert "import confide" not in source
     site = new_site()
     owner = new_owner("clinic", site.broker("local"), site.root)
-    owner.encrypt(table, site.data, "data/patients")
+    owner.encrypt(example_alone[0], site.data, "data/patients")
     driver, executor = site.build(source, spark_with_torch), site.build_executor(source, spark_with_torch)
-    grants = ("data/patients", "read"), ("out/scores", "write"), ("out/model", "write")
-    owner.allow(driver, *grants, logs="clinic/data", executor=executor)
-    assert site.run_job("--ranks=2") == 0, "\n".join(site.logs(owner))
-    said = "".join(site.logs(owner))
+    written = [(f"out/{name}", "write") for name in ("scores", "checkpoint")]
+    owner.allow(driver, ("data/patients", "read"), *written, logs="clinic/data", executor=executor)
+    return site, owner
+
+
+def reached(site, owner, accuracy: float) -> str:
+    """Check what the newest run came to, and return what its driver printed."""
+    (said,) = [log for log in site.logs(owner) if "\naccuracy " in log]
     assert float(re.search("^accuracy (.*)$", said, re.M)[1]) == pytest.approx(accuracy, abs=0.01)
     assert owner.read(site.data, "out/scores").num_rows == 142
-    assert owner.read(site.data, "out/model").num_rows == 1
+    assert owner.read(site.data, "out/checkpoint")["rounds"].to_pylist() == [4]
+    return said
+
+
+def test_the_example_reaches_what_it_reaches_in_clear(example, example_alone):
+    site, owner = example
+    assert site.run_job("--ranks=2") == 0, "\n".join(site.logs(owner))
+    assert "from round 0" in reached(site, owner, example_alone[1])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("confide.spark.ExecutorProcess", "--executor-id\0001"), ("confide.spark.Gateway",)],
+    ids=["executor", "driver"],
+)
+def test_it_goes_on_after_the_death_of_one(example, example_alone, words):
+    """Spark does not repeat the work of ranks: the run ends, and the next one goes on."""
+    site, owner = example
+
+    def rounds() -> int:
+        stored = owner.store.listing_at("clinic", "out/checkpoint")
+        return stored.listing.serial if stored else 0
+
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(site.run_job, "--ranks=2")
+        while rounds() == 0 or not site.processes_below(b"torch.distributed.run"):
+            assert not run.done(), "\n".join(site.logs(owner))
+            time.sleep(0.05)
+        for pid in site.processes_below(words[0].encode()):
+            given = Path(f"/proc/{pid}/cmdline").read_text()
+            if all(f"\0{part}\0" in given for part in words):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ConfideError):
+            assert run.result(300) != 0
+    assert site.gone()
+    done = rounds()
+    assert 0 < done < 4
+    assert site.run_job("--ranks=2") == 0, "\n".join(site.logs(owner))
+    assert f"from round {done}\n" in reached(site, owner, example_alone[1])
