@@ -156,14 +156,14 @@ public final class CommittingFileSystem extends FilterFileSystem {
       throws IOException {
     synchronized (CHANGES) {
       Guard.Commit own = commit(area, added, removed);
-      if (isWritten(area, path, own) && isBehind(area, own)) {
-        isWritten(area, path, commit(area, List.of(), file -> false));
+      if (writeCopy(area, path, own) && isBehind(area, own)) {
+        writeCopy(area, path, commit(area, List.of(), file -> false));
       }
     }
   }
 
   /** Writes the copy of the listing, unless another process has committed since, and says whether it did. */
-  private static boolean isWritten(GrantedArea area, Path path, Guard.Commit own) throws IOException {
+  private static boolean writeCopy(GrantedArea area, Path path, Guard.Commit own) throws IOException {
     if (isBehind(area, own)) {
       return false;
     }

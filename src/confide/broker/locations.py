@@ -37,8 +37,7 @@ def parse_location(text: str) -> str:
 
 def is_stream(location: str) -> bool:
     """Return whether it can be the location of a stream of sealed records: `rediss://host:port/NAME`."""
-    match = _STREAM.fullmatch(location)
-    return match is not None and int(match["port"]) <= _MAX_PORT
+    return _address(location) is not None
 
 
 def stream_address(location: str) -> tuple[str, int]:
@@ -47,9 +46,16 @@ def stream_address(location: str) -> tuple[str, int]:
     Raises:
         Misuse: it is the location of no stream.
     """
-    match = _STREAM.fullmatch(location)
-    if match is None or not is_stream(location):
+    address = _address(location)
+    if address is None:
         raise Misuse(f"not the location of a stream (rediss://host:port/NAME): {location!r}")
+    return address
+
+
+def _address(location: str) -> tuple[str, int] | None:
+    match = _STREAM.fullmatch(location)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        return None
     return match["host"], int(match["port"])
 
 

@@ -1,4 +1,4 @@
-"""Options of `spark-submit` that `confide run` calls otherwise: whoever types them is told what to type."""
+"""Options of `spark-submit` that are called otherwise here: whoever types them is told what to type."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ import typer
 
 from confide.errors import Misuse
 
+_WORKERS = "give --workers N at `confide run`, and --workers at `policy allow`"
+_MEMORY = "give --memory, measured, so at both commands; it holds for driver and executors alike"
+_JARS = "what runs is measured: fetch the jars, and give them with --jars"
+
 MASTERS = {
-    "local-cluster": "give --workers N; of Spark 3.5, --conf 'spark.master=local-cluster[N,CORES,MIB]'",
+    "local-cluster": f"{_WORKERS}; of Spark 3.5, --conf 'spark.master=local-cluster[N,CORES,MIB]'",
     "local": "give --cores N, measured, so at `policy allow` too; all are used without it",
-    "spark": "there is no Master that could start executors, as it would hold the job's secret: give --workers N, "
-    "and start those on other machines as docs/cluster.md says",
-    "yarn": "YARN would hold the job's secret: give --workers N, and start those on other machines as "
-    "docs/cluster.md says",
-    "k8s": "give --dry-run k8s: it prints the objects that run driver and executors (docs/how-to/kubernetes.md)",
+    "spark": "there is no Master that could start executors, as it would hold the job's secret: "
+    f"{_WORKERS}; docs/cluster.md has those on other machines",
+    "yarn": f"YARN would hold the job's secret: {_WORKERS}; docs/cluster.md has those on other machines",
+    "k8s": "give --dry-run k8s at `confide run`: it prints the objects that run driver and executors "
+    "(docs/how-to/kubernetes.md)",
 }
 OTHERWISE = {
     "--deploy-mode": "the driver runs where `confide run` does: on this machine (client), or in a pod (cluster): "
-    "--dry-run k8s prints it",
-    "--num-executors": "give --workers N",
-    "--executor-cores": "give --worker-cores N",
-    "--driver-cores": "give --cores N, which holds for driver and executors alike; at `policy allow` too",
-    "--total-executor-cores": "give --workers N and --worker-cores N",
-    "--executor-memory": "give --memory, which holds for driver and executors alike; at `policy allow` too",
-    "--driver-memory": "give --memory, which holds for driver and executors alike; at `policy allow` too",
-    "--packages": "what runs is measured: fetch the jars, and give them with --jars",
-    "--repositories": "what runs is measured: fetch the jars, and give them with --jars",
+    "--dry-run k8s of `confide run` prints it",
+    "--num-executors": _WORKERS,
+    "--executor-cores": "give --worker-cores N at `confide run`",
+    "--driver-cores": MASTERS["local"],
+    "--total-executor-cores": f"{_WORKERS}; cores of each are --worker-cores",
+    "--executor-memory": _MEMORY,
+    "--driver-memory": _MEMORY,
+    "--packages": _JARS,
+    "--repositories": _JARS,
     "--files": "give --include FILE, measured; the program finds it beside itself",
     "--archives": "give --include FOLDER, measured; the program finds it beside itself",
     "--properties-file": "give each setting with --conf NAME=VALUE",
