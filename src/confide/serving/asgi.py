@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,6 +32,7 @@ class NotFound(UnknownModel):
     """No such endpoint."""
 
 
+@lru_cache(maxsize=1024)
 def target_of(path: str) -> Target | None:
     """Return what is asked by POST to a path; None: nothing that is sealed."""
     match path.strip("/").split("/"):

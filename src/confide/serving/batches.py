@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from confide.errors import ConfideError
 from confide.serving.failures import InvalidRequest
 from confide.serving.frames import BATCH_TYPE, AnswerHead, Frame, RequestHead
+from confide.serving.sealed import ERROR_HEADER
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -29,56 +31,85 @@ async def answer_batch(application: Application, batch: list[Frame], client: Any
         client: address and port that the batch comes from.
         send: of ASGI, of the batch.
     """
-    await send(_STARTED)
-    one_at_a_time = asyncio.Lock()
+    answers: list[bytes] = []
+    some = asyncio.Event()
 
-    async def sent(frame: Frame) -> None:
-        async with one_at_a_time:
-            await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
+    async def answer(frame: Frame) -> None:
+        answers.append((await _answer(application, frame, client)).encode())
+        some.set()
 
-    await asyncio.gather(*(_answer(application, frame, client, sent) for frame in batch))
+    async with asyncio.TaskGroup() as tasks:
+        for frame in batch:
+            tasks.create_task(answer(frame))
+        await send(_STARTED)
+        left = len(batch)
+        while left:
+            await some.wait()  # requests that ran together are answered together, in one piece
+            some.clear()
+            left -= len(answers)
+            piece, answers = b"".join(answers), []
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _answer(
-    application: Application, frame: Frame, client: Any, sent: Callable[[Frame], Awaitable[None]]
-) -> None:
+async def _answer(application: Application, frame: Frame, client: Any) -> Frame:
     try:
-        head = RequestHead.decode(frame.head)
-        headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in head.headers.items()]
-        query, _ = head.query.encode(), head.path.encode()
-    except (InvalidRequest, UnicodeEncodeError):
-        refused = AnswerHead(InvalidRequest.http_status, {"confide-error": InvalidRequest.__name__})
-        await sent(Frame(frame.number, refused.encode(), b""))
-        return
-    headers.append((b"content-length", str(len(frame.body)).encode()))
+        method, path, query, headers = _asked(frame.head)
+    except InvalidRequest as error:
+        return _failed(frame, error)
     scope = {
         "type": "http",
-        "method": head.method,
-        "path": head.path,
+        "method": method,
+        "path": path,
         "query_string": query,
-        "headers": headers,
+        "headers": [*headers, (b"content-length", str(len(frame.body)).encode())],
         "client": client,
         "in_batch": True,
     }
     pieces: list[bytes] = []
-    answer = AnswerHead(500, {})
+    head = b""
 
     async def receive() -> Mapping[str, Any]:
         return {"type": "http.request", "body": frame.body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
-        nonlocal answer
+        nonlocal head
         if message["type"] == "http.response.start":
-            said = {name.decode("latin-1"): text.decode("latin-1") for name, text in message["headers"]}
-            answer = AnswerHead(message["status"], said)
-            return
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            await sent(Frame(frame.number, answer.encode(), b"".join(pieces)))
+            head = _answered(message["status"], tuple(message["headers"]))
+        else:
+            pieces.append(message.get("body", b""))
 
     try:
         await application(scope, receive, send)
     except Exception:  # noqa: BLE001 - one request stops no batch: its own answer is all that is missing
-        failed = AnswerHead(ConfideError.http_status, {"confide-error": ConfideError.__name__})
-        await sent(Frame(frame.number, failed.encode(), b""))
+        return _failed(frame, ConfideError())
+    return Frame(frame.number, head, b"".join(pieces))
+
+
+def _failed(frame: Frame, error: ConfideError) -> Frame:
+    head = AnswerHead(error.http_status, {ERROR_HEADER: type(error).__name__})
+    return Frame(frame.number, head.encode(), b"")
+
+
+@lru_cache(maxsize=256)  # the heads of most requests are the same
+def _asked(head: bytes) -> tuple[str, str, bytes, tuple[tuple[bytes, bytes], ...]]:
+    """Return method, path, query and headers, as ASGI has them.
+
+    Raises:
+        InvalidRequest: of another form.
+    """
+    said = RequestHead.decode(head)
+    try:
+        headers = tuple(
+            (name.encode("latin-1"), text.encode("latin-1")) for name, text in said.headers.items()
+        )
+        query, _ = said.query.encode(), said.path.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("a batch: a head of another form") from None
+    return said.method, said.path, query, headers
+
+
+@lru_cache(maxsize=256)
+def _answered(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    said = {name.decode("latin-1"): text.decode("latin-1") for name, text in headers}
+    return AnswerHead(status, said).encode()

@@ -75,19 +75,18 @@ class Application:
         headers: Headers = dict(scope["headers"])
         try:
             self._admission.take(client_of(scope))
-            path = scope["path"].strip("/").split("/")
-            await self._route(scope, path, headers, receive, send)
+            target = target_of(scope["path"]) if scope["method"] == "POST" else None
+            if target is not None:
+                await self._post(scope, target, headers, receive, send)
+            else:
+                await self._route(scope, headers, receive, send)
         except ConfideError as error:
             await send_error(send, error)
         except Exception:  # noqa: BLE001 - no traceback may leave with values of a request in it
             await send_error(send, ConfideError("internal error"))
 
-    async def _route(
-        self, scope: Scope, path: list[str], headers: Headers, receive: Receive, send: Send
-    ) -> None:
-        match scope["method"], path:
-            case "POST", [*_] if (target := target_of(scope["path"])) is not None:
-                await self._post(scope, target, headers, receive, send)
+    async def _route(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        match scope["method"], scope["path"].strip("/").split("/"):
             case "POST", [*_] if scope["path"] == BATCH_PATH:
                 await self._batch(scope, headers, receive, send)
             case "GET", [*_] if scope["path"] == PATH:

@@ -8,12 +8,12 @@ protocol has it.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json as json_of
 
 from confide.attestation.evidence import describe
 from confide.serving.failures import InvalidRequest
@@ -232,7 +232,7 @@ def write_reply(
     said = {"model_name": model, "model_version": version, "outputs": outputs}
     if request.id:
         said["id"] = request.id
-    header = json.dumps(said, separators=(",", ":")).encode()
+    header = json_of(said)
     return Body(b"".join((header, *binary)), len(header)) if binary else Body(header)
 
 
@@ -257,7 +257,7 @@ def write_request(inputs: Mapping[str, Array], outputs: Sequence[str]) -> Body:
     said: dict[str, Any] = {"inputs": tensors, "parameters": {"binary_data_output": True}}
     if outputs:
         said["outputs"] = [{"name": name} for name in outputs]
-    header = json.dumps(said, separators=(",", ":")).encode()
+    header = json_of(said)
     return Body(b"".join((header, *binary)), len(header))
 
 
@@ -282,10 +282,11 @@ def check_outputs(request: InferenceRequest, specs: Sequence[TensorSpec]) -> Non
     Raises:
         InvalidRequest: it has not.
     """
-    names = {spec.name for spec in specs}
-    for name in request.outputs:
-        if name not in names:
-            raise InvalidRequest(f"output {name!r} is none of this model's")
+    if request.outputs:
+        names = {spec.name for spec in specs}
+        for name in request.outputs:
+            if name not in names:
+                raise InvalidRequest(f"output {name!r} is none of this model's")
 
 
 def _inputs(tensors: Sequence[InputTensor], binary: memoryview, check: Check) -> dict[str, Array]:

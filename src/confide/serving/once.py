@@ -18,12 +18,14 @@ from confide.serving.failures import Duplicate
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Entry(Generic[_Answer]):
     digest: bytes
-    answer: asyncio.Future[_Answer]
-    size: int
     expires: float
+    size: int = 0
+    answer: _Answer | None = None
+    waits: asyncio.Future[_Answer] | None = None
+    """Of who asks while the work is under way."""
 
 
 class Once(Generic[_Answer]):
@@ -68,23 +70,28 @@ class Once(Generic[_Answer]):
         if known is not None:
             if not hmac.compare_digest(known.digest, digest):
                 raise Duplicate("another request has this id")
-            return await asyncio.shield(known.answer)
-        entry: _Entry[_Answer] = _Entry(
-            digest, asyncio.get_running_loop().create_future(), 0, self._clock() + keep_s
-        )
+            if known.answer is not None:
+                return known.answer
+            if known.waits is None:
+                known.waits = asyncio.get_running_loop().create_future()
+            return await asyncio.shield(known.waits)
+        entry: _Entry[_Answer] = _Entry(digest, self._clock() + keep_s)
         self._entries[key] = entry
         try:
             answer = await work()
         except BaseException as error:
             if self._entries.get(key) is entry:
                 del self._entries[key]
-            if isinstance(error, Exception):
-                entry.answer.set_exception(error)
-                entry.answer.exception()  # it may be that nobody waits
-            else:
-                entry.answer.cancel()
+            if entry.waits is not None and isinstance(error, Exception):
+                entry.waits.set_exception(error)
+                entry.waits.exception()  # it may be that nobody waits
+            elif entry.waits is not None:
+                entry.waits.cancel()
             raise
-        entry.answer.set_result(answer)
+        entry.answer = answer
+        if entry.waits is not None:
+            entry.waits.set_result(answer)
+            entry.waits = None
         if self._entries.get(key) is entry:
             entry.size = self._size(answer)
             self._bytes += entry.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import json
 import os
 import socket
@@ -115,6 +116,7 @@ class _Worker:
             if grpc_listener is not None:
                 self._start_grpc(grpc_listener, admission)
                 addresses["grpc"] = _called(names, grpc_listener)
+            _collect_seldom()
             self._tell_ready(True)
             context.started()
             async with self._refreshing():
@@ -310,6 +312,13 @@ def _pool_keys(release: Release) -> PoolKeys:
     if release.requests is None:
         raise NoGrant("the policy names no key for requests: `confide policy allow ... --requests OWNER/KEY`")
     return PoolKeys(release.keyset().key(KeyName.parse(release.requests)))
+
+
+def _collect_seldom() -> None:
+    """Look at answers that are kept, and at what was loaded, less often: it took a fifth of a sealed request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @contextlib.contextmanager

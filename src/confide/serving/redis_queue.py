@@ -7,7 +7,8 @@ waits or is being answered, and its length is how much that is. Keys and fields:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from redis.asyncio import Redis
@@ -38,6 +39,9 @@ WAITING_BYTES = 1024 * 1024 * 1024
 TAKEN_BYTES = 16 * 1024 * 1024
 """Of requests that are taken out at once; the last of them may be larger."""
 
+TOGETHER_BYTES = 1024 * 1024
+"""Of answers that are put down in one step, which nothing else in the store happens during."""
+
 _SUBMIT = """
 local known = redis.call('HMGET', KEYS[2], 'digest', 'head', 'body')
 if known[1] then
@@ -55,24 +59,29 @@ redis.call('XADD', KEYS[1], '*', 'id', ARGV[4], 'head', ARGV[5], 'body', ARGV[6]
 return {'waits'}
 """
 _REMOVE = """
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-if redis.call('XDEL', KEYS[1], ARGV[2]) == 1 then
-  local bytes = tonumber(redis.call('HMGET', KEYS[3], 'bytes')[1]) or 0
-  redis.call('HSET', KEYS[3], 'bytes', math.max(0, bytes - tonumber(ARGV[3])))
+local function remove(stream, waiting, group, entry, size)
+  redis.call('XACK', stream, group, entry)
+  if redis.call('XDEL', stream, entry) == 1 then
+    local bytes = tonumber(redis.call('HMGET', waiting, 'bytes')[1]) or 0
+    redis.call('HSET', waiting, 'bytes', math.max(0, bytes - tonumber(size)))
+  end
 end
 """
+_DISCARD = _REMOVE + "remove(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])"
 _ANSWER = (
-    """
-local known = redis.pcall('HMGET', KEYS[2], 'digest', 'head')
-if known.err and not string.find(known.err, 'WRONGTYPE', 1, true) then return known end
-if known[1] and not known[2] then
-  redis.call('HSET', KEYS[2], 'head', ARGV[4], 'body', ARGV[5])
-  redis.call('PEXPIRE', KEYS[2], ARGV[6])
-end
-"""
-    + _REMOVE
+    _REMOVE
     + """
-redis.call('PUBLISH', ARGV[7], ARGV[8])
+for place = 3, #KEYS do
+  local request, at = KEYS[place], 6 * place - 16
+  local known = redis.pcall('HMGET', request, 'digest', 'head')
+  if known.err and not string.find(known.err, 'WRONGTYPE', 1, true) then return known end
+  if known[1] and not known[2] then
+    redis.call('HSET', request, 'head', ARGV[at + 3], 'body', ARGV[at + 4])
+    redis.call('PEXPIRE', request, ARGV[at + 5])
+  end
+  remove(KEYS[1], KEYS[2], ARGV[1], ARGV[at + 1], ARGV[at + 2])
+  redis.call('PUBLISH', ARGV[2], ARGV[at + 6])
+end
 """
 )
 """The first answer stands; where nothing is known of the request any more, or what is there is no record of one, nobody
@@ -269,19 +278,24 @@ class RedisQueue:
             await pipe.execute()
 
     async def answer(self, answers: Iterable[tuple[Entry, Answered]]) -> None:
-        """Put answers down and acknowledge their requests, each in one step. Doing it again changes nothing."""
+        """Put answers down and acknowledge their requests, some at a time, each with its request in one step.
+
+        Doing it again changes nothing.
+        """
         async with self._redis.pipeline(transaction=False) as pipe:
-            for entry, answered in answers:
-                kept = _kept_ms(answered.head)
-                said = (answered.head, answered.body, kept, ANSWERED, entry.id)
-                gone = (GROUP, entry.entry, entry.size)
-                pipe.eval(_ANSWER, 3, STREAM, _REQUEST + entry.id, WAITING, *gone, *said)
+            for some in _together(answers):
+                keys: list[Any] = [STREAM, WAITING]
+                said: list[Any] = [GROUP, ANSWERED]
+                for entry, answered in some:
+                    keys.append(_REQUEST + entry.id)
+                    said += (entry.entry, entry.size, answered.head, answered.body)
+                    said += (_kept_ms(answered.head), entry.id)
+                pipe.eval(_ANSWER, len(keys), *keys, *said)
             await pipe.execute()
 
     async def discard(self, entry: Entry) -> None:
         """Remove what is no request, and so has nobody to be told."""
-        keys = (STREAM, _REQUEST + entry.id, WAITING)
-        await self._redis.eval(_REMOVE, 3, *keys, GROUP, entry.entry, entry.size)
+        await self._redis.eval(_DISCARD, 2, STREAM, WAITING, GROUP, entry.entry, entry.size)
 
     async def forget_consumers(self, idle_ms: int) -> None:
         """Remove relays that have gone, and left nothing."""
@@ -295,6 +309,21 @@ def _entry(name: bytes, fields: dict[bytes, bytes] | None, deliveries: int) -> E
     return Entry(name, said.get(b"id", b""), said.get(b"head", b""), said.get(b"body", b""), deliveries)
 
 
+def _together(answers: Iterable[tuple[Entry, Answered]]) -> Iterator[list[tuple[Entry, Answered]]]:
+    """Yield the answers, as many at a time as have a bounded size; what is larger goes alone."""
+    some: list[tuple[Entry, Answered]] = []
+    size = 0
+    for each in answers:
+        size += len(each[1].body)
+        if some and size > TOGETHER_BYTES:
+            yield some
+            some, size = [], len(each[1].body)
+        some.append(each)
+    if some:
+        yield some
+
+
+@lru_cache(maxsize=256)  # most are the same
 def _kept_ms(head: bytes) -> int:
     """Return how long an answer is kept: one that is sealed, or gives a request up, for as long as that may come."""
     try:

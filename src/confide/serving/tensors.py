@@ -112,8 +112,8 @@ def element_count(name: str, datatype: str, shape: Sequence[int]) -> int:
     # Numpy refuses what would be too large without the dimensions that are 0.
     if (
         len(shape) > MAX_DIMENSIONS
-        or any(size < 0 for size in shape)
-        or math.prod(size or 1 for size in shape) > MAX_ELEMENTS
+        or min(shape, default=0) < 0
+        or math.prod(filter(None, shape)) > MAX_ELEMENTS
     ):
         raise InvalidRequest(f"input {name!r}: shape {list(shape)[:MAX_DIMENSIONS]} is none")
     return math.prod(shape)
