@@ -35,7 +35,8 @@ async def answer_batch(application: Application, batch: list[Frame], client: Any
     some = asyncio.Event()
 
     async def answer(frame: Frame) -> None:
-        answers.append((await _answer(application, frame, client)).encode())
+        answered = await _answer(application, frame, client)
+        answers.append(answered.encode())
         some.set()
 
     async with asyncio.TaskGroup() as tasks:

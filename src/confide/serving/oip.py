@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,8 @@ from confide.serving.tensors import Array, TensorSpec, datatype_of, from_binary,
 MAX_TENSORS = 256
 MAX_ID_CHARS = 256
 MAX_TIMEOUT_US = 2**53
+KEPT_BYTES = 1024
+"""Headers up to this size are kept, a few of them."""
 
 Check: TypeAlias = Callable[[str, str, Sequence[int]], None]
 """Refuses a tensor by what is declared of it, before its elements are looked at: name, datatype, shape."""
@@ -177,10 +180,9 @@ def read_request(body: Body, check: Check) -> InferenceRequest:
     length = len(data) if body.json_bytes is None else body.json_bytes
     if not 0 <= length <= len(data):
         raise InvalidRequest("the declared length of the JSON is not within the body")
-    try:
-        header = InferenceHeader.model_validate_json(bytes(data[:length]))
-    except ValidationError as error:
-        raise InvalidRequest(f"inference request: {describe(error)}") from None
+    # Where tensors are binary, most headers of a client are the same, and say nothing but names and shapes.
+    read = _read_again if length < len(data) and length <= KEPT_BYTES else _read_header
+    header = read(bytes(data[:length]))
     if "classification" in {name for output in header.outputs for name in output.parameters}:
         raise InvalidRequest("the classification extension is not served")
     binary = header.parameters.get("binary_data_output", False) is True
@@ -193,6 +195,16 @@ def read_request(body: Body, check: Check) -> InferenceRequest:
         binary=binary,
         timeout_s=timeout_s(header.parameters.get("timeout")),
     )
+
+
+def _read_header(data: bytes) -> InferenceHeader:
+    try:
+        return InferenceHeader.model_validate_json(data)
+    except ValidationError as error:
+        raise InvalidRequest(f"inference request: {describe(error)}") from None
+
+
+_read_again = lru_cache(maxsize=256)(_read_header)
 
 
 def write_reply(

@@ -125,6 +125,26 @@ def test_an_application_that_fails_on_one_answers_the_others():
     assert asyncio.run(body()) == {0: 204, 1: 500, 2: 204}
 
 
+def test_answers_go_when_they_are_there_and_together_where_they_come_together():
+    async def body():
+        turns, sent = {"/a": 1, "/b": 1, "/c": 5, "/d": 9, "/e": 9}, []
+
+        async def application(scope, receive, send):
+            for _ in range(turns[scope["path"]]):
+                await asyncio.sleep(0)
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+        async def send(message):
+            sent.append(frames(message.get("body", b"")))
+
+        batch = [Frame(n, RequestHead("GET", path).encode(), b"") for n, path in enumerate(turns)]
+        await answer_batch(application, batch, None, send)
+        return [[frame.body for frame in each] for each in sent if each]
+
+    assert asyncio.run(body()) == [[b"/a", b"/b"], [b"/c"], [b"/d", b"/e"]]
+
+
 def test_each_counts_as_a_request_and_by_its_bytes(run):
     async def test(worker):
         answers = await ask(worker, *(sealed(1, 2, 3, 4)[0] for _ in range(6)))

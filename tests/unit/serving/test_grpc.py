@@ -683,7 +683,7 @@ def test_no_values_in_logs_or_errors(run, caplog, capfd):
         worker.call("ModelInfer", asked([1, 2, 3, CANARY], id="7391"))
         worker.models.get("scale").runtime.run = poison
         assert "7391" not in worker.refused("ModelInfer", asked([1, 2, 3, CANARY]))[1]
-        worker.models.get("scale").runtime.outputs = None
+        worker.models.get("scale").runtime.inputs = None
         code, details, _ = worker.refused("ModelInfer", asked([1, 2, 3, CANARY]))
         assert (code, details) == ("INTERNAL", "internal error")
         worker.refused("ModelInfer", b"7391")
