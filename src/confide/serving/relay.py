@@ -55,7 +55,7 @@ class Relay:
         self._any, self._written = asyncio.Event(), asyncio.Event()
         self._stopping, self._over = asyncio.Event(), asyncio.Event()
         self._up = asyncio.Event()
-        self._lanes = asyncio.Semaphore(LANES)
+        self._lanes, self._taking = asyncio.Semaphore(LANES), asyncio.Lock()
 
     def stop(self) -> None:
         """Take no more requests; answer those that were taken."""
@@ -91,7 +91,8 @@ class Relay:
         """Take requests that nobody has had yet."""
         while await self._going():
             try:
-                entries = await self._queue.take(BATCH_REQUESTS, WAIT_MS)
+                async with self._taking:  # two that wait at once share what comes together
+                    entries = await self._queue.take(BATCH_REQUESTS, WAIT_MS)
             except (RedisError, OSError) as error:
                 await self._lost_queue(error)
                 continue

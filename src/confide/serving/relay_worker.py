@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncGenerator, Iterable
 from typing import Self
 
-import httpx
+import aiohttp
 
 from confide.serving.client_transport import ask_introduction, client_tls
 from confide.serving.failures import InvalidRequest, Overloaded
@@ -65,13 +66,20 @@ class BatchWorker:
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
-        self._http = httpx.AsyncClient(base_url=url, verify=tls, timeout=ANSWER_S, trust_env=False)
+        self._url, self._tls = url, tls
 
     async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            self._url,
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=START_S, sock_read=ANSWER_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def answers(self, batch: Iterable[Frame]) -> AsyncGenerator[Frame, None]:
         """Yield the answers to a batch, as they come.
@@ -80,27 +88,29 @@ class BatchWorker:
             WorkerGone: it is not there, has too much to do, or ended meanwhile.
             BatchRefused: it does not take this batch.
         """
-        reader, body = FrameReader(), b"".join(frame.encode() for frame in batch)
-        asked = self._http.stream("POST", BATCH_PATH, content=body, headers={"content-type": BATCH_TYPE})
+        reader, body = FrameReader(), io.BytesIO(b"".join(frame.encode() for frame in batch))
+        asked = self._http.post(
+            BATCH_PATH, data=body, headers={"content-type": BATCH_TYPE}, allow_redirects=False
+        )
         try:
             async with asked as response:
-                status = response.status_code
-                if status != 200:
-                    if status == Overloaded.http_status or not 400 <= status < 500:
+                if response.status != 200:
+                    if response.status == Overloaded.http_status or not 400 <= response.status < 500:
                         raise WorkerGone(had=False)
-                    raise BatchRefused(status, response.headers.get(ERROR_HEADER, ""))
-                async for data in response.aiter_raw():
+                    raise BatchRefused(response.status, response.headers.get(ERROR_HEADER, ""))
+                async for data in response.content.iter_any():
                     for frame in reader.feed(data):
                         yield frame
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise WorkerGone(had=False) from None
-        except (httpx.HTTPError, InvalidRequest):
+        except (aiohttp.ClientError, TimeoutError, InvalidRequest):
             raise WorkerGone(had=True) from None
 
     async def is_ready(self, timeout_s: float) -> bool:
         """Return whether it says within that time that it is ready."""
+        limit = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            answer = await self._http.get("/v2/health/ready", timeout=timeout_s)
-        except httpx.HTTPError:
+            async with self._http.get("/v2/health/ready", timeout=limit, allow_redirects=False) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
             return False
-        return answer.status_code == 200
