@@ -1,4 +1,4 @@
-"""BigDL 2.4 on Spark 3.5, unmodified: the results of the plain program, on an encrypted table, with sealed models."""
+"""BigDL 2.4 and Orca on Spark 3.5, unmodified: the results of plain programs, on an encrypted table, models sealed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ pytestmark = [
 ]
 
 EVENTS = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": "sealed:///work/out/events"}
-EXAMPLE = Path(__file__).parents[3] / "examples" / "11_bigdl_lenet.py"
+EXAMPLES = Path(__file__).parents[3] / "examples"
+MADE = {
+    "11_bigdl_lenet.py": ("lenet", {"lenet", "loaded", "classifier"}),
+    "14_bigdl_orca.py": ("orca", {"frame", "loaded", "shards"}),
+}
+"""Name of the model, and what is printed."""
+CLUSTER = {"spark.master": "local-cluster[2,1,1024]"}
 
 
 def digits() -> pa.Table:
@@ -44,13 +50,13 @@ def opened(path: Path, owner) -> bytes:
         return bytes(reader.readall())
 
 
-def plain(folder: Path, packages: Path) -> str:
-    """Run the example as anybody does, with the packages that its image holds."""
+def plain(example: Path, folder: Path, packages: Path) -> str:
+    """Run an example as anybody does, with the packages that its image holds."""
     (folder / "data/digits").mkdir(parents=True)
     pq.write_table(digits(), folder / "data/digits/part.parquet")
     environment = {**os.environ, "PYTHONPATH": str(packages), "PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(
-        [sys.executable, str(EXAMPLE)],
+        [sys.executable, str(example)],
         cwd=folder,
         env=environment,
         check=True,
@@ -67,28 +73,29 @@ def executors(events: bytes) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "ran"),
+    ("name", "settings", "ran"),
     [
-        pytest.param({}, {"driver"}, id="local mode"),
+        pytest.param("11_bigdl_lenet.py", {}, {"driver"}, id="local mode"),
+        pytest.param("11_bigdl_lenet.py", CLUSTER, {"1", "2"}, id="two executors", marks=pytest.mark.slow),
+        pytest.param("14_bigdl_orca.py", {}, {"driver"}, id="orca, local mode", marks=pytest.mark.slow),
         pytest.param(
-            {"spark.master": "local-cluster[2,1,1024]"},
-            {"1", "2"},
-            id="two executors",
-            marks=pytest.mark.slow,
+            "14_bigdl_orca.py", CLUSTER, {"1", "2"}, id="orca, two executors", marks=pytest.mark.slow
         ),
     ],
 )
-def test_same_result_as_plain(new_site, new_owner, cache, tmp_path, settings, ran):
-    assert "import confide" not in EXAMPLE.read_text()
+def test_same_result_as_plain(new_site, new_owner, cache, tmp_path, name, settings, ran):
+    example, (model, printed) = EXAMPLES / name, MADE[name]
+    program = example.read_text()
+    assert "import confide" not in program
     site = new_site()
     owner = new_owner("clinic", site.broker("local"), site.root)
     owner.encrypt(digits(), site.data, "data/digits")
     (site.data / "out/events").mkdir(parents=True)
-    lock = EXAMPLE.with_name(EXAMPLE.name + ".lock").read_text()
+    lock = example.with_name(f"{name}.lock").read_text()
     (site.root / "app/job.py.lock").write_text(lock)
     limits = Limits(memory_mib=4096, scratch_mib=1024, cores=2)
     profile = image_profile(cache / "jvm")
-    image = site.build(EXAMPLE.read_text(), profile, limits=limits, settings={**settings, **EVENTS})
+    image = site.build(program, profile, limits=limits, settings={**settings, **EVENTS})
     grants = ("data/digits", "read"), ("out/scores", "write"), ("out/weights", "write")
     owner.allow(image, *grants, logs="clinic/data", files=("out/model", "out/events"))
     assert site.run() == 0, site.log(owner)
@@ -96,14 +103,14 @@ def test_same_result_as_plain(new_site, new_owner, cache, tmp_path, settings, ra
     home = {
         Path(row["path"]).name: row["content"] for row in owner.read(site.data, "out/weights").to_pylist()
     }
-    for name in ("lenet.bigdl", "lenet.bin"):
-        assert opened(site.data / "out/model" / name, owner) == home[name]
-        assert len(home[name]) > 1000
+    for file in (f"{model}.bigdl", f"{model}.bin"):
+        assert opened(site.data / "out/model" / file, owner) == home[file]
+        assert len(home[file]) > 1000
     assert not list(site.data.rglob("bigdl.log"))
     (events,) = (site.data / "out/events").iterdir()
     assert executors(opened(events, owner)) == ran
-    expected, found = said(plain(tmp_path, site.folder / "root" / SITE.lstrip("/"))), said(log)
-    assert found.keys() == expected.keys() == {"lenet", "loaded", "classifier"}, log
-    for name, value in expected.items():
+    expected, found = said(plain(example, tmp_path, site.folder / "root" / SITE.lstrip("/"))), said(log)
+    assert found.keys() == expected.keys() == printed, log
+    for what, value in expected.items():
         assert value > 0.85
-        assert found[name] == pytest.approx(value, abs=0.04), name
+        assert found[what] == pytest.approx(value, abs=0.04), what
