@@ -35,7 +35,7 @@ async def answer_batch(application: Application, batch: list[Frame], client: Any
     some = asyncio.Event()
 
     async def answer(frame: Frame) -> None:
-        answered = await _answer(application, frame, client)
+        answered = await _answer(application, frame, client)  # meanwhile `answers` may be another list
         answers.append(answered.encode())
         some.set()
 

@@ -24,7 +24,11 @@ from .attacks import (
 )
 from .stage import Stage, found
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(1800)]  # several JVMs, on a busy machine
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.spark,
+    pytest.mark.timeout(1800),
+]  # several JVMs, on a busy machine
 
 BEFORE = (another_command, swapped_program, other_flags, false_driver, stolen_secret)
 """Made before any executor was let in."""

@@ -21,7 +21,7 @@ from confide.keys.signing import raw_public
 from ...broker_process import BrokerProcess
 from ..run.conftest import CHEAP, Served
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(1800)]
 
 PASSPHRASE = b"passphrase of the tests"
 ROWS = pa.table({"id": list(range(2000)), "value": [f"value-{i % 7}" for i in range(2000)]})

@@ -11,7 +11,7 @@ from confide.enclave.executors import run_job
 from confide.enclave.job_file import told_in, wait_for_job
 from confide.enclave.run import run
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(900)]
 
 PROGRAM = """
 from pyspark.sql import SparkSession

@@ -21,7 +21,7 @@ from confide.jvm.stores import write_stores
 from confide.spark import jvm
 from confide.spark.image_spec import spark_jar
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 NOW = int(time.time())
 SECRET = "5e" * 32

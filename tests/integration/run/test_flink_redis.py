@@ -33,6 +33,7 @@ from confide.flink.image_spec import image_profile
 from .test_flink_workers import jvms
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.flink,
     pytest.mark.timeout(900),
     pytest.mark.skipif(sys.version_info >= (3, 13), reason="Flink has wheels for Python 3.11 and 3.12"),

@@ -35,6 +35,7 @@ from ..cluster.stage import Stage, address, altered, listener
 from .test_flink import pulses, seal
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.flink,
     pytest.mark.timeout(1500),  # several JVMs, on a busy machine
     pytest.mark.skipif(sys.version_info >= (3, 13), reason="Flink has wheels for Python 3.11 and 3.12"),

@@ -7,7 +7,7 @@ import shutil
 import pyarrow as pa
 import pytest
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 PROGRAM = """
 from pyspark.sql import SparkSession

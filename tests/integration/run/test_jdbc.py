@@ -15,7 +15,7 @@ from confide.broker.listing_signing import sign_listing
 from confide.data.folders import encrypt_files
 from confide.data.sealed import SealedReader
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 DRIVER = Path("/usr/share/java/postgresql.jar")
 PROGRAM = f"""

@@ -36,7 +36,7 @@ from confide.errors import (
 
 from .conftest import CHEAP, Owner, Served, Site
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.vm, pytest.mark.timeout(900)]
 
 OPTION_ROM = Path("/usr/lib/ipxe/qemu/efi-virtio.rom")
 KERNEL_ROOT = Path(__file__).parents[3] / ".local/kernel"

@@ -130,6 +130,7 @@ def test_each_kind_of_process_is_killed_under_load_and_every_request_is_answered
     assert (front.stop(), pool.stop()) == (0, 0)
 
 
+@pytest.mark.slow
 def test_what_is_in_the_queue_is_answered_though_everything_else_was_killed(owner, accepted, redis):
     """Nobody sends a request again here: what counts is what the queue holds."""
     pool, front = workers(owner, redis, count=1), front_end(owner, redis)

@@ -13,7 +13,7 @@ import pytest
 
 from confide.spark.client import connect
 
-pytestmark = [pytest.mark.spark, pytest.mark.exhaustive]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.exhaustive]
 
 CANARY = "canary-7f3a91"
 PATIENTS = f"name,ward,age\n{CANARY}-a,north,40\n{CANARY}-b,north,60\n{CANARY}-c,south,70\n"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.spark, pytest.mark.exhaustive]
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.exhaustive]
 
 SECRET = "hunter2-4711"
 PROGRAM = f"""
