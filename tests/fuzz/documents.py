@@ -25,8 +25,8 @@ from confide.broker.policy_signing import verify_policy
 from confide.broker.service import _parse_commit as parse_commit
 from confide.broker.tokens import TokenIssuer
 from confide.certificates import load_certificate
+from confide.data.key_identifier import parse_identifier
 from confide.data.listing_io import parse_listing
-from confide.data.parquet_kms import parse_identifier
 from confide.data.parquet_tail import TailedFile, read_tail
 from confide.data.sealed_header import read_header
 from confide.data.sealed_reader import SealedReader

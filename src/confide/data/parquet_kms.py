@@ -1,49 +1,18 @@
-"""The key management client that Parquet's key tools call: for one table, and for it alone.
-
-An identifier inside a file is `owner/name/version@table`; the data key is wrapped with the whole identifier
-as context, so it opens for files of that table only. Format: docs/formats/table.md.
-"""
+"""The key management client that Parquet's key tools call: for one table, and for it alone."""
 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet.encryption as pe
 
-from confide.errors import ConfideError, FileChanged, InvalidFormat, Misuse, StorageUnavailable, Tampered
+from confide.data.key_identifier import identifier, unwrap, version_in
+from confide.errors import ConfideError, StorageUnavailable, Tampered
 from confide.keys.material import Keyset
-from confide.keys.names import KeyName, KeyVersion
-
-MAX_IDENTIFIER_CHARS = 256
-_IDENTIFIER = re.compile(r"([^/@:]+/[^/@:]+)/([0-9]+)@([0-9a-f]{32})")
-
-
-def identifier(version: KeyVersion, table: str) -> str:
-    """Return the identifier of a key version inside the files of a table.
-
-    The version stands behind a slash, not a colon as elsewhere: Parquet's key tools split their column
-    settings at colons.
-    """
-    return f"{version.key}/{version.version}@{table}"
-
-
-def parse_identifier(text: str) -> tuple[KeyVersion, str]:
-    """Return key version and table id of an identifier.
-
-    Raises:
-        InvalidFormat: it is not one.
-    """
-    match = _IDENTIFIER.fullmatch(text) if len(text) <= MAX_IDENTIFIER_CHARS else None
-    try:
-        if match:
-            return KeyVersion.parse(f"{match[1]}:{match[2]}"), match[3]
-    except Misuse:
-        pass
-    raise InvalidFormat("a key identifier in the Parquet file is not owner/name/version@table")
+from confide.keys.names import KeyName
 
 
 class TableKms(pe.KmsClient):
@@ -61,7 +30,7 @@ class TableKms(pe.KmsClient):
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> str:
         """Wrap a data key; called by pyarrow when it writes."""
         with self._kept():
-            version = self._version(master_key_identifier)
+            version = version_in(master_key_identifier, self._table)
             context = master_key_identifier.encode()
             used, wrapped = self._keyset.wrap(version.key, key_bytes, context)
             if used != version:
@@ -75,23 +44,12 @@ class TableKms(pe.KmsClient):
         known = (wrapped_key, master_key_identifier)
         if known not in self._unwrapped:
             with self._kept():
-                version = self._version(master_key_identifier)
-                try:
-                    wrapped = base64.b64decode(wrapped_key, validate=True)
-                except ValueError:
-                    raise InvalidFormat("a wrapped key in the Parquet file is not base64") from None
-                self._unwrapped[known] = self._keyset.unwrap(version, wrapped, master_key_identifier.encode())
+                self._unwrapped[known] = unwrap(self._keyset, self._table, wrapped_key, master_key_identifier)
         return self._unwrapped[known]
 
     def current(self, name: KeyName) -> str:
         """Return the identifier that wraps new data keys of `name`. Raises UnknownKey, RevokedKey."""
         return identifier(self._keyset.key(name).current_version(), self._table)
-
-    def _version(self, text: str) -> KeyVersion:
-        version, table = parse_identifier(text)
-        if table != self._table:
-            raise FileChanged("the Parquet file belongs to another table")
-        return version
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

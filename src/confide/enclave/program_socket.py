@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from confide.data.key_identifier import MAX_IDENTIFIER_CHARS, unwrap
 from confide.data.listing import Listing
-from confide.data.parquet_kms import MAX_IDENTIFIER_CHARS, TableKms
 from confide.document import StrictModel
 from confide.enclave.image import RUN, SITE
 from confide.enclave.line_socket import LineSocket, ask
@@ -132,8 +132,7 @@ class ProgramSocket:
                 return {"folder": str(table.folder), "listing": listing, "keys": sorted(table.keys)}
             case UnwrapRequest():
                 table = self._table(request.location)
-                kms = TableKms(table.keyset, table.listing.table)  # refuses identifiers of other tables
-                key = kms.unwrap_key(request.wrapped, request.identifier)
+                key = unwrap(table.keyset, table.listing.table, request.wrapped, request.identifier)
                 return {"key": base64.b64encode(key).decode()}
             case CommitRequest():
                 return {"serial": self._commit(request.location)}

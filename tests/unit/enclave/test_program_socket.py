@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from confide.data.key_identifier import identifier
 from confide.data.listing import Format, Listing
-from confide.data.parquet_kms import TableKms, identifier
+from confide.data.parquet_kms import TableKms
 from confide.enclave.line_socket import ask
 from confide.enclave.program_socket import (
     SOCKET,
