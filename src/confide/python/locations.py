@@ -65,11 +65,10 @@ def plan(release: Release, streamed: Collection[str] = ()) -> tuple[Location, ..
 
     Args:
         release: what was granted.
-        streamed: locations of tables that the program reads itself.
+        streamed: locations of tables that the program reads itself, and may.
 
     Raises:
-        Misuse: a location outside the data root, or one within another; or one of `streamed` that is not a table which
-            may be read, and only that.
+        Misuse: a location outside the data root, or one within another.
     """
     reads: dict[str, Grant] = {}
     writes: dict[str, Grant] = {}
@@ -84,12 +83,4 @@ def plan(release: Release, streamed: Collection[str] = ()) -> tuple[Location, ..
         if any(path.startswith(other + "/") for other in paths):
             raise Misuse(f"location {path} lies within another one")
     keys = frozenset(release.keys)
-    locations = tuple(
-        Location(path, reads.get(path), writes.get(path), keys, path in streamed) for path in paths
-    )
-    tables = {location.path for location in locations if location.is_table and location.write is None}
-    for path in sorted(set(streamed) - tables):
-        raise Misuse(
-            f"the program reads {path} itself: the policy must grant reading a table there, and no writing"
-        )
-    return locations
+    return tuple(Location(path, reads.get(path), writes.get(path), keys, path in streamed) for path in paths)

@@ -9,11 +9,10 @@ they vanish with the enclave, and what lay on storage before stays as it was.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confide.enclave import group_key, program_socket
@@ -21,11 +20,10 @@ from confide.enclave.group_key import KEY_BYTES, GroupKey
 from confide.enclave.image import SCRATCH, WORK
 from confide.enclave.libos import inside_libos
 from confide.enclave.processes import Program
-from confide.enclave.profile import STREAM, Context
-from confide.enclave.program_socket import ProgramSocket, StreamedTable
+from confide.enclave.profile import Context
+from confide.enclave.program_socket import ProgramSocket
+from confide.enclave.streamed import declared, granted
 from confide.enclave.workload_sandbox import sandbox_prefix
-from confide.keys.material import Keyset
-from confide.keys.names import KeyName
 from confide.python.inputs import open_inputs
 from confide.python.locations import Location, plan
 from confide.python.outputs import Outputs
@@ -38,26 +36,27 @@ class PythonProfile:
         """Run the program and return its exit code.
 
         Raises:
-            Misuse: a granted location that the profile cannot show under `/work`, or a table that the program reads
-                itself and that is not granted as such.
+            Misuse: a granted location that the profile cannot show under `/work`, or one that the program reads itself
+                and may write.
             Tampered, NotEncrypted: an input is not what was committed.
-            NoGrant: the program left files where it may not write.
+            NoGrant: a table that the program reads itself is not granted, or it left files where it may not write.
             InvalidFormat: a table that it left is not Parquet.
             Conflict: someone else committed an output meanwhile.
         """
         home = context.scratch / "home"
         home.mkdir(mode=0o700)
         # A library OS has no mounts to be made while it runs: there, /work is a mount of decrypted files already.
-        view = Path(WORK) if inside_libos() else context.scratch / "view"
+        inside = inside_libos() is not None
+        view = Path(WORK) if inside else context.scratch / "view"
         view.mkdir(mode=0o700, exist_ok=True)
-        locations = plan(context.release, json.loads(context.image.settings.get(STREAM, "[]")))
+        streamed = declared(context.image)
+        tables = granted(context.release, streamed, context.work if inside else Path(WORK))
+        locations = plan(context.release, streamed)
         before = open_inputs(locations, context.release.keyset(), context.work, view)
         outputs = Outputs(locations, context, view, before)
-        inside = inside_libos() is not None
         run = context.socket.parent
         sockets = {path: run / Path(path).name for path in (group_key.FOLDER, program_socket.FOLDER)}
         prefix = [] if inside else _prefix(locations, view, home, sockets, context.work)
-        tables = _tables(locations, context, context.work if inside else Path(WORK))
 
         def progress(done: int, total: int) -> None:
             context.tell("progress", done=done, total=total)
@@ -88,19 +87,6 @@ class PythonProfile:
             )
         context.started()
         return process.wait()
-
-
-def _tables(locations: Iterable[Location], context: Context, root: Path) -> dict[str, StreamedTable]:
-    """Return what the program reads itself; `root` is the data root as the program sees it."""
-    held, tables = context.release.keyset(), {}
-    for location in locations:
-        if location.streamed and location.read is not None and location.shown is not None:
-            granted = {location.read.key, *location.read.columns.values()} & location.released
-            keyset = Keyset({name: held.key(name) for name in map(KeyName.parse, granted)})
-            tables[location.path] = StreamedTable(
-                root / location.path, location.shown, frozenset(granted), keyset
-            )
-    return tables
 
 
 def _prefix(

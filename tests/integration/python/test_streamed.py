@@ -17,7 +17,7 @@ from confide.data.folders import decrypt_files
 from confide.data.parquet import FileSizes
 from confide.data.sealed import SealedReader
 from confide.data.tables import encrypt_table
-from confide.errors import FileChanged, FileMissing, FileUnlisted, Misuse, NotEncrypted
+from confide.errors import FileChanged, FileMissing, FileUnlisted, NoGrant, NotEncrypted
 from confide.keys.names import KeyName
 
 from .conftest import Study
@@ -104,7 +104,7 @@ def test_a_table_that_was_not_declared_is_not_streamed_and_plain_files_are_no_su
 
 def test_a_declared_table_must_be_granted(study: Study) -> None:
     _patients(study)
-    with pytest.raises(Misuse):
+    with pytest.raises(NoGrant):
         study.run(DECLARES.replace("data/patients", "data/others") + ROWS)
 
 

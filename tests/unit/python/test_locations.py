@@ -46,20 +46,6 @@ def test_tables_that_the_program_reads_itself() -> None:
     assert (one.streamed, other.streamed) == (False, True)
 
 
-@pytest.mark.parametrize(
-    "grants", [(), (("a", Access.READ),), (("b", Access.WRITE),), (("b", Access.READ), ("b", Access.WRITE))]
-)
-def test_a_table_that_the_program_cannot_read_itself(grants: tuple[tuple[str, Access], ...]) -> None:
-    with pytest.raises(Misuse, match="reads b itself"):
-        plan(_release(*grants), ["b"])
-
-
-def test_sealed_files_are_no_table() -> None:
-    grant = Grant(owner="clinic", location="b", access=Access.READ, format=Format.FILES, key="clinic/k")
-    with pytest.raises(Misuse, match="reads b itself"):
-        plan(_release().model_copy(update={"grants": (grant,)}), ["b"])
-
-
 def test_snapshot_tells_what_changed(tmp_path: Path) -> None:
     for name in ("kept", "removed", "written"):
         (tmp_path / name).write_text("x")
