@@ -64,13 +64,15 @@ def passphrase() -> str:
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory, planted, passphrase) -> dict:
-    """The program on plain Parquet files, with gloo as it is."""
+    """The program on plain Parquet files, with gloo as it is; it ignores its arguments and environment."""
     folder = tmp_path_factory.mktemp("control")
     (folder / "data/train").mkdir(parents=True)
     pq.write_table(table(planted), folder / "data/train/part.parquet")
     (folder / "program.py").write_bytes((HERE / "training_program.py").read_bytes())
-    argv = [sys.executable, "program.py"]
-    return watched(folder, spec(planted, passphrase, argv=argv, cwd=str(folder), env=dict(os.environ)))
+    values = [passphrase, *(value.hex() for value in planted.values())]
+    given = {f"GIVEN_{number}": value for number, value in enumerate(values)}
+    argv = [sys.executable, "program.py", *values]
+    return watched(folder, spec(planted, passphrase, argv=argv, cwd=str(folder), env={**os.environ, **given}))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,14 @@ def test_both_trained(control, hardened, planted):
 
 
 @pytest.mark.parametrize(
-    ("place", "names"), [("files", PLANTED), ("traffic", PLANTED), ("output", {"PIXELS", "LABELS"})]
+    ("place", "names"),
+    [
+        ("files", PLANTED),
+        ("traffic", PLANTED),
+        ("output", {"PIXELS", "LABELS"}),
+        ("cmdline", {*PLANTED, "PASSPHRASE"}),
+        ("environ", {*PLANTED, "PASSPHRASE"}),
+    ],
 )
 def test_the_control_leaks(control, place, names):
     """Without this the test of the hardened run would prove nothing."""
