@@ -205,7 +205,10 @@ def _stream(recipe: Recipe, app: App) -> dict[str, str]:
     if not app.metadata.stream:
         return {}
     if not recipe.profile.streams:
-        raise InvalidImage(f"[tool.confide] stream is not for programs of the profile {recipe.profile.name}")
+        under = f" under {recipe.libos}" if recipe.libos else ""
+        raise InvalidImage(
+            f"[tool.confide] stream is not for programs of the profile {recipe.profile.name}{under}"
+        )
     return {STREAM: json.dumps(sorted(set(app.metadata.stream)))}
 
 

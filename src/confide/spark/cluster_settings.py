@@ -24,11 +24,13 @@ class Job:
         host: address at which the others reach the driver; on an executor, any.
         executors: how many there are to be.
         stores: this member's key and trust, and the job's secret.
+        tables: state of the tables that ranks read themselves; empty: there are none.
     """
 
     host: str
     executors: int
     stores: Stores
+    tables: str = ""
 
 
 def master(job: Job) -> Setting:
@@ -43,7 +45,9 @@ def master(job: Job) -> Setting:
 
 def network(job: Job) -> tuple[Setting, ...]:
     """Return the rows of the network."""
+    streamed = Setting("spark.confide.streamed", job.tables, "ranks would read different states of a table")
     return (
+        *((streamed,) if job.tables else ()),
         Setting("spark.driver.host", job.host, STRANGERS, HOST),
         Setting("spark.driver.bindAddress", job.host, STRANGERS, HOST),
         *tls(job.stores),

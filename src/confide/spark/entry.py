@@ -7,6 +7,7 @@ from confide.enclave import early
 CHILDREN = early.prepare()  # before anything else is imported
 
 # ruff: noqa: E402
+from collections.abc import Mapping
 from pathlib import Path
 
 from confide.enclave import agent
@@ -31,12 +32,14 @@ INSTALLATION = Installation(
 )
 
 
-def python_sandbox(driver: bool) -> list[str]:
+def python_sandbox(driver: bool, tables: Mapping[str, Path]) -> list[str]:
     """Return what to put before the argv of a Python process (`confide.spark.installation.Sandbox`)."""
     if inside_libos():  # each process is an enclave of its own, and there is nothing to nest in it
         return []
     scratch = Path(SCRATCH)
-    return sandbox_prefix({SCRATCH: scratch}, agent_socket=True) if driver else workers_sandbox(scratch)
+    if driver:
+        return sandbox_prefix({SCRATCH: scratch}, agent_socket=True, shown=tables)
+    return workers_sandbox(scratch, tables)
 
 
 class _ByRole:

@@ -11,6 +11,7 @@ from confide.enclave.launch import DRIVER
 from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program
 from confide.enclave.profile import Context
+from confide.enclave.streamed import state
 from confide.jvm.stores import write_stores
 from confide.spark import jvm, ranks
 from confide.spark.cluster_settings import Job
@@ -31,9 +32,11 @@ class ExecutorProfile:
     sandbox: Sandbox
 
     def run(self, context: Context) -> int:
-        """Run the executor and return its JVM's exit code."""
-        job = Job(context.launch["host"], 1, write_stores(context.mesh(), secrets_folder()))
-        with ranks.group(context, job):
+        """Run the executor and return its JVM's exit code. Raises as `ranks.tables`."""
+        tables = ranks.tables(context)
+        stores = write_stores(context.mesh(), secrets_folder())
+        job = Job(context.launch["host"], 1, stores, state(tables))
+        with ranks.group(context, job, tables):
             return self._run(context, job)
 
     def _run(self, context: Context, job: Job) -> int:

@@ -126,7 +126,7 @@ def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: boo
         jar_cache: folder for both.
         engine: which Spark; None: the one that is installed.
         enclave: for an enclave of a library OS: without the class archive, whose bytes are of this one machine, and
-            without pandas, which takes 2,000 files along; the program's own imports bring it.
+            without pandas, which takes 2,000 files along; the program's own imports bring it. There, ranks have no key.
 
     Raises:
         MissingDependency: another Spark is installed, or none, or no Java compiler.
@@ -150,6 +150,7 @@ def image_profile(jar_cache: Path, engine: Engine | None = None, *, enclave: boo
         members={EXECUTOR: EXECUTOR_LAUNCH},
         files={path.lstrip("/"): file for path, file in files.items()},
         limits=LIMITS,
+        streams=engine.unix_sockets and not enclave,
     )
     if engine.unix_sockets:
         return profile

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from confide.enclave import group_key
+from confide.enclave import group_key, program_socket
 from confide.enclave.enclave_needs import enclave_cores
 from confide.enclave.image import JARS, WORK, Image
 from confide.enclave.libos import GRAMINE, inside_libos
 from confide.enclave.profile import Context
+from confide.enclave.streamed import declared
 from confide.enclave.workload_sandbox import sandbox_prefix
 from confide.jvm.command import heap_mib
 from confide.spark import jvm
@@ -31,9 +32,10 @@ LAUNCHER = "worker-python"
 """Beside the agent's socket, where its workers see it not: what Spark starts for the program's functions. At the same
 place in driver and executors."""
 
-Sandbox = Callable[[bool], Sequence[str]]
-"""Returns what to put before the argv of a Python process, which runs the user's code. The argument says whether that
-is the driver's program, which has the JVM do what it likes and may reach the agent's socket, or functions of it."""
+Sandbox = Callable[[bool, Mapping[str, Path]], Sequence[str]]
+"""Returns what to put before the argv of a Python process, which runs the user's code. The first argument says whether
+that is the driver's program, which has the JVM do what it likes and may reach the agent's socket, or functions of it;
+the other one what it sees of storage, as `streamed_folders` returns it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Installation:
         write_launcher(
             launcher_path(context),
             self.python,
-            sandbox(False),
+            sandbox(False, streamed_folders(context)),
             modules,
             scratch / WORKERS,
             scratch / FILES,
@@ -128,17 +130,23 @@ def launcher_path(context: Context) -> Path:
     return context.socket.parent / LAUNCHER
 
 
-def workers_sandbox(scratch: Path) -> list[str]:
+def streamed_folders(context: Context) -> dict[str, Path]:
+    """Return where the program finds the encrypted files of tables that it reads itself -> where they lie."""
+    return {f"{WORK}/{location}": context.work / location for location in declared(context.image)}
+
+
+def workers_sandbox(scratch: Path, tables: Mapping[str, Path]) -> list[str]:
     """Return what to put before the argv of Python workers.
 
     Of scratch they see what they need: broadcasts and files of the program, which the JVM puts among its blocks, to be
     read; sockets to the JVM; a folder of their own. Whatever else the JVM reads, runs or writes there is none of
     theirs: by a link or a library of theirs a function could have the JVM, which sees the data, do its work.
-    Where there is a key of ranks (`confide.spark.ranks`), they reach that, and nothing else of the agent.
+    Where there is something for ranks (`confide.spark.ranks`), they reach that, and nothing else of the agent. Of
+    storage they see `tables`, encrypted.
     """
-    group = Path(group_key.FOLDER)
     own = {str(scratch / name): scratch / name for name in (SOCKETS, WORKERS)}
-    shown = {str(scratch / LOCAL): scratch / LOCAL, **({str(group): group} if group.is_dir() else {})}
+    folders = (scratch / LOCAL, *filter(Path.is_dir, map(Path, (group_key.FOLDER, program_socket.FOLDER))))
+    shown = {**{str(folder): folder for folder in folders}, **tables}
     return sandbox_prefix(own, shown=shown, cwd=None)
 
 

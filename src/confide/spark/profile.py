@@ -12,6 +12,7 @@ from confide.enclave.image import WORK
 from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program
 from confide.enclave.profile import Context
+from confide.enclave.streamed import state
 from confide.errors import LaunchRefused
 from confide.jvm.certificates import gateway_secrets
 from confide.jvm.command import heap_mib
@@ -27,6 +28,7 @@ from confide.spark.installation import (
     cores,
     launcher_path,
     own_settings,
+    streamed_folders,
 )
 from confide.spark.local_cluster import LocalCluster
 from confide.spark.server import Server
@@ -56,12 +58,15 @@ class SparkProfile:
         Raises:
             LaunchRefused: the engine wants a network of its own, and a library OS has none; executors that share the
                 enclave do not fit into its memory.
+            NoGrant, Misuse, FileMissing, FileChanged, FileUnlisted, NotEncrypted: a table that ranks read themselves is
+                not granted, or not what was committed.
         """
         engine = self.installation.engine
         if inside_libos() is not None and not engine.unix_sockets:
             raise LaunchRefused(f"{engine.profile}: {NO_LIBOS}")
-        job = _job(context)
-        with ranks.group(context, job):
+        tables = ranks.tables(context)
+        job = _job(context, state(tables))
+        with ranks.group(context, job, tables):
             return self._run(context, job)
 
     def _run(self, context: Context, job: Job | None) -> int:
@@ -115,7 +120,7 @@ class SparkProfile:
         """Run a program of Python or SQL, and the JVM that does its work."""
         java = self.installation.java_command(context, jvm.GATEWAY_CLASS, heap=heap)
         python = [
-            *self.sandbox(True),
+            *self.sandbox(True, streamed_folders(context)),
             str(self.installation.python),
             "-BPm",
             "confide.spark.driver",
@@ -149,11 +154,11 @@ class SparkProfile:
         return program.wait()
 
 
-def _job(context: Context) -> Job | None:
-    """Open a job, if there are to be executors elsewhere."""
+def _job(context: Context, tables: str) -> Job | None:
+    """Open a job, if there are to be executors elsewhere; `tables` as in `Job`."""
     executors = context.launch.get("executors")
     if executors is None:
         return None
     identity = context.mesh()
     stores = write_stores(identity, secrets_folder())
-    return Job(context.launch.get("host", "127.0.0.1"), int(executors), stores)
+    return Job(context.launch.get("host", "127.0.0.1"), int(executors), stores, tables)

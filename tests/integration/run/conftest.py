@@ -19,6 +19,7 @@ from confide.broker.listing_signing import sign_listing
 from confide.broker.policy_signing import sign_policy
 from confide.broker.server import EmbeddedBroker
 from confide.data.listing import Listing
+from confide.data.parquet import FileSizes
 from confide.data.parquet_reader import TableReader
 from confide.data.sealed import SealedReader
 from confide.data.tables import encrypt_table
@@ -57,14 +58,24 @@ class Owner:
         self.store.put_owner(name, raw_public(self._signing_key.public_key()))
         self.keyset = Keyset({self.key: self.store.create_key(self.key)})
 
-    def encrypt(self, table: pa.Table, data: Path, location: str) -> Listing:
+    def encrypt(self, table: pa.Table, data: Path, location: str, sizes: FileSizes | None = None) -> Listing:
         plain = self._folder / f"{self.name}-{location.replace('/', '-')}.parquet"
         pq.write_table(table, plain)
         folder = data / location.replace("://", "/")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        listing = encrypt_table(plain, folder, self.keyset, self.key, location=location)
-        self.store.commit_listing(listing, sign_listing(listing, self._signing_key, self.name), 0)
+        listing = encrypt_table(plain, folder, self.keyset, self.key, location=location, sizes=sizes)
+        self._commit(listing)
         return listing
+
+    def commit_again(self, location: str) -> None:
+        """Commit what lies at a location once more, under the next serial."""
+        stored = self.store.listing_at(self.name, location)
+        assert stored is not None
+        self._commit(stored.listing.model_copy(update={"serial": stored.listing.serial + 1}))
+
+    def _commit(self, listing: Listing) -> None:
+        signed = sign_listing(listing, self._signing_key, self.name)
+        self.store.commit_listing(listing, signed, listing.serial - 1)
 
     def allow(
         self,

@@ -121,7 +121,7 @@ def profile(jar: Path, tmp_path_factory: pytest.TempPathFactory) -> SparkProfile
     java = Path(shutil.which("java") or "java")
     last = last_jar(tmp_path_factory.mktemp("last"))
     installation = Installation(java, Path(sys.executable), JARS, jar, last, LOG_CONFIG, engine=installed())
-    return SparkProfile(installation, lambda _: ())
+    return SparkProfile(installation, lambda *_: ())
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_driver_and_functions_run_behind_a_sandbox(profile, make_context, short_
     hidden.mkdir()
     (hidden / "file").touch()
     sandbox = ["/usr/bin/bwrap", "--unshare-user", "--dev-bind", "/", "/", "--tmpfs", str(hidden), "--"]
-    confined = dataclasses.replace(profile, sandbox=lambda _: sandbox)
+    confined = dataclasses.replace(profile, sandbox=lambda *_: sandbox)
     program = (
         "import os\n"
         "from pyspark.sql import SparkSession\n"

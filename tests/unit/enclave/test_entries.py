@@ -34,6 +34,12 @@ def test_an_entry_imports_only_what_is_inside(module):
     assert _import(module).returncode == 0, _import(module).stderr
 
 
+@pytest.mark.exhaustive
+def test_the_agent_of_spark_takes_no_arrow_into_its_memory():
+    done = _import("confide.spark.entry", ["pyarrow", "numpy"])
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_check_notices_what_is_outside():
     assert b"not inside: packaging" in _import("confide.enclave.python_sources").stderr
     assert b"not inside: confide.cli" in _import("confide.cli.app").stderr

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from confide.enclave.launch import EXECUTOR_LAUNCH
+from confide.jvm.settings import Setting
 from confide.jvm.stores import Stores
 from confide.spark.cluster_settings import Job
 from confide.spark.settings import settings
@@ -18,6 +19,18 @@ JOB = Job("10.0.0.7", 3, STORES)
 TABLE = settings(PurePosixPath("/scratch"), cores=2, job=JOB)
 LOCAL = settings(PurePosixPath("/scratch"), cores=2)
 FIXED = {row.name: row for row in TABLE.fixed}
+
+
+def test_executors_take_the_tables_of_their_driver_s_state_and_of_no_other():
+    def rows(tables: str) -> list[Setting]:
+        job = Job("10.0.0.7", 3, STORES, tables)
+        fixed = settings(PurePosixPath("/scratch"), cores=2, job=job).fixed
+        return [row for row in fixed if row.name == "spark.confide.streamed"]
+
+    (row,) = rows("ab" * 32)
+    assert re.fullmatch(row.pattern, "ab" * 32)
+    assert not re.fullmatch(row.pattern, "cd" * 32)
+    assert rows("") == []
 
 
 def test_every_name_stands_once():

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from cryptography.hazmat.primitives import hmac
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from confide.enclave import group_key
+from confide.enclave import group_key, program_socket
 from confide.spark.installation import workers_sandbox
 from confide.spark.ranks import job_key
 
@@ -30,14 +31,23 @@ def test_each_job_has_its_own():
     assert bytes.fromhex(SECRET) != job_key(SECRET)
 
 
-def test_functions_reach_the_key_where_there_is_one_and_nothing_else_of_the_agent(tmp_path, monkeypatch):
-    folder = tmp_path / "group"
-    monkeypatch.setattr(group_key, "FOLDER", str(folder))
-    assert str(folder) not in workers_sandbox(tmp_path)
-    folder.mkdir()
-    prefix = workers_sandbox(tmp_path)
-    assert prefix[prefix.index(str(folder)) - 1] == "--ro-bind"
+def test_functions_reach_what_is_served_to_ranks_and_nothing_else_of_the_agent(tmp_path, monkeypatch):
+    folders = [tmp_path / "group", tmp_path / "program"]
+    for module, folder in zip((group_key, program_socket), folders, strict=True):
+        monkeypatch.setattr(module, "FOLDER", str(folder))
+        assert str(folder) not in workers_sandbox(tmp_path, {})
+        folder.mkdir()
+    prefix = workers_sandbox(tmp_path, {})
+    for folder in folders:
+        assert prefix[prefix.index(str(folder)) - 1] == "--ro-bind"
     assert not [word for word in prefix if word.startswith("/run")]
+
+
+def test_functions_see_tables_that_the_program_reads_itself_and_write_none(tmp_path):
+    prefix = workers_sandbox(tmp_path, {"/work/data/digits": Path("/elsewhere/data/digits")})
+    at = prefix.index("/work/data/digits")
+    assert prefix[at - 2 : at] == ["--ro-bind", "/elsewhere/data/digits"]
+    assert "/work/data/digits" not in workers_sandbox(tmp_path, {})
 
 
 def test_what_ranks_print_is_not_sent_to_the_driver():

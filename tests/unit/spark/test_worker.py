@@ -61,7 +61,7 @@ def test_workers_write_in_a_folder_of_their_own(tmp_path, name):
 
 
 def test_workers_see_of_scratch_what_they_need_and_write_less():
-    prefix = workers_sandbox(Path("/scratch"))
+    prefix = workers_sandbox(Path("/scratch"), {})
     mounts = {(prefix[i], prefix[i + 2]) for i, word in enumerate(prefix) if word in ("--bind", "--ro-bind")}
     assert {(how, path) for how, path in mounts if path.startswith(("/scratch", "/run", "/work"))} == {
         ("--ro-bind", "/scratch/local"),
@@ -78,7 +78,7 @@ def test_workers_begin_where_files_of_the_program_are_put(tmp_path):
     assert launch(tmp_path, {}, show=here).strip() == str(files)
     assert launch(tmp_path, {}, show=here, cwd=tmp_path / "files-2").strip() == str(files)
     assert launch(tmp_path, {}, show=here, cwd=files / "executor-2").strip() == str(files / "executor-2")
-    assert "--chdir" not in workers_sandbox(Path("/scratch"))
+    assert "--chdir" not in workers_sandbox(Path("/scratch"), {})
 
 
 def test_sandbox_stands_in_front(tmp_path):
