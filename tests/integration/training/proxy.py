@@ -1,4 +1,4 @@
-"""Who stands between two ranks: `python proxy.py PORT ATTACK WAY` listens beside that port, and says where.
+"""Who stands between two ranks: `python proxy.py PORT ATTACK WAY` listens at a port of its own, and says where.
 
 Attacked are the messages of one rank alone, which go `to` the port or come `from` it. Of gloo it knows what anybody
 can: whoever connects says a number of 8 bytes first; then each way is a row of frames, each with 48 bytes in front, of
@@ -31,8 +31,11 @@ def main() -> None:
 
 
 def _beside(target: int) -> socket.socket:
-    """Listen at the next port that is free: gloo lets the lower of two addresses listen, and this must not change."""
-    for port in range(target + 1, target + 100):
+    """Listen at a free port that gloo puts where it puts the target: the lower of two addresses listens.
+
+    It compares ports as they lie in memory, in network order: on most processors by their lower bytes first.
+    """
+    for port in range(target + 256, 2**16, 256):
         listener = socket.socket()
         try:
             listener.bind(("127.0.0.1", port))
