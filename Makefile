@@ -5,10 +5,10 @@ PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 export PYTHONDONTWRITEBYTECODE =  # what pytest compiles is kept for its next run
 
-.PHONY: help demo demo-serving test check test-all test-torch test-spark35 fuzz properties compat bench setup setup-torch setup-spark35 setup-demo clean
+.PHONY: help demo demo-serving test check test-all test-torch test-torch-slow test-spark35 fuzz properties compat bench setup setup-torch setup-spark35 setup-demo clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
 demo: setup  ## the main job on real data, told as it goes
 	@.venv/bin/confide image prepare
@@ -39,8 +39,11 @@ fuzz:  ## ten minutes of every parser that sees bytes of others, guided by cover
 properties: setup  ## property tests at length
 	CONFIDE_HYPOTHESIS=long $(PYTEST) tests/unit -m "not spark"
 
-test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own
+test-torch: setup-torch  ## tests of distributed training, with PyTorch in an environment of its own: a quarter of an hour on two cores
 	.local/torch/bin/pytest -m torch tests/integration/training tests/integration/python tests/integration/run/test_examples.py tests/integration/run/test_metrics.py tests/integration/run/test_lightning.py tests/integration/serving/test_trained.py tests/integration/canary/test_canary_training.py
+
+test-torch-slow: setup-torch  ## ranks on Spark's executors, accuracies with one to four ranks: three quarters of an hour on two cores
+	.local/torch/bin/pytest -m "torch and slow" -rP tests/integration/run/test_torch_distributor.py tests/integration/run/test_ranks_tables.py tests/integration/run/test_accuracy.py
 
 test-spark35: setup-spark35  ## tests of Spark 3.5, in an environment of its own
 	.local/spark35/bin/pytest tests/unit/spark tests/unit/jvm tests/integration/spark tests/integration/run/test_spark.py tests/integration/run/test_spark35.py tests/integration/run/test_local_cluster.py tests/integration/run/test_bigdl.py tests/integration/canary/test_canary.py
