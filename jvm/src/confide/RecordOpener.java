@@ -10,12 +10,24 @@ import javax.crypto.Cipher;
 import javax.crypto.spec.SecretKeySpec;
 
 /**
- * Opens the records of one stream in the order in which they come, and refuses any other order.
+ * Opens the records of one stream in the order in which they come, and refuses any other order; or each alone, where
+ * records have no order.
  *
  * <p>The steps are those of docs/formats/sealed-record.md.
  */
 public final class RecordOpener {
   private static final int MAX_PRODUCERS = 1_000_000;
+  /** Producers whose data keys are kept unwrapped. */
+  private static final int MAX_OPEN = 10_000;
+
+  /**
+   * A record that is authentic, and of the stream.
+   *
+   * @param producer who made it (hex)
+   * @param number its place among what that producer made, from 1
+   * @param row what it holds
+   */
+  public record Opened(String producer, long number, byte[] row) {}
 
   private record Open(byte[] start, SecretKeySpec key) {}
 
@@ -38,8 +50,20 @@ public final class RecordOpener {
     this.whole = whole;
   }
 
+  /** Opens each record alone: that none was repeated or left out is for others to see. */
+  public RecordOpener(String location) throws ConfideException {
+    this(location, Map.of(), false);
+  }
+
   /** Returns what a record holds, and takes it as opened. */
   public byte[] open(byte[] bytes) throws ConfideException {
+    Opened opened = openAlone(bytes);
+    advance(opened.producer, opened.number);
+    return opened.row;
+  }
+
+  /** Opens a record wherever it stands. */
+  public Opened openAlone(byte[] bytes) throws ConfideException {
     SealedRecord record = SealedRecord.parse(bytes);
     String producer = HexFormat.of().formatHex(record.producer());
     byte[] plain;
@@ -52,8 +76,7 @@ public final class RecordOpener {
     } catch (GeneralSecurityException e) {
       throw new IllegalStateException("AES-GCM failed to decrypt", e);
     }
-    advance(producer, record.number());
-    return plain;
+    return new Opened(producer, record.number(), plain);
   }
 
   private SecretKeySpec key(SealedRecord record, String producer) throws ConfideException {
@@ -78,6 +101,9 @@ public final class RecordOpener {
     }
     Open opened = new Open(record.start(), new SecretKeySpec(secret, "AES"));
     Arrays.fill(secret, (byte) 0);
+    if (open.size() >= MAX_OPEN) {
+      open.clear();
+    }
     open.put(producer, opened);
     return opened.key;
   }

@@ -24,6 +24,10 @@ NUMBER_BYTES = 8
 MAX_NUMBER = 2**53 - 1
 MAX_PLAIN_BYTES = 256 * 1024
 MAX_PRODUCERS = 1_000_000
+AT_ONCE = 256
+"""Records that are carried in one call."""
+_MAX_OPEN = 10_000
+"""Producers whose data keys are kept unwrapped."""
 _KEY_BYTES = 32
 _WRAPPED_BYTES = NONCE_BYTES + _KEY_BYTES + TAG_BYTES
 _LENGTH_BYTES = 1
@@ -125,8 +129,25 @@ def parse_record(record: bytes) -> ParsedRecord:
     return ParsedRecord(record[:body], key, producer, wrapped, number, record[body:])
 
 
+@dataclass(frozen=True)
+class OpenedRecord:
+    """A record that is authentic, and of the stream.
+
+    Attributes:
+        producer: who made it.
+        number: its place among what that producer made, from 1.
+        row: what it holds.
+    """
+
+    producer: bytes
+    number: int
+    row: bytes
+
+
 class RecordOpener:
     """Opens the records of one stream in the order in which they come, and refuses any other order.
+
+    `open_alone` opens a record wherever it stands, for streams whose records have no order: topics of a Kafka.
 
     Args:
         keyset: holds `key`.
@@ -156,17 +177,27 @@ class RecordOpener:
         The steps are those of the format.
 
         Raises:
+            as `open_alone`.
+            Tampered: also repeated, out of order, or after one that is missing.
+        """
+        opened = self.open_alone(record)
+        self._advance(opened.producer, opened.number)
+        return opened.row
+
+    def open_alone(self, record: bytes) -> OpenedRecord:
+        """Open a record wherever it stands: whether it was repeated, and others are missing, is for the caller to see.
+
+        Raises:
             NotEncrypted, InvalidFormat: not a record of this format.
             UnknownKey, RevokedKey: of another key, or of a version that is not there or was revoked.
-            Tampered: changed, cut off, of another stream, repeated, out of order, or after one that is missing.
+            Tampered: changed, cut off, or of another stream.
         """
         parsed = parse_record(record)
         try:
             plain = self._cipher(parsed).decrypt(_nonce(parsed.number), parsed.sealed, parsed.header)
         except InvalidTag:
             raise Tampered("sealed record does not authenticate") from None
-        self._advance(parsed.producer, parsed.number)
-        return plain
+        return OpenedRecord(parsed.producer, parsed.number, plain)
 
     def _cipher(self, record: ParsedRecord) -> AESGCM:
         start = record.header[:-NUMBER_BYTES]
@@ -176,6 +207,8 @@ class RecordOpener:
                 raise UnknownKey(f"a sealed record under {record.key}, in a stream under {self._key}")
             context = _context(str(record.key), self._stream, record.producer)
             cipher = AESGCM(self._keyset.unwrap(record.key, record.wrapped, context))
+            if len(self._open) >= _MAX_OPEN:
+                self._open.clear()
             self._open[record.producer] = (start, cipher)
         return cipher
 

@@ -14,16 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Protocol
 
-from confide.data.records import RecordOpener, RecordSealer
+from confide.data.records import AT_ONCE, RecordOpener, RecordSealer
 from confide.errors import NotEncrypted
 from confide.keys.material import Keyset
 from confide.keys.names import KeyName
 
 APPEND = resources.files("confide.data").joinpath("append.lua").read_text("utf-8")
 """The script that appends records, each once."""
-
-AT_ONCE = 256
-"""Records of one call."""
 _FIELD = b"record"
 
 

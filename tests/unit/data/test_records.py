@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import confide.errors
 from confide.data import records
-from confide.data.records import MAX_PLAIN_BYTES, RecordOpener, RecordSealer
+from confide.data.records import MAX_PLAIN_BYTES, OpenedRecord, RecordOpener, RecordSealer
 from confide.errors import ConfideError, InvalidFormat, Misuse, RevokedKey, Tampered, UnknownKey
 from confide.keys.material import Keyset, NamedKey
 from confide.keys.names import KeyName
@@ -161,3 +161,28 @@ def test_what_cannot_be_sealed():
     with pytest.raises(Misuse, match="262144"):
         sealer.seal(bytes(MAX_PLAIN_BYTES + 1))
     assert sealer.number == 0  # the next one leaves no gap
+
+
+@given(st.data())
+def test_a_record_that_is_opened_alone_stands_anywhere(data):
+    sealer = RecordSealer(keyset(), KEY, "pulses")
+    rows = [sealer.seal(bytes([n])) for n in range(5)]
+    opener = RecordOpener(keyset(), KEY, "pulses")
+    for which in data.draw(st.lists(st.integers(0, 4), max_size=8)):
+        assert opener.open_alone(rows[which]) == OpenedRecord(sealer.producer, which + 1, bytes([which]))
+    assert opener.last == {}
+
+
+def test_a_record_of_another_stream_is_refused_alone_too():
+    record = RecordSealer(keyset(), KEY, "alarms").seal(b"a row")
+    with pytest.raises(Tampered):
+        RecordOpener(keyset(), KEY, "pulses").open_alone(record)
+
+
+def test_of_many_producers_few_keys_are_kept(monkeypatch):
+    monkeypatch.setattr(records, "_MAX_OPEN", 3)
+    opener = RecordOpener(keyset(), KEY, "pulses")
+    made = [RecordSealer(keyset(), KEY, "pulses").seal(bytes([n])) for n in range(10)]
+    for _ in range(2):
+        assert [opener.open_alone(each).row for each in made] == [bytes([n]) for n in range(10)]
+        assert len(opener._open) <= 3
