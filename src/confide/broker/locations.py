@@ -7,10 +7,16 @@ import re
 from confide.errors import Misuse
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
-_STREAM = re.compile(
-    r"rediss://(?P<host>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?):(?P<port>[1-9][0-9]{0,4})/[A-Za-z0-9._:-]{1,128}"
+_HOST = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+_PORT = r"[1-9][0-9]{0,4}"
+_REDIS = re.compile(rf"rediss://(?P<servers>{_HOST}:{_PORT})/(?P<name>[A-Za-z0-9._:-]{{1,128}})")
+_BROKER = rf"(?![0-9.]+:){_HOST}:{_PORT}"  # by name: an address is resolved by nothing, and has no way in the sandbox
+_KAFKA = re.compile(
+    rf"kafka://(?P<servers>{_BROKER}(?:,{_BROKER})*)/(?P<name>(?!\.\.?$)[A-Za-z0-9._-]{{1,249}})"
 )
 _MAX_PORT = 65535
+STREAM_FORMS = "rediss://host:port/NAME or kafka://host:port,host:port/TOPIC"
+"""How locations of streams are written, for messages."""
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\?#%*]")
 
 
@@ -36,37 +42,50 @@ def parse_location(text: str) -> str:
 
 
 def is_stream(location: str) -> bool:
-    """Return whether it can be the location of a stream of sealed records: `rediss://host:port/NAME`."""
-    return _address(location) is not None
+    """Return whether it can be the location of a stream of sealed records.
+
+    These are `rediss://host:port/NAME` and `kafka://host:port,host:port/TOPIC`.
+    """
+    return _stream(location) is not None
 
 
-def stream_address(location: str) -> tuple[str, int]:
-    """Return host and port of the Redis that a stream's location names.
+def is_topic(location: str) -> bool:
+    """Return whether it can be the location of a stream in Kafka."""
+    return is_stream(location) and location.startswith("kafka:")
+
+
+def stream_addresses(location: str) -> tuple[tuple[str, int], ...]:
+    """Return host and port of each server that a stream's location names: one Redis, or the brokers of a Kafka.
 
     Raises:
         Misuse: it is the location of no stream.
     """
-    address = _address(location)
-    if address is None:
-        raise Misuse(f"not the location of a stream (rediss://host:port/NAME): {location!r}")
-    return address
-
-
-def _address(location: str) -> tuple[str, int] | None:
-    match = _STREAM.fullmatch(location)
-    if match is None or int(match["port"]) > _MAX_PORT:
-        return None
-    return match["host"], int(match["port"])
+    return _required(location)[0]
 
 
 def stream_name(location: str) -> str:
-    """Return the name of the stream, its key in Redis.
+    """Return the name of the stream, its key in Redis or its topic in Kafka.
 
     Raises:
         Misuse: it is the location of no stream.
     """
-    stream_address(location)
-    return location.rpartition("/")[2]
+    return _required(location)[1]
+
+
+def _required(location: str) -> tuple[tuple[tuple[str, int], ...], str]:
+    stream = _stream(location)
+    if stream is None:
+        raise Misuse(f"not the location of a stream ({STREAM_FORMS}): {location!r}")
+    return stream
+
+
+def _stream(location: str) -> tuple[tuple[tuple[str, int], ...], str] | None:
+    match = _REDIS.fullmatch(location) or _KAFKA.fullmatch(location)
+    if match is None:
+        return None
+    servers = [server.rpartition(":") for server in match["servers"].split(",")]
+    addresses = tuple((host, int(port)) for host, _, port in servers)
+    return None if any(port > _MAX_PORT for _, port in addresses) else (addresses, match["name"])
 
 
 def overlap(one: str, other: str) -> bool:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from confide.attestation.claims import Tee
 from confide.attestation.requirements import PlatformRequirements
-from confide.broker.locations import is_stream, overlap, stream_name
+from confide.broker.locations import STREAM_FORMS, is_stream, overlap, stream_name
 from confide.broker.policy_lines import Document, Path
 from confide.errors import Fault
 
@@ -125,7 +125,7 @@ def _grants(value: dict[str, Any]) -> _Found:
             yield (*here, "columns"), "only a table has columns"
         location = grant.get("location")
         if grant.get("format") == "stream" and isinstance(location, str) and not is_stream(location):
-            yield (*here, "location"), "the location of a stream is rediss://host:port/NAME"
+            yield (*here, "location"), f"the location of a stream is {STREAM_FORMS}, with brokers by name"
         if "table" in grant and grant.get("format") == "stream":
             yield (*here, "table"), "a stream has no table"
         if "table" in grant and grant.get("access") == "write":

@@ -57,11 +57,13 @@ def allow(
     ] = None,
     read_stream: Annotated[
         list[str] | None,
-        typer.Option(help="rediss://HOST:PORT/NAME=KEY: a stream whose records it may open; repeat."),
+        typer.Option(
+            help="STREAM=KEY: it may open: rediss://HOST:PORT/NAME or kafka://HOST:PORT,.../TOPIC; repeat."
+        ),
     ] = None,
     write_stream: Annotated[
         list[str] | None,
-        typer.Option(help="rediss://HOST:PORT/NAME=KEY: a stream it may append to, and open; repeat."),
+        typer.Option(help="STREAM=KEY: a stream it may append to, and open; repeat."),
     ] = None,
     logs: Annotated[
         str | None, typer.Option(help="Key that its output is sealed under; without: discarded.")

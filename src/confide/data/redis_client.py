@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import ConnectionPool, Redis, SSLConnection
 
-from confide.errors import Misuse
+from confide.data.verified_tls import verified_tls
 
 
 class _Verified(SSLConnection):
@@ -36,13 +36,7 @@ def redis_client(
     Raises:
         Misuse: `authority` is no certificate.
     """
-    tls = ssl.create_default_context() if authority is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    tls.minimum_version = ssl.TLSVersion.TLSv1_3
-    if authority is not None:
-        try:
-            tls.load_verify_locations(cadata=authority.decode("ascii"))
-        except (ssl.SSLError, ValueError):
-            raise Misuse("the authority of the Redis is not a certificate in PEM form") from None
+    tls = verified_tls(authority, "Redis")
     pool = ConnectionPool(
         connection_class=_Verified,
         tls=tls,

@@ -29,11 +29,12 @@ class Listener:
     Args:
         path: of the socket; its folder must be this process's own and closed to others.
         serve: serves a connection, which is closed afterwards.
+        at_once: connections that are served at once; others wait.
     """
 
-    def __init__(self, path: Path, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, path: Path, serve: Callable[[socket.socket], None], at_once: int = AT_ONCE) -> None:
         self._serve = serve
-        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._slots = threading.BoundedSemaphore(at_once)
         self._closed = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))

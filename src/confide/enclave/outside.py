@@ -13,7 +13,7 @@ import threading
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from confide.broker.locations import stream_address
+from confide.broker.locations import stream_addresses
 from confide.broker.release import Grant
 from confide.data.listing import Format
 from confide.enclave.line_socket import Listener
@@ -22,6 +22,8 @@ from confide.errors import ConfideError, NoGrant, Unavailable
 CONNECT_S = 10.0
 SILENT_S = 60.0
 """After so long without a byte from outside a connection is closed."""
+AT_ONCE = 1024
+"""Connections: of a Kafka, one of each task to each broker, which last as long as the job."""
 _MAX_LINE_BYTES = 512
 _CHUNK_BYTES = 256 * 1024
 
@@ -30,7 +32,8 @@ Address = tuple[str, int]
 
 def granted_addresses(grants: Iterable[Grant]) -> frozenset[Address]:
     """Return the addresses that lie in the locations of granted streams."""
-    return frozenset(stream_address(grant.location) for grant in grants if grant.format is Format.STREAM)
+    streams = (grant.location for grant in grants if grant.format is Format.STREAM)
+    return frozenset(address for stream in streams for address in stream_addresses(stream))
 
 
 class Outside(Listener):
@@ -43,7 +46,7 @@ class Outside(Listener):
 
     def __init__(self, path: Path, addresses: Collection[Address]) -> None:
         self._addresses = addresses
-        super().__init__(path, self._pass)
+        super().__init__(path, self._pass, AT_ONCE)
 
     def _pass(self, connection: socket.socket) -> None:
         try:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from confide.attestation.claims import Tee
-from confide.broker.locations import overlap, parse_location, stream_address, stream_name
+from confide.broker.locations import is_topic, overlap, parse_location, stream_addresses, stream_name
 from confide.broker.policy import MAX_POLICY_BYTES, parse_policy
 from confide.broker.policy_signing import POLICY_TYP, sign_policy, verify_policy
 from confide.errors import InvalidPolicy, Misuse, PolicyRefused, SignatureRefused
@@ -140,7 +140,17 @@ STREAM = changed('location = "s3a://bucket/out"', 'location = "rediss://redis.ex
 
 def test_a_stream():
     location = parse_policy(STREAM.encode()).grant[1].location
-    assert (stream_address(location), stream_name(location)) == (("redis.example", 6380), "pulses")
+    assert (stream_addresses(location), stream_name(location)) == ((("redis.example", 6380),), "pulses")
+    assert not is_topic(location)
+
+
+def test_a_topic():
+    location = "kafka://a.example:9093,b.example:9094/pulses"
+    document = STREAM.replace("rediss://redis.example:6380/pulses", location)
+    assert parse_policy(document.encode()).grant[1].location == location
+    assert stream_addresses(location) == (("a.example", 9093), ("b.example", 9094))
+    assert stream_name(location) == "pulses"
+    assert is_topic(location)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,18 @@ def test_a_stream():
         "rediss://user@redis.example:6380/pulses",
         "rediss://Redis.example:6380/pulses",
         "rediss://redis.example:6380/" + "a" * 129,
+        "rediss://a.example:6380,b.example:6380/pulses",
+        "kafka://a.example/pulses",
+        "kafka://a.example:9093",
+        "kafka://a.example:9093,/pulses",
+        "kafka://a.example:9093, b.example:9093/pulses",
+        "kafka://10.0.0.1:9093/pulses",
+        "kafka://a.example:9093,10.0.0.1:9093/pulses",
+        "kafka://a.example:65536/pulses",
+        "kafka://a.example:9093/pulses;alarms",
+        "kafka://a.example:9093/pulses/0",
+        "kafka://a.example:9093/..",
+        "kafka://a.example:9093/" + "a" * 250,
     ],
 )
 def test_no_location_of_a_stream(location):

@@ -97,3 +97,5 @@ def test_only_streams_have_addresses() -> None:
 
     grants = [grant("rediss://a.example:6380/x", "stream"), grant("rediss://b.example:6380/x", "files")]
     assert granted_addresses(grants) == {("a.example", 6380)}
+    grants = [grant("kafka://b.example:9093,c.example:9093/x", "stream")]
+    assert granted_addresses(grants) == {("b.example", 9093), ("c.example", 9093)}
