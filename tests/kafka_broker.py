@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -46,10 +47,14 @@ class Hop:
         self._loop.call_soon_threadsafe(self._server.close)
 
     async def _pass(self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             far, to_far = await asyncio.open_connection("127.0.0.1", self._target)
+            await self._begin(near, to_near, far, to_far)
             await asyncio.gather(self._copy(near, to_far), self._copy(far, to_near))
         to_near.close()
+
+    async def _begin(self, *ends: asyncio.StreamReader | asyncio.StreamWriter) -> None:
+        """Do what is to be done before bytes pass."""
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -60,17 +65,63 @@ class Hop:
         target.close()
 
 
+API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE, FAILED = 18, 17, 36, 58
+
+
+class Gate(Hop):
+    """A hop that lets one user in, by SASL's mechanism PLAIN: Tansu knows none that Kafka's client has, too."""
+
+    def __init__(self, target: int, tls: ssl.SSLContext, user: str, password: str) -> None:
+        self._credentials = f"\0{user}\0{password}".encode()
+        super().__init__(target, tls)
+
+    async def _begin(self, near, to_near, far, to_far) -> None:
+        while True:
+            size, frame = await self._frame(near)
+            key, version, correlation = struct.unpack(">hhi", frame[:8])
+            if key == API_VERSIONS:
+                to_far.write(size + frame)
+                to_near.write(b"".join(await self._frame(far)))
+            elif key == SASL_HANDSHAKE:
+                self._answer(to_near, correlation, struct.pack(">hih5s", 0, 1, 5, b"PLAIN"))
+            elif (key, version) == (SASL_AUTHENTICATE, 2):
+                known = frame.endswith(self._credentials + b"\0")
+                body = struct.pack(">xhbbqb", 0 if known else FAILED, 0, 1, 0, 0)
+                self._answer(to_near, correlation, body)
+                if known:
+                    return
+            else:
+                raise ConnectionError(f"request {key} of version {version} before a login")
+
+    @staticmethod
+    async def _frame(source: asyncio.StreamReader) -> tuple[bytes, bytes]:
+        size = await source.readexactly(4)
+        return size, await source.readexactly(int.from_bytes(size, "big"))
+
+    @staticmethod
+    def _answer(target: asyncio.StreamWriter, correlation: int, body: bytes) -> None:
+        target.write(struct.pack(">ii", 4 + len(body), correlation) + body)
+
+
 class Tansu:
     """A broker.
 
     Attributes:
         port: for TLS, at which it says that it is.
         authority: signed its certificate, for `localhost` unless another name is given.
+        login: user and password, if it wants any.
         wire: what crosses the network.
         end: what the broker gets and says.
     """
 
-    def __init__(self, folder: Path, *, name: str = "localhost", advertised: str = "localhost") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "localhost",
+        advertised: str = "localhost",
+        login: tuple[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -81,7 +132,8 @@ class Tansu:
         (folder / "server.pem").write_bytes(self.authority.issue_leaf([name], int(time.time())))
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(folder / "server.pem")
-        self.end = Hop(own, tls)
+        self.login = login
+        self.end = Hop(own, tls) if login is None else Gate(own, tls, *login)
         self.wire = Hop(self.end.port)
         self.port = self.wire.port
         argv = [str(TANSU), "broker", "--listener-url", f"tcp://127.0.0.1:{own}"]
@@ -104,7 +156,8 @@ class Tansu:
 
     @property
     def kafka(self) -> Kafka:
-        return Kafka([("localhost", self.port)], self.authority.certificate_pem)
+        user, password = self.login or (None, None)
+        return Kafka([("localhost", self.port)], self.authority.certificate_pem, user, password, "PLAIN")
 
     def location(self, topic: str) -> str:
         return f"kafka://localhost:{self.port}/{topic}"

@@ -143,7 +143,10 @@ def test_a_jar_needs_a_class_and_nothing_else_has_one(clinic):
         said = clinic("image", "build", *arguments)
         assert said.code == 64
     said = clinic("image", "build", "app.py", "--profile", "python", "--jars", "app.jar")
-    assert (said.code, "profile python" in said.err) == (64, True)
+    assert (said.code, "programs of Spark and Flink, and this one has profile python" in said.err) == (
+        64,
+        True,
+    )
 
 
 def test_byte_code_alone_makes_a_difference(clinic):

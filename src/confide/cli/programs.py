@@ -193,8 +193,11 @@ def _check_spark(program: Path, options: ProgramOptions) -> None:
     from confide.spark.engine import ENGINES, NO_LIBOS, SPARK
 
     engine = ENGINES.get(options.profile)
+    if options.profile == "flink":
+        del given["--jars"]
     for option in (name for name, value in given.items() if value and engine is None):
-        raise Misuse(f"{option} is for programs of Spark, and this one has profile {options.profile}")
+        others = " and Flink" if option == "--jars" else ""
+        raise Misuse(f"{option} is for programs of Spark{others}, and this one has profile {options.profile}")
     if engine not in (None, SPARK) and program.suffix in (".sql", ".toml"):
         raise Misuse(
             f"profile {options.profile} is for programs of Python and of jars; files of SQL and servers run with "

@@ -33,6 +33,7 @@ _SERVICES = {
     "org.apache.flink.core.execution.PipelineExecutorFactory": "confide.flink.CheckedExecutorFactory\n",
     "org.apache.flink.table.factories.Factory": (
         "confide.flink.TableFormatFactory\nconfide.flink.redis.StreamTableFactory\n"
+        "confide.flink.kafka.SealedFormatFactory\n"
     ),
 }
 _OF_SPARK = ("spark/", "ListedCommit.java", "CommitProtocol.java")

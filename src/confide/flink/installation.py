@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from confide.enclave.enclave_needs import enclave_cores
+from confide.enclave.image import JARS
 from confide.enclave.libos import GRAMINE, inside_libos, secrets_folder
 from confide.enclave.outside import Outside, granted_addresses
 from confide.enclave.profile import Context
@@ -48,13 +49,22 @@ class Installation:
     storage: Path
 
     def class_path(self) -> list[PurePosixPath]:
-        """Return our jars first, then Flink's, in the order of their names."""
+        """Return our jars first, then Flink's, then the program's, in the order of their names."""
         ours = sorted(self.jars.glob("*.jar"), key=lambda path: (path.name != "confide.jar", path.name))
         theirs = [*sorted(self.flink.glob("lib/*.jar")), *sorted(self.flink.glob("opt/flink-python-*.jar"))]
-        return [PurePosixPath(path) for path in (*ours, *theirs)]
+        return [PurePosixPath(path) for path in (*ours, *theirs, *sorted(Path(JARS).glob("*.jar")))]
 
-    def java_command(self, context: Context, main: str, *, member: bool) -> list[str]:
-        """Return the argv of a JVM that runs a class of ours; `member` says whether it is one of a job's members."""
+    def java_command(
+        self, context: Context, main: str, *, member: bool, hosts: Path | None = None
+    ) -> list[str]:
+        """Return the argv of a JVM that runs a class of ours.
+
+        Args:
+            context: of the run.
+            main: the class.
+            member: whether it is one of a job's members.
+            hosts: as of `jvm.command`.
+        """
         return jvm.command(
             java=PurePosixPath(self.java),
             class_path=self.class_path(),
@@ -63,6 +73,7 @@ class Installation:
             storage=PurePosixPath(self.storage),
             heap_mib=heap_mib(context.image.limits.memory_mib),
             main=main,
+            hosts=PurePosixPath(hosts) if hosts else None,
             member=member,
             enclave_cores=cores(context) if inside_libos() else None,
             spawn=inside_libos() != GRAMINE,

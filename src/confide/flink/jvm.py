@@ -59,6 +59,7 @@ def command(
     storage: PurePosixPath,
     heap_mib: int,
     main: str,
+    hosts: PurePosixPath | None = None,
     member: bool = False,
     enclave_cores: int | None = None,
     spawn: bool = True,
@@ -73,6 +74,7 @@ def command(
         storage: where the data root lies for the guard.
         heap_mib: largest Java heap, MiB.
         main: class.
+        hosts: file of the host names that there are, as `/etc/hosts`; None: those of the system.
         member: whether it is one of a job's members, which reach one another over a network.
         enclave_cores: cores in an enclave that a library OS runs; None: this is none.
         spawn: as of `enclave_options`.
@@ -90,6 +92,7 @@ def command(
         f"-Dconfide.storage={storage}",
         "-Dfile.encoding=UTF-8",
         "-Djava.net.preferIPv4Stack=true",
+        *((f"-Djdk.net.hosts.file={hosts}",) if hosts else ()),
         # The JVM's own messages would come before the port.
         "-XX:+DisplayVMOutputToStderr",
         "-Xlog:disable",

@@ -15,7 +15,7 @@ import contextlib
 import datetime
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from confide.enclave.image import WORK
@@ -23,6 +23,7 @@ from confide.enclave.libos import inside_libos, secrets_folder
 from confide.enclave.processes import Program, copy_stream
 from confide.enclave.profile import Context
 from confide.errors import LaunchRefused
+from confide.flink.brokers import granted_brokers, write_hosts
 from confide.flink.cluster_settings import Job
 from confide.flink.gateway import STOP_SECONDS, python_in_jvm
 from confide.flink.installation import Installation, Sandbox, cores, own_folder, way_out
@@ -53,17 +54,27 @@ class FlinkProfile:
             LaunchRefused: it is to have task managers elsewhere, under a library OS.
         """
         (context.scratch / "tmp").mkdir(mode=0o700)
-        now, job = datetime.datetime.now(datetime.UTC), _job(context)
+        now, job, own = datetime.datetime.now(datetime.UTC), _job(context), own_folder()
         table = settings(
             PurePosixPath(context.scratch),
             PurePosixPath(self.installation.python),
-            write_own_stores(now, own_folder()),
+            write_own_stores(now, own),
             cores=cores(context) if job is None else int(context.launch.get("cores", "1")),
             job=job,
         )
         gateway, driver = gateway_secrets(now)
-        gateway |= table.given() | {"cluster": job is not None}
-        java = self.installation.java_command(context, GATEWAY_CLASS, member=job is not None)
+        # Where the sandbox is in a network, a Kafka client finds its brokers by itself.
+        brokers = granted_brokers(context.release.grants) if job is None and not inside_libos() else []
+        gateway |= table.given() | {
+            "cluster": job is not None,
+            "brokers": [asdict(broker) for broker in brokers],
+        }
+        java = self.installation.java_command(
+            context,
+            GATEWAY_CLASS,
+            member=job is not None,
+            hosts=write_hosts(brokers, own) if brokers else None,
+        )
         if inside_libos():
             context.secrets.update(gateway=gateway, driver=driver)
             return self._run_beside(context, java)

@@ -12,6 +12,7 @@ _CLEAR_NETWORK = "bytes would cross the network in clear"
 _SCRATCH = "temporary data would leave the scratch space"
 _GUARD = "files would bypass the guard"
 _NO_CODE = "code that the measurement does not cover would be loaded"
+_NO_JARS = f"{_NO_CODE}: give jars with --jars"
 
 
 def settings(
@@ -128,7 +129,7 @@ def _defaults(cores: int, job: Job | None, heap_mib: int) -> tuple[Setting, ...]
 
 
 FORBIDDEN: tuple[Forbidden, ...] = (
-    Forbidden(r"pipeline\.(jars|classpaths)", _NO_CODE),
+    Forbidden(r"pipeline\.(jars|classpaths)", _NO_JARS),
     Forbidden(r"env\.java\..+", "the JVM would run with other options"),
     Forbidden(r"python\.(files|requirements|archives|pythonpath)", _NO_CODE),
     Forbidden(r"metrics\.reporters?(\..+)?", "metrics would be sent to who collects them"),

@@ -53,3 +53,8 @@ def test_members_verify_certificates_and_no_addresses_and_their_network_is_the_h
 
 def test_the_jvms_own_messages_do_not_come_before_the_port():
     assert "-XX:+DisplayVMOutputToStderr" in command()
+
+
+def test_names_of_hosts_come_from_a_file_where_there_is_one():
+    assert "-Djdk.net.hosts.file=/run/hosts" in command(hosts=PurePosixPath("/run/hosts"))
+    assert not any("hosts.file" in word for word in command())

@@ -84,7 +84,7 @@ def test_a_server_that_drips_is_left(classes):
 
 
 def test_what_is_tried_again_is_what_may_be_there_later():
-    source = (SOURCES / "flink/redis/StreamSource.java").read_text()
+    source = (SOURCES / "flink/Refusals.java").read_text()
     found = re.search(r"PASSING = Set\.of\((.*?)\);", source, re.DOTALL)
     assert found is not None
     passing = {

@@ -3,6 +3,7 @@ package confide.flink;
 import com.fasterxml.jackson.databind.JsonNode;
 import confide.AgentClient;
 import confide.MutualTls;
+import confide.flink.kafka.BrokerWays;
 import java.lang.reflect.Method;
 import java.net.InetAddress;
 import java.nio.file.Files;
@@ -34,6 +35,7 @@ public final class Gateway {
     Hardening.install(secret.path("settings"));
     Configuration hardened = Hardening.configuration(secret);
     FileSystem.initialize(hardened, null);
+    BrokerWays.open(secret.path("brokers"));
     if (secret.path("cluster").asBoolean()) {
       JobManager.start(hardened);
     }

@@ -5,6 +5,7 @@ import confide.CommittingFileSystem;
 import confide.KeyUse;
 import confide.LaunchRefused;
 import confide.SettingsTable;
+import confide.flink.kafka.KafkaParts;
 import java.io.IOException;
 import java.util.Map;
 import java.util.Set;
@@ -89,7 +90,8 @@ final class Hardening {
 
   /**
    * Refuses a job whose configuration differs from the table, that would write its state into a location which holds
-   * committed files, or with an operator that hands its records to another process, or to another enclave in clear.
+   * committed files, or with an operator that hands its records to another process, to another enclave in clear, or to a
+   * Kafka unsealed.
    *
    * @throws LaunchRefused naming the first setting or operator at fault
    */
@@ -105,10 +107,12 @@ final class Hardening {
     }
     checkState(actual, CheckpointingOptions.CHECKPOINTS_DIRECTORY);
     checkState(actual, CheckpointingOptions.SAVEPOINT_DIRECTORY);
+    KafkaParts kafka = new KafkaParts();
     for (StreamNode node : job.getStreamNodes()) {
-      checkOperator(node);
+      checkOperator(node, kafka);
     }
     passed = true;
+    kafka.requireWays();
   }
 
   /** State gets into no listing, so where one says what a location holds, it could not be read again. */
@@ -120,10 +124,11 @@ final class Hardening {
     }
   }
 
-  private static void checkOperator(StreamNode node) {
+  private static void checkOperator(StreamNode node, KafkaParts kafka) throws IOException {
     if (node.getOperatorFactory() == null) {
       return;
     }
+    SourcesAndSinks.check(node.getOperatorFactory(), node.getOperatorName(), kafka);
     if (OPEN_LOOPBACK && node.getOperatorFactory() instanceof CollectSinkOperatorFactory) {
       throw new LaunchRefused("collecting results (execute_and_collect, or execute().print() of a table) sends them "
           + "without TLS over a network that is the host's: write them to a sink");

@@ -1,13 +1,13 @@
 package confide.flink.redis;
 
-import confide.CommittingFileSystem;
 import confide.ConfideException;
+import confide.SealedPassword;
+import confide.flink.Outside;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.Serializable;
 import java.net.Socket;
 import java.net.URI;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -30,7 +30,6 @@ import javax.net.ssl.TrustManagerFactory;
  * @param authority PEM of the server's authority, a file of the program below {@code /app}
  */
 record RedisAddress(String location, String user, String passwordFile, String authority) implements Serializable {
-  private static final int MAX_PASSWORD_BYTES = 4096;
   private static final Duration MAX_CALL = Duration.ofMinutes(2);
 
   String stream() {
@@ -49,7 +48,7 @@ record RedisAddress(String location, String user, String passwordFile, String au
       });
       Redis redis = new Redis(tls, below, MAX_CALL);
       if (passwordFile != null) {
-        redis.call("AUTH", user == null ? "default" : user, password());
+        redis.call("AUTH", user == null ? "default" : user, SealedPassword.read(passwordFile));
       }
       return redis;
     } catch (IOException | RuntimeException e) {
@@ -84,12 +83,5 @@ record RedisAddress(String location, String user, String passwordFile, String au
     TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
     trust.init(store);
     return trust;
-  }
-
-  private String password() throws IOException {
-    try (InputStream in = CommittingFileSystem.create().open(new org.apache.hadoop.fs.Path(passwordFile))) {
-      byte[] text = in.readNBytes(MAX_PASSWORD_BYTES);
-      return new String(text, StandardCharsets.UTF_8).strip();
-    }
   }
 }

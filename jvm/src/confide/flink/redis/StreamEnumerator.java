@@ -1,6 +1,7 @@
 package confide.flink.redis;
 
 import confide.ConfideException;
+import confide.flink.Refusals;
 import java.io.IOException;
 import java.util.HashMap;
 import java.util.List;
@@ -42,7 +43,7 @@ final class StreamEnumerator implements SplitEnumerator<StreamSplit, Boolean> {
       try (RedisStream stream = new RedisStream(address)) {
         newest = stream.newest();
       } catch (ConfideException e) {
-        throw StreamSource.lasting(e);
+        throw Refusals.lasting(e);
       }
     }
     return new StreamSplit(range.fromNewest() ? newest : EntryId.NONE, range.toNewest() ? newest : null,

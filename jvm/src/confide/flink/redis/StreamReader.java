@@ -1,6 +1,7 @@
 package confide.flink.redis;
 
 import confide.ConfideException;
+import confide.flink.Refusals;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
@@ -39,7 +40,7 @@ final class StreamReader implements SplitReader<RedisStream.Entry, StreamSplit> 
     try {
       return end == null ? records(connected().after(after, WAIT_MS), false) : toEnd();
     } catch (ConfideException e) {
-      throw StreamSource.lasting(e);
+      throw Refusals.lasting(e);
     } finally {
       used = System.nanoTime();
     }

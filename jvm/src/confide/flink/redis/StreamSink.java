@@ -1,6 +1,7 @@
 package confide.flink.redis;
 
 import confide.ConfideException;
+import confide.flink.Refusals;
 import java.io.IOException;
 import java.util.Collection;
 import java.util.List;
@@ -43,7 +44,7 @@ final class StreamSink
       format.open(context.asSerializationSchemaInitializationContext());
       return new StreamWriter(address.location(), format, counts);
     } catch (ConfideException e) {
-      throw StreamSource.lasting(e);
+      throw Refusals.lasting(e);
     } catch (IOException | RuntimeException e) {
       throw e;
     } catch (Exception e) {
@@ -75,7 +76,7 @@ final class StreamSink
             stream.append(batch.producer(), batch.dataKey(), batch.first(), batch.records());
           }
         } catch (ConfideException e) {
-          throw StreamSource.lasting(e);
+          throw Refusals.lasting(e);
         } catch (Redis.Failed e) {
           if (e.said.startsWith("GAP")) {
             throw new SuppressRestartsException(new ConfideException("Tampered",

@@ -2,10 +2,10 @@ package confide.flink.redis;
 
 import confide.ConfideException;
 import confide.RecordOpener;
+import confide.flink.Refusals;
 import java.io.Serializable;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.Set;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.typeutils.base.BooleanSerializer;
 import org.apache.flink.api.connector.source.Boundedness;
@@ -22,7 +22,6 @@ import org.apache.flink.connector.base.source.reader.SourceReaderOptions;
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 import org.apache.flink.core.io.SimpleVersionedSerializerAdapter;
 import org.apache.flink.metrics.MetricGroup;
-import org.apache.flink.runtime.execution.SuppressRestartsException;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.Collector;
 import org.apache.flink.util.UserCodeClassLoader;
@@ -30,10 +29,6 @@ import org.apache.flink.util.UserCodeClassLoader;
 /** A stream of sealed records, exactly once: what a checkpoint says was read is what was opened, in unbroken order. */
 final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
   private static final long serialVersionUID = 1L;
-  /** What {@code confide.errors} calls unavailable, but for what is not installed, and a broker that is another. */
-  private static final Set<String> PASSING = Set.of(
-      "Unavailable", "BrokerUnavailable", "StorageUnavailable", "CollateralUnavailable",
-      "ProviderUnavailable", "Conflict");
 
   /**
    * What is read.
@@ -101,14 +96,6 @@ final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
     return new Configuration().set(SourceReaderOptions.ELEMENT_QUEUE_CAPACITY, 1);
   }
 
-  /** A refusal, which trying again would not change; what is only not there now is no refusal. */
-  static RuntimeException lasting(ConfideException error) {
-    if (PASSING.contains(error.kind())) {
-      throw ConfideException.<RuntimeException>sneak(error);
-    }
-    return new SuppressRestartsException(error);
-  }
-
   /** The split as it moves on, and what opens its records. */
   private static final class Progress {
     private final StreamSplit split;
@@ -133,7 +120,7 @@ final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
       try {
         return new Progress(split, new RecordOpener(address.location(), split.last(), split.whole()));
       } catch (ConfideException e) {
-        throw lasting(e);
+        throw Refusals.lasting(e);
       }
     }
 
@@ -154,7 +141,7 @@ final class StreamSource implements Source<RowData, StreamSplit, Boolean> {
       try {
         plain = progress.opener.open(entry.record());
       } catch (ConfideException e) {
-        throw lasting(e);
+        throw Refusals.lasting(e);
       }
       progress.after = entry.id();
       format.deserialize(plain, new Collector<>() {

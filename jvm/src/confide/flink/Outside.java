@@ -1,4 +1,4 @@
-package confide.flink.redis;
+package confide.flink;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -13,10 +13,10 @@ import java.nio.charset.StandardCharsets;
 /**
  * A connection to an address outside, before TLS: by the agent's socket where this process has no network of its own.
  *
- * <p>What crosses it is TLS. The agent ends a connection that is silent for long ({@code confide.enclave.outside}), and a
- * {@link Deadline} one that is not.
+ * <p>What crosses it is TLS. The agent ends a connection that is silent for long ({@code confide.enclave.outside}); who
+ * uses it ends one that is not.
  */
-final class Outside extends Socket {
+public final class Outside extends Socket {
   private static final int TIMEOUT_MS = 60_000;
   private static final int MAX_LINE_BYTES = 4096;
 
@@ -26,7 +26,8 @@ final class Outside extends Socket {
     this.channel = channel;
   }
 
-  static Socket connect(String host, int port) throws IOException {
+  /** Connects; {@code host} and {@code port} as the location of a granted stream spells them. */
+  public static Socket connect(String host, int port) throws IOException {
     String path = System.getenv("CONFIDE_OUTSIDE");
     if (path == null) {
       Socket socket = new Socket();
