@@ -56,8 +56,8 @@ final class SourcesAndSinks extends ObjectOutputStream {
     String name = part.getClass().getName();
     if (KINDS.stream().anyMatch(kind -> kind.isInstance(part)) && !KNOWN.matcher(name).matches()
         && !kafka.check(part, operator)) {
-      throw new LaunchRefused("the operator " + operator + " has a " + name + ": of sources, sinks and operators in jars only the "
-          + "Kafka connector's source and sink are known here");
+      throw new LaunchRefused("the operator " + operator + " has a " + name + ": of sources, sinks and operators in jars "
+          + "only the Kafka connector's source and sink are known here");
     }
     return part;
   }

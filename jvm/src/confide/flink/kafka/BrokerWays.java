@@ -16,8 +16,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Has a Kafka client, which knows sockets alone, reach the brokers that policies grant from a sandbox without a network: each
- * broker's name is that of a loopback address of this sandbox, at which bytes are passed on by the agent's socket.
+ * Has a Kafka client, which knows sockets alone, reach the brokers that policies grant from a sandbox without a network:
+ * each broker's name is that of a loopback address of this sandbox, at which bytes are passed on by the agent's socket.
  *
  * <p>What crosses is TLS, which the client ends itself, by the broker's name.
  */

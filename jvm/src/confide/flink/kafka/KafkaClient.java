@@ -10,7 +10,8 @@ import java.util.concurrent.TimeUnit;
 /** Kafka's own client, as a jar of the program brings it: by itself, or in the connector's. */
 final class KafkaClient {
   private static final long MAX_S = 20;
-  private static final List<String> PREFIXES = List.of("org.apache.kafka.", "org.apache.flink.kafka.shaded.org.apache.kafka.");
+  private static final List<String> PREFIXES =
+      List.of("org.apache.kafka.", "org.apache.flink.kafka.shaded.org.apache.kafka.");
 
   private KafkaClient() {}
 

@@ -6,7 +6,7 @@ import confide.flink.Refusals;
 import org.apache.flink.api.common.serialization.SerializationSchema;
 import org.apache.flink.table.data.RowData;
 
-/** Seals the rows of one task as a producer that is new with each start: a format has no state in which it could count on. */
+/** Seals the rows of one task as a producer that is new with each start, as a format has no state to count on from. */
 final class RowSealer implements SerializationSchema<RowData> {
   private static final long serialVersionUID = 1L;
 

@@ -82,8 +82,8 @@ public final class SealedFormatFactory implements DeserializationFormatFactory, 
     Map<String, String> table = context.getCatalogTable().getOptions();
     String topic = table.get("topic");
     if (!"kafka".equals(table.get("connector")) || topic == null || topic.contains(";")) {
-      throw new LaunchRefused("the format " + NAME + " is for a table with 'connector' = 'kafka' and one 'topic': records are "
-          + "bound to the topic that the policy grants");
+      throw new LaunchRefused("the format " + NAME + " is for a table with 'connector' = 'kafka' and one 'topic': records "
+          + "are bound to the topic that the policy grants");
     }
     return KafkaParts.location(table.get("properties.bootstrap.servers"), topic);
   }
