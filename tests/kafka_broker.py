@@ -78,6 +78,7 @@ class Gate(Hop):
     async def _begin(self, near, to_near, far, to_far) -> None:
         while True:
             size, frame = await self._frame(near)
+            self.bytes += frame
             key, version, correlation = struct.unpack(">hhi", frame[:8])
             if key == API_VERSIONS:
                 to_far.write(size + frame)
