@@ -96,10 +96,10 @@ def read(topic="pulses", columns=PULSES, **options):
     return len(rows(tables, "SELECT * FROM t"))
 
 
-def write(topic="highest", columns=PULSES, values="('x', 1)", **options):
+def write(topic="highest", columns=PULSES, values="VALUES ('x', 1)", **options):
     tables = environment()
     declare(tables, topic, columns, name="t", **options)
-    tables.execute_sql(f"INSERT INTO t VALUES {values}").wait()
+    tables.execute_sql(f"INSERT INTO t {values}").wait()
 
 
 def both():
@@ -175,6 +175,7 @@ def stream_sink():
 PLAIN = {"value.format": None, "value.confide-sealed.format": None, "format": "json"}
 UPSERTS = {
     "columns": f"{PULSES}, PRIMARY KEY (patient) NOT ENFORCED",
+    "values": "VALUES ('x', 1) ON CONFLICT DO DEDUPLICATE",
     "connector": "upsert-kafka",
     "key.format": "json",
     "scan.startup.mode": None,
@@ -220,7 +221,7 @@ PARTS = {
     "keys written": lambda: write(**{"key.format": "raw", "key.fields": "patient"}),
     "timestamps read": lambda: read(columns=f"{PULSES}, moment TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL"),
     "headers written": lambda: write(
-        columns=f"{PULSES}, heads MAP<STRING, BYTES> METADATA FROM 'headers'", values="('x', 1, MAP['a', X'00'])"
+        columns=f"{PULSES}, heads MAP<STRING, BYTES> METADATA FROM 'headers'", values="VALUES ('x', 1, MAP['a', X'00'])"
     ),
     "pattern": lambda: read(topic=None, **{"topic-pattern": "pul.*"}),
     "unsealed pattern": lambda: read(topic=None, **{"topic-pattern": "pul.*"}, **PLAIN),
@@ -258,7 +259,7 @@ def attempt(name, part):
         from confide.jvm.explanation import explain
 
         causes = re.findall("Caused by: (.*)", str(error))
-        text = explain(error) or " ".join([repr(error).splitlines()[0][:200], *causes])
+        text = explain(error) or " ".join([*str(error).splitlines()[:3], *causes])
         print("SAID", name, text.replace(chr(10), " ")[-1500:], flush=True)
 
 
