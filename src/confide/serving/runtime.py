@@ -51,8 +51,8 @@ _KERAS = "convert it to ONNX first: python -m tf2onnx.convert --keras MODEL --ou
 CONVERSIONS: Mapping[str, str] = {
     ".pt": _PICKLED + _TORCH,
     ".pth": _PICKLED + _TORCH,
-    ".pt2": "convert it to ONNX first (torch.export.load falls back to unpickling what does not read otherwise, "
-    f"and a pickle is code): {_TORCH}",
+    ".pt2": "convert it to ONNX first (torch.export.load evaluates texts in it as Python, and reads pickles, so it is "
+    f"code of whoever made it): {_TORCH}",
     ".pkl": _SKLEARN,
     ".pickle": _SKLEARN,
     ".joblib": _SKLEARN,

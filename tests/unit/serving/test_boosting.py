@@ -126,7 +126,7 @@ def test_what_fails_says_nothing_of_values(tmp_path, name, library):
         ("m.pkl", "a pickle: code"),
         ("m.joblib", "a pickle: code"),
         ("m.pt", "torch.onnx.export"),
-        ("m.pt2", "falls back to unpickling"),
+        ("m.pt2", "evaluates texts in it as Python"),
         ("m.bst", "save_model"),
         ("other.json", "called model.json"),
         ("readme.txt", "called model.txt"),
