@@ -114,6 +114,65 @@ def sees():
             found["refused"][name] = type(error).__name__
     return found
 """
+LIGHTNING = """
+import json
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+def train():
+    import pytorch_lightning as lightning
+    import torch
+    import torch.distributed as dist
+    from pytorch_lightning.callbacks import EarlyStopping
+    from torch import nn
+    from torch.utils.data import DataLoader
+    from confide.training import EncryptedTable
+
+    class Digits(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+        def step(self, batch):
+            scores = self.model(batch["pixels"].float() / 255)
+            right = (scores.argmax(1) == batch["label"]).float().mean()
+            return nn.functional.cross_entropy(scores, batch["label"].long()), right
+
+        def training_step(self, batch, _):
+            return self.step(batch)[0]
+
+        def validation_step(self, batch, _):
+            loss, right = self.step(batch)
+            self.log_dict({"loss": loss, "accuracy": right}, sync_dist=True, batch_size=len(batch["label"]))
+
+        def on_validation_end(self):
+            self.backend = dist.get_backend()
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=0.01)
+
+        def train_dataloader(self):
+            return DataLoader(EncryptedTable("data/train", seed=1, even=True, batch_size=32), batch_size=None)
+
+        def val_dataloader(self):
+            return DataLoader(EncryptedTable("data/test", even=True, batch_size=64), batch_size=None)
+
+    torch.set_num_threads(1)
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=1, num_nodes=2, strategy="ddp", max_epochs=40, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, use_distributed_sampler=False,
+        callbacks=[EarlyStopping("loss", patience=2)],
+    )
+    module = Digits()
+    trainer.fit(module)
+    accuracy = trainer.callback_metrics["accuracy"].item()
+    return module.backend, trainer.world_size, trainer.current_epoch, accuracy
+
+if __name__ == "__main__":
+    SparkSession.builder.getOrCreate()
+    ranks = TorchDistributor(num_processes=2, local_mode=False, use_gpu=False)
+    print("TRAINED", json.dumps(ranks.run(train)), flush=True)
+"""
 MAIN = """
 if __name__ == "__main__":
     spark = SparkSession.builder.getOrCreate()
@@ -352,3 +411,18 @@ def test_an_executor_that_has_another_state_of_a_table_than_its_driver_gets_no_w
         "spark.confide.streamed=.* would weaken the protection: ranks would read different states of a table"
     )
     assert re.search(refused, "\n".join(site.logs(owner)))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pytorch_lightning") is None, reason="Lightning is not installed here"
+)
+def test_a_lightning_module_is_trained_in_executors(allowed, tables):
+    source = program(["data/test", "data/train"], LIGHTNING)
+    site, owner = allowed(source, tables, ["train", "test"])
+    code = site.run_job()
+    logs = site.logs(owner)
+    assert code == 0, "\n".join(logs)
+    ((backend, ranks, epochs, accuracy),) = told("\n".join(logs), "TRAINED")
+    assert (backend, ranks) == ("confide", 2)
+    assert epochs < 40
+    assert accuracy > 0.9
