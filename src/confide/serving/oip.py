@@ -180,9 +180,10 @@ def read_request(body: Body, check: Check) -> InferenceRequest:
     length = len(data) if body.json_bytes is None else body.json_bytes
     if not 0 <= length <= len(data):
         raise InvalidRequest("the declared length of the JSON is not within the body")
-    # Where tensors are binary, most headers of a client are the same, and say nothing but names and shapes.
-    read = _read_again if length < len(data) and length <= KEPT_BYTES else _read_header
-    header = read(bytes(data[:length]))
+    text = bytes(data[:length])
+    # Where tensors are binary, most headers are the same, and say names and shapes; no values are kept.
+    kept = length < len(data) and length <= KEPT_BYTES and b'"data"' not in text
+    header = _read_again(text) if kept else _read_header(text)
     if "classification" in {name for output in header.outputs for name in output.parameters}:
         raise InvalidRequest("the classification extension is not served")
     binary = header.parameters.get("binary_data_output", False) is True

@@ -89,9 +89,11 @@ class Relay:
 
     async def _lane(self) -> None:
         """Take requests that nobody has had yet."""
-        while await self._going():
+        while True:
             try:
-                async with self._taking:  # two that wait at once share what comes together
+                async with self._taking:  # two that wait at once would share what comes together
+                    if not await self._going():
+                        return
                     entries = await self._queue.take(BATCH_REQUESTS, WAIT_MS)
             except (RedisError, OSError) as error:
                 await self._lost_queue(error)

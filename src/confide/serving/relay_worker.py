@@ -19,6 +19,8 @@ from confide.serving.sealed import ERROR_HEADER
 START_S = 30.0
 ANSWER_S = 660.0
 """Longer than any request may take."""
+KEEP_S = 10.0
+"""Shorter than the worker keeps a connection without requests: it does not end one that is just used again."""
 
 
 class WorkerGone(Exception):
@@ -71,7 +73,7 @@ class BatchWorker:
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
             self._url,
-            connector=aiohttp.TCPConnector(ssl=self._tls),
+            connector=aiohttp.TCPConnector(ssl=self._tls, keepalive_timeout=KEEP_S),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=START_S, sock_read=ANSWER_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
