@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from confide.errors import ConfideError
+from confide.serving import oip
 from confide.serving.failures import InvalidRequest
 from confide.serving.oip import Body, read_reply, read_request, write_reply, write_request
 from confide.serving.tensors import TensorSpec
@@ -153,3 +154,22 @@ def test_our_own_client_and_server_understand_each_other():
 def test_array_that_the_protocol_does_not_have():
     with pytest.raises(InvalidRequest, match="complex"):
         write_request({"x": np.zeros(1, np.complex64)}, [])
+
+
+def test_headers_are_kept_where_they_hold_no_values():
+    def kept(document, binary):
+        oip._read_again.cache_clear()
+        text = json.dumps(document).encode()
+        oip.read_request(oip.Body(text + binary, len(text)), lambda *_: None)
+        return oip._read_again.cache_info().currsize
+
+    shape = {"datatype": "FP32", "shape": [1]}
+    declared = {"name": "a", "parameters": {"binary_data_size": 4}, **shape}
+    told = {"name": "b", "data": [4711.0], **shape}
+    assert kept({"inputs": [declared]}, bytes(4)) == 1
+    assert kept({"inputs": [declared, told]}, bytes(4)) == 0
+    assert kept({"inputs": [told]}, b"") == 0
+    assert (
+        kept({"inputs": [declared], "id": "x" * oip.MAX_ID_CHARS, "rest": "y" * oip.KEPT_BYTES}, bytes(4))
+        == 0
+    )
